@@ -1,0 +1,4 @@
+//! Image store, container specs and pods.
+
+pub mod image;
+pub mod spec;

@@ -1,0 +1,1 @@
+//! From image and options to a runtime spec.

@@ -1,0 +1,1 @@
+//! Parent of the containers of a pod.
