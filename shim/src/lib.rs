@@ -1,1 +1,4 @@
-//! Parent of the containers of a pod.
+//! Parent of the containers of a pod: the shim's protocol and files, and what `rt-shim` does with them.
+
+pub mod layout;
+pub mod protocol;

@@ -1,1 +1,4 @@
 //! Control groups.
+
+/// One group in every hierarchy.
+pub struct Cgroup;

@@ -1,0 +1,119 @@
+//! Starting processes in containers: the parent's side.
+//!
+//! The calling program must have one thread: the child of clone3(2) goes on with a copy of its memory.
+//!
+//! ```text
+//!  create: check ▸ open rootfs, sources ▸ cgroup ▸ clone3 ─┬─▸ maps, hooks ▸ Created ──start()──▸ running
+//!                                                   init:  └─▸ mounts ▸ pivot ▸ identity ▸ wait ▸ seccomp ▸ execve
+//!  exec:   setns(pid) ▸ clone3(INTO_CGROUP) ─▸ child: setns(all) ▸ identity ▸ seccomp ▸ execve
+//! ```
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+
+use crate::cgroup::Cgroup;
+use crate::spec::{Process, Spec};
+
+/// A container to be made.
+pub struct Create<'a> {
+    /// Its id, for hooks and errors.
+    pub id: &'a str,
+    /// Directory that relative paths of the spec start from.
+    pub bundle: &'a Path,
+    /// What it is to be.
+    pub spec: &'a Spec,
+    /// Where its root file system comes from.
+    pub rootfs: Rootfs,
+    /// The group its processes are born into; limits are applied by the caller.
+    pub cgroup: Option<&'a Cgroup>,
+    /// Standard streams of the init process.
+    pub stdio: Stdio,
+    /// How it is told to start.
+    pub start: StartMode,
+    /// Whether it outlives the caller.
+    pub lifetime: Lifetime,
+    /// How many descriptors from 3 on the program keeps.
+    pub preserve_fds: u32,
+}
+
+/// Where a root file system comes from.
+pub enum Rootfs {
+    /// `root.path` of the spec.
+    Directory,
+    /// An overlay, mounted for this container alone.
+    Layers {
+        /// Read-only layers, topmost first.
+        lower: Vec<PathBuf>,
+        /// Writable layer and work directory; `None` makes a read-only overlay.
+        upper: Option<(PathBuf, PathBuf)>,
+    },
+}
+
+/// Standard streams of a new process.
+pub enum Stdio {
+    /// The caller's own.
+    Inherit,
+    /// These; with `terminal` in the spec they must be `Terminal` instead.
+    Files([OwnedFd; 3]),
+    /// A new pseudo terminal of the container; its master is returned ([`Created::console`]).
+    Terminal,
+    /// A new pseudo terminal; its master is sent to this unix socket.
+    ConsoleSocket(OwnedFd),
+}
+
+/// How an init process learns that it may run the program.
+pub enum StartMode {
+    /// At once: `create` returns when execve has succeeded.
+    Immediately,
+    /// By [`Created::start`] of the process that created it.
+    Paired,
+    /// By a connection to this listening socket (`rt-runtime create`, then `start`).
+    Listener(OwnedFd),
+}
+
+/// Whether an init process outlives the process that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It does.
+    Own,
+    /// It is killed along with its parent (PR_SET_PDEATHSIG).
+    Parent,
+}
+
+/// An init process that waits, or runs in case of [`StartMode::Immediately`].
+pub struct Created {
+    /// Its process id.
+    pub pid: Pid,
+    /// pidfd_open(2) descriptor: poll for its end, then waitid(P_PIDFD).
+    pub pidfd: OwnedFd,
+    /// Master of its pseudo terminal ([`Stdio::Terminal`]).
+    pub console: Option<OwnedFd>,
+}
+
+/// One more process for a running container.
+pub struct Exec<'a> {
+    /// pidfd of the container's init process.
+    pub init: &'a OwnedFd,
+    /// The container's spec: its namespaces and seccomp profile.
+    pub spec: &'a Spec,
+    /// What to run.
+    pub process: &'a Process,
+    /// The container's cgroup.
+    pub cgroup: Option<&'a Cgroup>,
+    /// Standard streams.
+    pub stdio: Stdio,
+    /// How many descriptors from 3 on the program keeps.
+    pub preserve_fds: u32,
+}
+
+/// A process started by [`Exec`].
+pub struct Executed {
+    /// Its process id.
+    pub pid: Pid,
+    /// pidfd of it.
+    pub pidfd: OwnedFd,
+    /// Master of its pseudo terminal ([`Stdio::Terminal`]).
+    pub console: Option<OwnedFd>,
+}

@@ -1,0 +1,152 @@
+//! The files of a standalone container and of a shim: where they are and what is in them.
+//!
+//! ```text
+//! <state>/local/<id>/            0700, one per standalone container     (<state> is /run/rt)
+//!     container.json             rtctl's metadata, never changes
+//!     config.json                OCI runtime configuration
+//!     shim.json                  [`Task`]
+//!     status.json                [`Status`], written by the shim: temp + rename, before anyone is told
+//!     name                       the container's name
+//!     shim.sock                  the shim's socket; nobody listens when the shim is gone
+//!     lock                       flock(2) of commands that change the container
+//! <state>/names/<name>           symbolic link to ../local/<id>
+//! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)
+//! <root>/upper/<id>/log          output in CRI log format
+//! ```
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the records here. A newer one is refused, an older one is read.
+pub const VERSION: u32 = 1;
+
+/// `shim.json`: what the shim needs beside `config.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Root file system from layers; absent means `root.path` of `config.json`.
+    pub layers: Option<Layers>,
+    /// Log file in CRI format; absent means that output is only passed to attached clients.
+    pub log: Option<PathBuf>,
+    /// Standard input of the init process.
+    pub stdin: Stdin,
+    /// What happens when the init process ends.
+    pub restart: RestartPolicy,
+    /// Remove everything of the container when it has ended.
+    pub auto_remove: bool,
+    /// Directories removed along with a standalone container: its part of `upper/`, anonymous volumes.
+    pub owned: Vec<PathBuf>,
+    /// File that gets the init process's id.
+    pub pid_file: Option<PathBuf>,
+}
+
+/// An overlay root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// Read-only layers, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Writable layer and the overlay's work directory; absent means a read-only overlay.
+    pub upper: Option<(PathBuf, PathBuf)>,
+}
+
+/// Standard input of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdin {
+    /// /dev/null.
+    Closed,
+    /// Open; end of file when the first attached client's input ends.
+    Once,
+    /// Open until the container ends.
+    Open,
+}
+
+/// Restart policy as docker's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartPolicy {
+    /// Never.
+    No,
+    /// After an exit code other than 0, at most so many times (`None`: without end).
+    OnFailure(Option<u32>),
+    /// Always, until stopped.
+    Always,
+    /// As always; differs only when the host starts.
+    UnlessStopped,
+}
+
+/// `status.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// `/proc/sys/kernel/random/boot_id` of the boot that wrote it: what another boot wrote is stale.
+    pub boot_id: String,
+    /// Process id of the shim and its start time (field 22 of /proc/PID/stat).
+    pub shim: (i32, u64),
+    /// State of the container.
+    pub state: State,
+    /// How many times the restart policy started it again.
+    pub restart_count: u32,
+    /// Start of the current or last run, nanoseconds since the epoch; 0 before the first.
+    pub started_at: u64,
+    /// How the last run ended.
+    pub last_exit: Option<Exit>,
+    /// Why the last attempt to create or start it failed.
+    pub error: Option<String>,
+}
+
+/// State of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Being made; nothing runs yet.
+    Creating,
+    /// The init process waits for `start`.
+    Created {
+        /// Process id on the host and its start time.
+        init: (i32, u64),
+    },
+    /// The program runs.
+    Running {
+        /// Process id on the host and its start time.
+        init: (i32, u64),
+    },
+    /// Frozen.
+    Paused {
+        /// Process id on the host and its start time.
+        init: (i32, u64),
+    },
+    /// Ended; the restart policy starts it again at this time.
+    Restarting {
+        /// Nanoseconds since the epoch.
+        at: u64,
+    },
+    /// Ended; see [`Status::last_exit`]. Without one it never ran.
+    Exited,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code, 128+n after signal n.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether the kernel's OOM killer struck in the container during this run and the process was killed.
+    pub oom_killed: bool,
+    /// Nanoseconds since the epoch.
+    pub finished_at: u64,
+}
+
+/// First pause before a restart; doubled after each run of less than [`RESTART_RESET`].
+pub const RESTART_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Longest pause before a restart.
+pub const RESTART_BACKOFF_LIMIT: Duration = Duration::from_secs(60);
+
+/// A run of this length resets the pause.
+pub const RESTART_RESET: Duration = Duration::from_secs(10);

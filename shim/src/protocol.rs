@@ -1,0 +1,216 @@
+//! What is said on a shim's socket.
+//!
+//! A unix `SOCK_SEQPACKET` socket; a packet is one JSON message, at most [`PACKET_LIMIT`] bytes, with at most [`FDS_LIMIT`]
+//! descriptors. A connection carries one request at a time. The shim answers every request with one [`Reply`]; requests that
+//! hold a session ([`Request::Attach`], [`Request::Exec`], [`Request::Wait`]) get a second, final [`Reply::Exited`] when the
+//! process has ended, all its output has been passed on and the exit is recorded. A client that goes away ends its session
+//! and nothing else.
+//!
+//! ```text
+//!  client                               shim
+//!    │ Exec {..} + [stdin, stdout, stderr] │
+//!    │────────────────────────────────────▶│ clone3 into the container
+//!    │◀────────────────── Started { pid } ─│
+//!    │ Resize {..}  (any number)           │
+//!    │────────────────────────────────────▶│
+//!    │◀───────────────────────────── Done ─│
+//!    │◀───────────────── Exited { code, .. }│
+//! ```
+
+use std::time::Duration;
+
+use runtime::spec::{ConsoleSize, Process, Resources};
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{Exit, RestartPolicy, Status};
+
+/// Largest packet in bytes.
+pub const PACKET_LIMIT: usize = 128 << 10;
+
+/// Most descriptors in a packet.
+pub const FDS_LIMIT: usize = 3;
+
+/// A request. `container` is the id; a standalone shim has one container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", rename_all_fields = "snake_case")]
+pub enum Request {
+    /// Makes the container that `<dir>/config.json` and `<dir>/shim.json` describe; `dir` is relative to the shim's
+    /// directory, `.` for a standalone container. Answer: [`Reply::Created`].
+    Create {
+        /// Id of the container.
+        container: String,
+        /// Its directory.
+        dir: String,
+    },
+    /// Lets the created container run its program. Answer: [`Reply::Started`].
+    Start {
+        /// Id of the container.
+        container: String,
+    },
+    /// Sends a signal to the init process, or to all processes. Answer: [`Reply::Done`].
+    Kill {
+        /// Id of the container.
+        container: String,
+        /// Signal number.
+        signal: i32,
+        /// All processes of the container.
+        all: bool,
+    },
+    /// Stops it for good (no restart): `signal`, then after `timeout` SIGKILL to all. Answers [`Reply::Exited`] once it is over;
+    /// a second Stop joins the first and can only shorten its timeout.
+    Stop {
+        /// Id of the container.
+        container: String,
+        /// Signal number.
+        signal: i32,
+        /// Grace period; absent waits for ever.
+        timeout: Option<Duration>,
+    },
+    /// Freezes all processes. Answer: [`Reply::Done`].
+    Pause {
+        /// Id of the container.
+        container: String,
+    },
+    /// Thaws them. Answer: [`Reply::Done`].
+    Resume {
+        /// Id of the container.
+        container: String,
+    },
+    /// Changes limits or the restart policy, all or nothing; also rewrites `config.json`/`shim.json`, so that a restart keeps
+    /// them. Answer: [`Reply::Done`].
+    Update {
+        /// Id of the container.
+        container: String,
+        /// New values; what is absent stays.
+        resources: Option<Box<Resources>>,
+        /// New restart policy.
+        restart: Option<RestartPolicy>,
+    },
+    /// Runs one more process in the container. With descriptors: its stdin, stdout, stderr as *pipe or socket ends that the
+    /// client relays* (never the client's own terminal), absent streams are /dev/null. With `process.terminal` the shim
+    /// allocates the pseudo terminal and relays it to descriptors 0 (input) and 1 (output). Answer: [`Reply::Started`], then
+    /// [`Reply::Exited`].
+    Exec {
+        /// Id of the container.
+        container: String,
+        /// Name of the exec session, unique in the container.
+        exec_id: String,
+        /// What to run.
+        process: Box<Process>,
+        /// Which of the descriptors follow.
+        streams: Streams,
+    },
+    /// Connects to the streams of the init process; descriptors as for `Exec`. Answer: [`Reply::Done`], then [`Reply::Exited`].
+    /// A container's output waits for a slow client while at most 64 KiB of it are under way.
+    Attach {
+        /// Id of the container.
+        container: String,
+        /// Which of the descriptors follow.
+        streams: Streams,
+    },
+    /// Changes the size of a pseudo terminal. Answer: [`Reply::Done`].
+    Resize {
+        /// Id of the container.
+        container: String,
+        /// Exec session; absent means the init process.
+        exec_id: Option<String>,
+        /// New size.
+        size: ConsoleSize,
+    },
+    /// Sends a signal to an exec process. Answer: [`Reply::Done`].
+    KillExec {
+        /// Id of the container.
+        container: String,
+        /// Exec session.
+        exec_id: String,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Answers [`Reply::Exited`] when the container ends for good (no restart is due).
+    Wait {
+        /// Id of the container.
+        container: String,
+    },
+    /// Answer: [`Reply::Status`].
+    State {
+        /// Id of the container.
+        container: String,
+    },
+    /// Reopens the log file, after a rotation by the caller. Answer: [`Reply::Done`].
+    ReopenLog {
+        /// Id of the container.
+        container: String,
+    },
+    /// Removes a container that does not run: its cgroup and, for a standalone one, all of its directories; `force` kills it
+    /// first. The shim of a standalone container ends after the answer. Answer: [`Reply::Done`].
+    Remove {
+        /// Id of the container.
+        container: String,
+        /// Kill it if it lives.
+        force: bool,
+    },
+}
+
+/// Which standard streams come with a request, in the order of the descriptors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// The client writes the process's input here.
+    pub stdin: bool,
+    /// The process's output, or the terminal's.
+    pub stdout: bool,
+    /// The process's error output.
+    pub stderr: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case", rename_all_fields = "snake_case")]
+pub enum Reply {
+    /// The init process exists and waits for `Start`.
+    Created {
+        /// Its process id on the host.
+        pid: i32,
+    },
+    /// The program runs.
+    Started {
+        /// Its process id on the host.
+        pid: i32,
+    },
+    /// It was carried out.
+    Done,
+    /// How the container is.
+    Status {
+        /// Its record.
+        status: Box<Status>,
+    },
+    /// The process ended.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+    /// It was not carried out.
+    Failed {
+        /// Why, as a class that callers act on.
+        kind: FailureKind,
+        /// Why, in words.
+        message: String,
+    },
+}
+
+/// Classes of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The program is not there (docker's exit code 127).
+    CommandNotFound,
+    /// The program cannot be executed (docker's exit code 126).
+    CommandNotExecutable,
+    /// No container or exec session of this name.
+    NotFound,
+    /// Not allowed in the state the container is in.
+    WrongState,
+    /// The request makes no sense.
+    Invalid,
+    /// Anything else.
+    Internal,
+}
