@@ -9,7 +9,11 @@
 //! thin. Unsafe code lives in [`sys`] alone. The programs that clone have one thread: see `launch`.
 
 pub mod cgroup;
+pub mod hooks;
+mod init;
 pub mod launch;
+pub mod plan;
+pub mod root;
 pub mod seccomp;
 pub mod spec;
 pub mod sys;

@@ -8,6 +8,12 @@
 //!  exec:   setns(pid) ▸ clone3(INTO_CGROUP) ─▸ child: setns(all) ▸ identity ▸ seccomp ▸ execve
 //! ```
 
+mod create;
+mod error;
+mod exec;
+mod open;
+mod sync;
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +21,11 @@ use nix::unistd::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::spec::{Process, Spec};
+
+pub use create::{create, start};
+pub use error::{Error, Kind};
+pub use exec::exec;
+pub(crate) use sync::{Channel, send_fd};
 
 /// A container to be made.
 pub struct Create<'a> {
@@ -86,10 +97,13 @@ pub enum Lifetime {
 pub struct Created {
     /// Its process id.
     pub pid: Pid,
-    /// pidfd_open(2) descriptor: poll for its end, then waitid(P_PIDFD).
+    /// pidfd_open(2) descriptor: poll for its end, then `sys::process::wait`.
     pub pidfd: OwnedFd,
     /// Master of its pseudo terminal ([`Stdio::Terminal`]).
     pub console: Option<OwnedFd>,
+    /// What was done only in part, for the log.
+    pub warnings: Vec<String>,
+    channel: Option<Channel>,
 }
 
 /// One more process for a running container.
@@ -116,4 +130,6 @@ pub struct Executed {
     pub pidfd: OwnedFd,
     /// Master of its pseudo terminal ([`Stdio::Terminal`]).
     pub console: Option<OwnedFd>,
+    /// What was done only in part, for the log.
+    pub warnings: Vec<String>,
 }

@@ -1,0 +1,87 @@
+//! `maskedPaths` and `readonlyPaths`: a mask never fails open (CVE-2025-31133).
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::mounts::is_directory;
+use crate::plan::Plan;
+use crate::root::{Links, Root};
+use crate::sys::mount::{
+    Attributes, Depth, attr, fsconfig_create, fsconfig_string, fsmount, fsopen, mount_setattr, move_mount, open_tree,
+};
+use crate::sys::{Call, CallError};
+
+/// Hides and protects the paths of the plan. `null` is a detached mount of the host's null device, checked by the parent.
+pub(super) fn apply(plan: &Plan, root: &Root, null: Option<&OwnedFd>) -> Result<(), CallError> {
+    let mut file = Cover::new();
+    let mut directory = Cover::new();
+    for path in &plan.masked {
+        let Some(target) = find(root, path)? else { continue };
+        let call = || format!("move_mount(<mask>, \"/{}\")", path.display());
+        if is_directory(&target)? {
+            let mount = directory.next(empty_directory)?;
+            move_mount(&mount, &target).call(call)?;
+            directory.attached(mount);
+        } else {
+            let mount = file.next(|| {
+                null.expect("the parent opened it for the masks").try_clone().call(|| "dup(<null>)".to_owned())
+            })?;
+            move_mount(&mount, &target).call(call)?;
+            file.attached(mount);
+        }
+    }
+    plan.readonly.iter().try_for_each(|path| protect(root, path))
+}
+
+/// One mount that covers many paths: the first use attaches it, further uses attach copies. (A copy can be made only of a
+/// mount that is attached; KERNEL(6.15) lifts that.)
+struct Cover(Option<OwnedFd>);
+
+impl Cover {
+    fn new() -> Self {
+        Self(None)
+    }
+
+    fn next(&self, make: impl FnOnce() -> Result<OwnedFd, CallError>) -> Result<OwnedFd, CallError> {
+        match &self.0 {
+            None => make(),
+            Some(mount) => {
+                open_tree(mount, c"", Depth::Single).call(|| "open_tree(<mask>, OPEN_TREE_CLONE)".to_owned())
+            }
+        }
+    }
+
+    fn attached(&mut self, mount: OwnedFd) {
+        self.0.get_or_insert(mount);
+    }
+}
+
+/// An empty read-only directory.
+fn empty_directory() -> Result<OwnedFd, CallError> {
+    let call = || "fsopen(\"tmpfs\", nr_inodes=1)".to_owned();
+    let fs = fsopen(c"tmpfs").call(call)?;
+    fsconfig_string(&fs, c"nr_inodes", c"1").call(call)?;
+    fsconfig_create(&fs).call(call)?;
+    fsmount(&fs, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC).call(call)
+}
+
+fn protect(root: &Root, path: &Path) -> Result<(), CallError> {
+    let Some(target) = find(root, path)? else { return Ok(()) };
+    let mount = open_tree(&target, c"", Depth::Recursive).call(|| format!("open_tree(\"/{}\")", path.display()))?;
+    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+    mount_setattr(&mount, Depth::Recursive, readonly)
+        .call(|| format!("mount_setattr(\"/{}\", RDONLY)", path.display()))?;
+    move_mount(&mount, &target).call(|| format!("move_mount(<read-only>, \"/{}\")", path.display()))
+}
+
+/// The object at a path; `None`: there is none, and nothing to hide.
+fn find(root: &Root, path: &Path) -> Result<Option<OwnedFd>, CallError> {
+    match root.open(path, OFlag::O_PATH, Links::InRoot) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) if error.errno == Errno::ENOENT || error.errno == Errno::ENOTDIR => Ok(None),
+        Err(error) => Err(error),
+    }
+}

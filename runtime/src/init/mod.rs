@@ -1,0 +1,426 @@
+//! The child of clone3(2): a new process makes itself into the container's, one named step after the other.
+//!
+//! ```text
+//!  create:  join ▸ cgroup ▸ ids ▸ session ▸ [hooks] ▸ host name ▸ root ▸ mounts ▸ devices ▸ sysctls ▸ console ▸ [hooks]
+//!           ▸ pivot ▸ masks ▸ working directory ▸ identity ▸ program ▸ created … start ▸ [hooks] ▸ seccomp ▸ execve
+//!  exec:    cgroup ▸ join ▸ session ▸ [terminal] ▸ working directory ▸ identity ▸ program ▸ seccomp ▸ execve
+//! ```
+//!
+//! It carries out a [`Plan`] and what the parent has opened for it; it reads no configuration. A step that fails is reported
+//! as a [`Failure`] and ends the process.
+
+mod console;
+mod devices;
+mod identity;
+mod masks;
+mod mounts;
+mod program;
+
+pub(crate) use mounts::set_recursive;
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{chdir, fchdir, getcwd, pivot_root, setsid};
+
+use crate::hooks;
+use crate::launch::Channel;
+use crate::plan::{self, Plan};
+use crate::root::{Links, Root};
+use crate::seccomp;
+use crate::spec::{self, NamespaceKind};
+use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, move_mount_to_root};
+use crate::sys::process::{CloseRange, close_range, exit_now};
+use crate::sys::{self, Call, CallError};
+
+/// Exit code of a child that reported a failure; nobody looks at it.
+const FAILED: i32 = 125;
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A step of the child, for errors.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Step { $($(#[$doc])* $name,)* }
+
+        impl Step {
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name in errors.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    /// Joining existing namespaces.
+    Join = "namespaces",
+    /// Entering cgroups and making a cgroup namespace.
+    Cgroup = "cgroup",
+    /// Becoming root of a user namespace.
+    UserNamespace = "user namespace",
+    /// A session and keyring of its own.
+    Session = "session",
+    /// Hooks.
+    Hooks = "hooks",
+    /// Host and domain name.
+    Hostname = "hostname",
+    /// The root mount.
+    Root = "rootfs",
+    /// Mounts.
+    Mounts = "mounts",
+    /// Device nodes.
+    Devices = "devices",
+    /// Kernel parameters.
+    Sysctl = "sysctl",
+    /// Pseudo terminal and standard streams.
+    Console = "console",
+    /// Masked and read-only paths.
+    Masks = "masked paths",
+    /// Working directory.
+    Cwd = "process.cwd",
+    /// Limits, user, groups, capabilities.
+    Identity = "process.user",
+    /// Security labels.
+    Label = "security label",
+    /// Finding the program.
+    Program = "exec",
+    /// Waiting for the start.
+    Start = "start",
+    /// The system call filter.
+    Seccomp = "seccomp",
+    /// execve(2).
+    Exec = "exec",
+}
+
+impl Step {
+    /// Its number on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        let index = Self::ALL.iter().position(|step| *step == self);
+        u8::try_from(index.expect("every step is listed")).expect("there are few steps")
+    }
+
+    /// The step of a number; an unknown one cannot come, as parent and child are one program.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Exec)
+    }
+}
+
+/// Why a child could not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The step.
+    pub step: Step,
+    /// The kernel's answer.
+    pub errno: Errno,
+    /// The object and the call.
+    pub text: String,
+}
+
+/// Puts the step around an error.
+pub(crate) trait At<T> {
+    fn at(self, step: Step) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, CallError> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|error| Failure { step, errno: error.errno, text: error.to_string() })
+    }
+}
+
+/// Standard streams of the new process.
+pub(crate) enum Streams {
+    /// The parent's own.
+    Inherit,
+    /// These.
+    Files([OwnedFd; 3]),
+    /// A new pseudo terminal; the master goes to the parent or to a console socket.
+    Terminal(Option<OwnedFd>),
+}
+
+/// How the child learns that it may run the program.
+pub(crate) enum Wait {
+    /// It may at once.
+    No,
+    /// By the parent.
+    Parent,
+    /// By a connection to this socket.
+    Listener(OwnedFd),
+}
+
+/// A container's init process: the plan, and what the parent opened for it.
+pub(crate) struct Create<'a> {
+    pub plan: &'a Plan,
+    pub channel: Channel,
+    /// Namespaces to join.
+    pub join: Vec<(CloneFlags, OwnedFd)>,
+    /// v1 `cgroup.procs` files.
+    pub procs: Vec<OwnedFd>,
+    /// Detached mount of the root file system.
+    pub rootfs: OwnedFd,
+    /// Detached mounts of the bind sources, by index of the plan's mounts.
+    pub sources: Vec<Option<OwnedFd>>,
+    /// Detached mounts of the container's cgroups, with the directory they go to below the mount's destination; a single one
+    /// with an empty directory on a unified hierarchy.
+    pub cgroups: Vec<(PathBuf, OwnedFd)>,
+    /// Detached mount of the host's null device, for masks.
+    pub null: Option<OwnedFd>,
+    /// Detached mounts of host devices by index of the plan's devices, where nodes cannot be made.
+    pub devices: Vec<Option<OwnedFd>>,
+    pub streams: Streams,
+    pub wait: Wait,
+    pub die_with_parent: bool,
+    pub preserve_fds: u32,
+    pub filter: Option<&'a seccomp::Program>,
+    pub hooks: Option<&'a spec::Hooks>,
+    pub state: hooks::State<'a>,
+}
+
+/// One more process of a container.
+pub(crate) struct Exec<'a> {
+    pub process: &'a plan::Process,
+    pub channel: Channel,
+    /// pidfd of the container's init, and the namespaces to take over from it.
+    pub target: (OwnedFd, CloneFlags),
+    pub procs: Vec<OwnedFd>,
+    pub streams: Streams,
+    pub preserve_fds: u32,
+    pub filter: Option<&'a seccomp::Program>,
+}
+
+impl Create<'_> {
+    /// Becomes the container's init process.
+    pub(crate) fn run(mut self) -> ! {
+        let Err(failure) = self.steps();
+        self.channel.failed(&failure);
+        exit_now(FAILED)
+    }
+
+    fn steps(&mut self) -> Result<std::convert::Infallible, Failure> {
+        let plan = self.plan;
+        umask(Mode::empty());
+        if self.die_with_parent {
+            identity::die_with_parent().at(Step::Session)?;
+        }
+        let labels = identity::Labels::prepare(&plan.process).at(Step::Label)?;
+        identity::oom_score(&plan.process, &self.channel).at(Step::Identity)?;
+        self.join().at(Step::Join)?;
+        enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        if plan.namespaces.makes(NamespaceKind::User) {
+            self.channel.wait().at(Step::UserNamespace)?;
+            sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
+        }
+        if plan.namespaces.makes(NamespaceKind::Cgroup) {
+            unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)".to_owned()).at(Step::Cgroup)?;
+        }
+        setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
+        identity::hide_keyring().at(Step::Session)?;
+        if self.hooks.is_some_and(hooks::runs_in_runtime) {
+            self.channel.namespaces().at(Step::Hooks)?;
+            self.channel.wait().at(Step::Hooks)?;
+        }
+        self.names().at(Step::Hostname)?;
+        let root = self.root().at(Step::Root)?;
+        let made = mounts::make(self, &root)?;
+        devices::make(self, &root).at(Step::Devices)?;
+        mounts::sysctls(plan, made.proc.as_ref()).at(Step::Sysctl)?;
+        console::connect(self, &root, made.devpts.as_ref()).at(Step::Console)?;
+        if let Some(hooks) = self.hooks {
+            self.run_hooks(&hooks.create_container, "createContainer", hooks::Status::Creating)?;
+        }
+        pivot(&root).at(Step::Root)?;
+        self.propagation(&root).at(Step::Root)?;
+        masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
+        root.make_directory(&crate::root::clean(&plan.process.cwd), Links::InRoot).at(Step::Cwd)?;
+        if plan.readonly_root {
+            let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+            mount_setattr(&root, Depth::Single, readonly)
+                .call(|| "mount_setattr(<rootfs>, RDONLY)".to_owned())
+                .at(Step::Root)?;
+        }
+        drop(root);
+        let identity = identity::assume(&plan.process, labels, self.filter)?;
+        if self.die_with_parent {
+            // A change of user clears it.
+            identity::die_with_parent().at(Step::Session)?;
+        }
+        let program = program::find(&plan.process, &identity)?;
+        let channel = self.wait_for_start().at(Step::Start)?;
+        let finished = self.finish(&identity, &program);
+        let Err(failure) = finished;
+        // A `start` by another process waits for the answer there, the parent here.
+        if let Some(channel) = channel {
+            channel.failed(&failure);
+        }
+        Err(failure)
+    }
+
+    fn finish(
+        &self,
+        identity: &identity::Identity,
+        program: &program::Program<'_>,
+    ) -> Result<std::convert::Infallible, Failure> {
+        if let Some(hooks) = self.hooks {
+            self.run_hooks(&hooks.start_container, "startContainer", hooks::Status::Created)?;
+        }
+        finish(identity, program, self.preserve_fds, self.filter)
+    }
+
+    fn join(&self) -> Result<(), CallError> {
+        for (kind, namespace) in &self.join {
+            setns(namespace, *kind).call(|| format!("setns(<namespace>, {kind:?})"))?;
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Result<(), CallError> {
+        if let Some(name) = &self.plan.hostname {
+            nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})"))?;
+        }
+        if let Some(name) = &self.plan.domainname {
+            sys::process::set_domainname(name).call(|| format!("setdomainname({name:?})"))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the detached root over the old one, out of reach of every other mount namespace.
+    fn root(&self) -> Result<Root, CallError> {
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+            .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)".to_owned())?;
+        move_mount_to_root(&self.rootfs).call(|| "move_mount(<rootfs>, \"/\")".to_owned())?;
+        let root = self.rootfs.try_clone().call(|| "dup(<rootfs>)".to_owned())?;
+        Ok(Root::new(root))
+    }
+
+    /// Propagation of the root that could not be set before pivot_root(2).
+    fn propagation(&self, root: &Root) -> Result<(), CallError> {
+        let (propagation, depth) = self.plan.root_propagation;
+        if propagation == libc::MS_PRIVATE || propagation == libc::MS_SLAVE {
+            return Ok(());
+        }
+        mount_setattr(root, depth, Attributes { propagation, ..Attributes::default() })
+            .call(|| "mount_setattr(<rootfs>, propagation)".to_owned())
+    }
+
+    fn run_hooks(&self, list: &[spec::Hook], name: &str, status: hooks::Status) -> Result<(), Failure> {
+        let state = hooks::State { status, pid: nix::unistd::getpid().as_raw(), ..self.state };
+        hooks::run(list, name, &state).map_err(|error| Failure {
+            step: Step::Hooks,
+            errno: Errno::ECANCELED,
+            text: error.to_string(),
+        })
+    }
+
+    /// Says that the container is created and waits for the word; gives the connection that the word came by, where that is
+    /// not the parent's.
+    fn wait_for_start(&mut self) -> Result<Option<Channel>, CallError> {
+        match std::mem::replace(&mut self.wait, Wait::No) {
+            Wait::No => Ok(None),
+            Wait::Parent => {
+                self.channel.created()?;
+                self.channel.wait()?;
+                Ok(None)
+            }
+            Wait::Listener(listener) => {
+                self.channel.created()?;
+                loop {
+                    let connection =
+                        nix::sys::socket::accept4(listener.as_raw_fd(), nix::sys::socket::SockFlag::SOCK_CLOEXEC)
+                            .call(|| "accept4(<start socket>)".to_owned())?;
+                    let channel = Channel::new(sys::adopt(connection));
+                    // A starter that went away before it said the word starts nothing.
+                    if channel.wait().is_ok() {
+                        return Ok(Some(channel));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Exec<'_> {
+    /// Becomes a process of the container.
+    pub(crate) fn run(mut self) -> ! {
+        let Err(failure) = self.steps();
+        self.channel.failed(&failure);
+        exit_now(FAILED)
+    }
+
+    fn steps(&mut self) -> Result<std::convert::Infallible, Failure> {
+        umask(Mode::empty());
+        enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        let labels = identity::Labels::prepare(self.process).at(Step::Label)?;
+        identity::oom_score(self.process, &self.channel).at(Step::Identity)?;
+        let (target, kinds) = &self.target;
+        setns(target, *kinds).call(|| format!("setns(<container>, {kinds:?})")).at(Step::Join)?;
+        if kinds.contains(CloneFlags::CLONE_NEWUSER) {
+            sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
+        }
+        setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
+        console::connect_exec(self).at(Step::Console)?;
+        let identity = identity::assume(self.process, labels, self.filter)?;
+        let program = program::find(self.process, &identity)?;
+        finish(&identity, &program, self.preserve_fds, self.filter)
+    }
+}
+
+/// The last steps, after which only the program runs: nothing of ours stays open (CVE-2024-21626), the filter comes last.
+fn finish(
+    identity: &identity::Identity,
+    program: &program::Program<'_>,
+    preserve_fds: u32,
+    filter: Option<&seccomp::Program>,
+) -> Result<std::convert::Infallible, Failure> {
+    close_range(3 + preserve_fds, CloseRange::OnExec)
+        .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserve_fds))
+        .at(Step::Exec)?;
+    if let Some(filter) = filter {
+        sys::seccomp::load(filter).call(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned()).at(Step::Seccomp)?;
+    }
+    identity.complete().at(Step::Identity)?;
+    Err(program.execute())
+}
+
+/// Enters v1 groups; the unified one was entered at birth.
+fn enter_cgroups(procs: &[OwnedFd]) -> Result<(), CallError> {
+    for file in procs {
+        nix::unistd::write(file, b"0").call(|| "write(<cgroup.procs>, \"0\")".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Makes the attached root the root directory and lets go of the old one.
+fn pivot(root: &Root) -> Result<(), CallError> {
+    fchdir(root).call(|| "fchdir(<rootfs>)".to_owned())?;
+    pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".to_owned())?;
+    umount2(".", MntFlags::MNT_DETACH).call(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
+    chdir("/").call(|| "chdir(\"/\")".to_owned())
+}
+
+/// Goes to the working directory, and makes sure that it is one of the container (CVE-2024-21626).
+fn enter_directory(path: &std::path::Path) -> Result<(), CallError> {
+    chdir(path).call(|| format!("chdir({path:?})"))?;
+    let inside = getcwd().is_ok_and(|cwd| cwd.is_absolute());
+    if inside { Ok(()) } else { Err(Errno::ENOENT).call(|| format!("chdir({path:?}): outside of the container")) }
+}
+
+/// Writes a small file below a root, which must be of the same mount.
+fn write_below(root: impl AsFd, path: &str, value: &[u8]) -> Result<(), CallError> {
+    use nix::fcntl::{OpenHow, ResolveFlag, openat2};
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+    let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(resolve);
+    let file = openat2(root, path, how).call(|| format!("openat2(<proc>, {path:?}, O_WRONLY, {resolve:?})"))?;
+    nix::unistd::write(&file, value)
+        .map(|_| ())
+        .call(|| format!("write(<proc>/{path}, {:?})", String::from_utf8_lossy(value)))
+}

@@ -1,0 +1,175 @@
+//! The container's mounts, each attached by descriptor: nothing between look-up and mount can be swapped (CVE-2021-30465).
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::symlinkat;
+
+use super::{Create, Failure, Step, write_below};
+use crate::plan::{Mount, Options, Parameter, Plan, Source};
+use crate::root::{Root, open_leaf};
+use crate::sys::mount::{
+    Attributes, Depth, attr, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
+    move_mount,
+};
+use crate::sys::{Call, CallError};
+
+/// Descriptors of mounts that later steps work on.
+#[derive(Default)]
+pub(super) struct Made {
+    /// The container's procfs.
+    pub proc: Option<OwnedFd>,
+    /// Its devpts.
+    pub devpts: Option<OwnedFd>,
+}
+
+/// Makes the mounts of the plan in their order.
+pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure> {
+    let mut made = Made::default();
+    for (index, mount) in create.plan.mounts.iter().enumerate() {
+        let attached = match &mount.source {
+            Source::Bind(..) => {
+                let source = create.sources[index].take().expect("the parent opened each bind source");
+                bind(root, mount, source)
+            }
+            Source::FileSystem { kind, source, parameters } => file_system(root, mount, kind, source, parameters),
+            Source::Cgroup => cgroup(root, mount, std::mem::take(&mut create.cgroups)),
+        };
+        let attached = attached.map_err(|error| Failure {
+            step: Step::Mounts,
+            errno: error.errno,
+            text: format!("mounts[{index}] (\"/{}\"): {error}", mount.destination.display()),
+        })?;
+        match attached {
+            Some(fd) if mount.is("proc") && mount.destination == Path::new("proc") => made.proc = Some(fd),
+            Some(fd) if mount.is("devpts") && mount.destination == Path::new("dev/pts") => made.devpts = Some(fd),
+            Some(_) | None => {}
+        }
+    }
+    Ok(made)
+}
+
+fn bind(root: &Root, mount: &Mount, source: OwnedFd) -> Result<Option<OwnedFd>, CallError> {
+    let target = if is_directory(&source)? {
+        root.make_directory(&mount.destination, mount.links())?
+    } else {
+        root.make_file(&mount.destination, mount.links())?
+    };
+    move_mount(&source, &target).call(|| format!("move_mount(<source>, \"/{}\")", mount.destination.display()))?;
+    Ok(None)
+}
+
+fn file_system(
+    root: &Root,
+    mount: &Mount,
+    kind: &CStr,
+    source: &CStr,
+    parameters: &[Parameter],
+) -> Result<Option<OwnedFd>, CallError> {
+    let target = root.make_directory(&mount.destination, mount.links())?;
+    let new = new_mount(kind, source, parameters, mount.options.attributes.set)?;
+    attach(&new, &target, &mount.options, &mount.destination)?;
+    Ok(Some(new))
+}
+
+/// A detached mount of a new file system.
+fn new_mount(kind: &CStr, source: &CStr, parameters: &[Parameter], attributes: u64) -> Result<OwnedFd, CallError> {
+    let fs = fsopen(kind).call(|| format!("fsopen({kind:?})"))?;
+    fsconfig_string(&fs, c"source", source).call(|| format!("fsconfig(<{kind:?}>, \"source\", {source:?})"))?;
+    for parameter in parameters {
+        match parameter {
+            Parameter::Flag(key) => {
+                fsconfig_flag(&fs, key).call(|| explain(&fs, format!("fsconfig(<{kind:?}>, {key:?})")))?
+            }
+            Parameter::Value(key, value) => fsconfig_string(&fs, key, value)
+                .call(|| explain(&fs, format!("fsconfig(<{kind:?}>, {key:?}, {value:?})")))?,
+        }
+    }
+    fsconfig_create(&fs).call(|| explain(&fs, format!("fsconfig(<{kind:?}>, FSCONFIG_CMD_CREATE)")))?;
+    fsmount(&fs, attributes).call(|| format!("fsmount(<{kind:?}>, {attributes:#x})"))
+}
+
+/// Adds what the kernel logged on a file system context.
+fn explain(fs: &OwnedFd, call: String) -> String {
+    let mut buffer = [0; 512];
+    match nix::unistd::read(fs, &mut buffer) {
+        Ok(length) if length > 2 => format!("{call} ({})", String::from_utf8_lossy(&buffer[2..length]).trim_end()),
+        Ok(_) | Err(_) => call,
+    }
+}
+
+fn attach(new: &OwnedFd, target: &OwnedFd, options: &Options, destination: &Path) -> Result<(), CallError> {
+    let call = |name: &str| format!("{name}(\"/{}\")", destination.display());
+    set_recursive(new, options).call(|| call("mount_setattr"))?;
+    move_mount(new, target).call(|| call("move_mount"))
+}
+
+/// Recursive attributes and propagation of a detached mount.
+pub(crate) fn set_recursive(mount: impl AsFd, options: &Options) -> Result<(), Errno> {
+    if !options.recursive.is_empty() {
+        mount_setattr(&mount, Depth::Recursive, options.recursive)?;
+    }
+    for (propagation, depth) in &options.propagation {
+        mount_setattr(&mount, *depth, Attributes { propagation: *propagation, ..Attributes::default() })?;
+    }
+    Ok(())
+}
+
+/// The container's own groups: on a unified hierarchy one directory, on v1 one below a tmpfs for each hierarchy.
+fn cgroup(
+    root: &Root,
+    mount: &Mount,
+    mut groups: Vec<(std::path::PathBuf, OwnedFd)>,
+) -> Result<Option<OwnedFd>, CallError> {
+    let target = root.make_directory(&mount.destination, mount.links())?;
+    if let [(directory, _)] = groups.as_slice()
+        && directory.as_os_str().is_empty()
+    {
+        let (_, group) = groups.swap_remove(0);
+        attach(&group, &target, &mount.options, &mount.destination)?;
+        return Ok(None);
+    }
+    let mode = Parameter::Value(c"mode".into(), c"755".into());
+    let writable = mount.options.attributes.set & !attr::RDONLY;
+    let tmpfs = new_mount(c"tmpfs", c"cgroup", &[mode], writable)?;
+    move_mount(&tmpfs, &target).call(|| format!("move_mount(\"/{}\")", mount.destination.display()))?;
+    for (name, group) in groups {
+        mkdirat(&tmpfs, &name, Mode::from_bits_truncate(0o755)).call(|| format!("mkdirat(<cgroup>, {name:?})"))?;
+        let directory = open_leaf(&tmpfs, &name)?;
+        move_mount(&group, &directory).call(|| format!("move_mount(<cgroup>, {name:?})"))?;
+        let text = name.to_string_lossy();
+        for alias in text.split(',').filter(|alias| *alias != text) {
+            symlinkat(name.as_path(), &tmpfs, alias).call(|| format!("symlinkat({name:?}, <cgroup>, {alias:?})"))?;
+        }
+    }
+    if mount.options.attributes.set & attr::RDONLY != 0 {
+        let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+        mount_setattr(&tmpfs, Depth::Single, readonly).call(|| "mount_setattr(<cgroup>, RDONLY)".to_owned())?;
+    }
+    Ok(None)
+}
+
+/// Writes the kernel parameters by a procfs that nobody else has touched yet.
+pub(super) fn sysctls(plan: &Plan, proc: Option<&OwnedFd>) -> Result<(), CallError> {
+    if plan.sysctls.is_empty() {
+        return Ok(());
+    }
+    let private;
+    let proc = match proc {
+        Some(proc) => proc,
+        None => {
+            private = new_mount(c"proc", c"proc", &[], attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+            &private
+        }
+    };
+    plan.sysctls.iter().try_for_each(|sysctl| write_below(proc, &sysctl.path, sysctl.value.as_bytes()))
+}
+
+/// Whether a descriptor is of a directory.
+pub(super) fn is_directory(fd: &OwnedFd) -> Result<bool, CallError> {
+    let mode = fstat(fd).call(|| "fstat(<source>)".to_owned())?.st_mode;
+    Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}

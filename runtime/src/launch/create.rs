@@ -1,0 +1,223 @@
+//! Making an init process, and starting the program in it.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use nix::sched::{CloneFlags, setns};
+use nix::unistd::Pid;
+
+use super::error::{During, Error};
+use super::sync::{Channel, Message, pair};
+use super::{Create, Created, Lifetime, StartMode, Stdio, open};
+use crate::hooks::{self, State, Status};
+use crate::init::{self, Streams, Wait};
+use crate::plan::{Plan, Source};
+use crate::seccomp;
+use crate::spec::{IdMapping, NamespaceKind};
+use crate::sys::clone::{Clone3, clone3};
+use crate::sys::process::{Block, pidfd_send_signal, wait};
+use crate::sys::{Call, CallError};
+
+/// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
+/// nothing is left of it.
+///
+/// # Errors
+/// [`Error`]; [`Error::kind`] tells missing programs apart.
+pub fn create(create: Create<'_>) -> Result<Created, Error> {
+    let plan = Plan::new(create.spec)?;
+    let seccomp = create.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let filter = seccomp.map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
+    let bundle = open::directory(create.bundle).during(|| "bundle".to_owned())?;
+    let joined = open::namespaces(&plan)?;
+    let state = State {
+        oci_version: &create.spec.oci_version,
+        id: create.id,
+        status: Status::Creating,
+        pid: 0,
+        bundle: create.bundle,
+        annotations: &create.spec.annotations,
+    };
+    let (ours, theirs) = pair().during(|| "sync".to_owned())?;
+    let paired = matches!(create.start, StartMode::Paired);
+    let immediate = matches!(create.start, StartMode::Immediately);
+    let child = init::Create {
+        join: joined.others,
+        procs: create.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
+        rootfs: open::rootfs(&create.rootfs, &plan, &bundle)?,
+        sources: open::sources(&plan, &bundle)?,
+        cgroups: cgroups(&create, &plan)?,
+        null: open::null(&plan)?,
+        devices: open::devices(&plan)?,
+        streams: streams(create.stdio),
+        wait: match create.start {
+            StartMode::Immediately => Wait::No,
+            StartMode::Paired => Wait::Parent,
+            StartMode::Listener(listener) => Wait::Listener(listener),
+        },
+        die_with_parent: create.lifetime == Lifetime::Parent,
+        preserve_fds: create.preserve_fds,
+        filter: filter.as_ref(),
+        hooks: create.spec.hooks.as_ref(),
+        plan: &plan,
+        channel: theirs,
+        state,
+    };
+    let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
+    let (pid, pidfd) = match in_pid_namespace(joined.pid.as_ref(), || clone3(plan.namespaces.clone_flags(), into))? {
+        Clone3::Child => {
+            drop(ours);
+            child.run()
+        }
+        Clone3::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    // The child's end must be open in the child alone, or its end of file would never come.
+    drop(child);
+    let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None };
+    match supervise(
+        &plan,
+        &mut created,
+        &ours,
+        &State { pid: pid.as_raw(), ..state },
+        create.spec.hooks.as_ref(),
+        immediate,
+    ) {
+        Ok(()) => {
+            created.channel = paired.then_some(ours);
+            Ok(created)
+        }
+        Err(error) => Err(bury(&created.pidfd, error)),
+    }
+}
+
+impl Created {
+    /// Lets the program run; returns when execve has succeeded.
+    ///
+    /// # Errors
+    /// The step that failed after the start; the process has ended then.
+    pub fn start(&mut self) -> Result<(), Error> {
+        let Some(channel) = self.channel.take() else { return Ok(()) };
+        channel.go().during(|| "start".to_owned())?;
+        executed(&channel, &mut self.warnings)
+    }
+}
+
+/// Lets the program of a container run that another process made with [`StartMode::Listener`]; `connection` is a connection to
+/// its socket. Returns when execve has succeeded.
+///
+/// # Errors
+/// The step that failed after the start.
+pub fn start(connection: OwnedFd) -> Result<(), Error> {
+    let channel = Channel::new(connection);
+    channel.go().during(|| "start".to_owned())?;
+    executed(&channel, &mut Vec::new())
+}
+
+/// Waits for execve: end of file, or a failure.
+pub(super) fn executed(channel: &Channel, warnings: &mut Vec<String>) -> Result<(), Error> {
+    loop {
+        match channel.next().during(|| "start".to_owned())? {
+            Message::Ended => return Ok(()),
+            Message::Failed(failure) => return Err(Error::Init(failure)),
+            Message::Warning(text) => warnings.push(text),
+            Message::Namespaces | Message::Console(_) | Message::Created => {}
+        }
+    }
+}
+
+/// The parent's side of the protocol until the child is created, or has executed the program.
+fn supervise(
+    plan: &Plan,
+    created: &mut Created,
+    channel: &Channel,
+    state: &State<'_>,
+    hooks: Option<&crate::spec::Hooks>,
+    immediate: bool,
+) -> Result<(), Error> {
+    if plan.namespaces.makes(NamespaceKind::User) {
+        map_ids(created.pid, plan).during(|| "user namespace".to_owned())?;
+        channel.go().during(|| "user namespace".to_owned())?;
+    }
+    loop {
+        match channel.next().during(|| "init".to_owned())? {
+            Message::Namespaces => {
+                if let Some(hooks) = hooks {
+                    hooks::run(&hooks.prestart, "prestart", state)?;
+                    hooks::run(&hooks.create_runtime, "createRuntime", state)?;
+                }
+                channel.go().during(|| "hooks".to_owned())?;
+            }
+            Message::Console(master) => created.console = Some(master),
+            Message::Warning(text) => created.warnings.push(text),
+            Message::Created => return Ok(()),
+            Message::Failed(failure) => return Err(Error::Init(failure)),
+            Message::Ended if immediate => return Ok(()),
+            Message::Ended => return Err(Error::Killed(how(&created.pidfd))),
+        }
+    }
+}
+
+/// Kills what is left of a failed child, and reaps it.
+fn bury(pidfd: &OwnedFd, error: Error) -> Error {
+    // It may have ended by itself; either way it is reaped next.
+    let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
+    let _ = wait(pidfd, Block::Yes);
+    error
+}
+
+fn how(pidfd: &OwnedFd) -> String {
+    match wait(pidfd, Block::Yes) {
+        Ok(Some(ended)) => format!("{ended:?}"),
+        Ok(None) => "still alive".to_owned(),
+        Err(errno) => format!("waitid: {errno}"),
+    }
+}
+
+pub(super) fn streams(stdio: Stdio) -> Streams {
+    match stdio {
+        Stdio::Inherit => Streams::Inherit,
+        Stdio::Files(files) => Streams::Files(files),
+        Stdio::Terminal => Streams::Terminal(None),
+        Stdio::ConsoleSocket(socket) => Streams::Terminal(Some(socket)),
+    }
+}
+
+/// Clones inside another pid namespace, and comes back: entering one only decides where children are born, setns(2).
+pub(super) fn in_pid_namespace<T>(
+    namespace: Option<&OwnedFd>,
+    clone: impl FnOnce() -> Result<T, nix::errno::Errno>,
+) -> Result<T, Error> {
+    let call = || "clone3()".to_owned();
+    let Some(namespace) = namespace else { return clone().call(call).during(|| "clone".to_owned()) };
+    let enter = |namespace: &OwnedFd| {
+        setns(namespace, CloneFlags::CLONE_NEWPID)
+            .call(|| "setns(<pid namespace>)".to_owned())
+            .during(|| "clone".to_owned())
+    };
+    let own = open::namespace("/proc/self/ns/pid".as_ref()).during(|| "clone".to_owned())?;
+    enter(namespace)?;
+    let cloned = clone().call(call).during(|| "clone".to_owned());
+    enter(&own)?;
+    cloned
+}
+
+fn cgroups(create: &Create<'_>, plan: &Plan) -> Result<Vec<(std::path::PathBuf, OwnedFd)>, Error> {
+    let Some(index) = plan.mounts.iter().position(|mount| mount.source == Source::Cgroup) else {
+        return Ok(Vec::new());
+    };
+    let own = plan.namespaces.own(NamespaceKind::Cgroup);
+    let view = if own { open::CgroupView::Private } else { open::CgroupView::Host };
+    open::cgroups(create.cgroup, view, &plan.mounts[index], index)
+}
+
+fn map_ids(pid: Pid, plan: &Plan) -> Result<(), CallError> {
+    let write = |file: &str, mappings: &[IdMapping]| {
+        let lines: String =
+            mappings.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect();
+        let path = format!("/proc/{pid}/{file}");
+        let mut file = OpenOptions::new().write(true).open(&path).call(|| format!("open({path:?}, O_WRONLY)"))?;
+        file.write_all(lines.as_bytes()).call(|| format!("write({path:?}, {lines:?})"))
+    };
+    write("gid_map", &plan.namespaces.gid_map)?;
+    write("uid_map", &plan.namespaces.uid_map)
+}

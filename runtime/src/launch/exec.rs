@@ -1,0 +1,70 @@
+//! One more process in a container.
+
+use nix::sched::CloneFlags;
+
+use super::create::{in_pid_namespace, streams};
+use super::error::{During, Error};
+use super::sync::{Message, pair};
+use super::{Exec, Executed, open};
+use crate::init;
+use crate::plan;
+use crate::seccomp;
+use crate::spec::NamespaceKind;
+use crate::sys::clone::{Clone3, clone3};
+use crate::sys::process::{Block, pidfd_send_signal, wait};
+
+/// Runs a process in a container; returns when execve has succeeded.
+///
+/// # Errors
+/// [`Error`]; [`Error::kind`] tells missing programs apart.
+pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
+    let process = plan::process(exec.process, "process")?;
+    let linux = exec.spec.linux.as_ref();
+    let filter =
+        linux.and_then(|linux| linux.seccomp.as_ref()).map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
+    let kinds = linux.map_or(CloneFlags::empty(), |linux| {
+        linux.namespaces.iter().fold(CloneFlags::empty(), |kinds, namespace| kinds | open::clone_flag(namespace.kind))
+    });
+    let pid_namespace = kinds.contains(open::clone_flag(NamespaceKind::Pid));
+    let (ours, theirs) = pair().during(|| "sync".to_owned())?;
+    let child = init::Exec {
+        process: &process,
+        channel: theirs,
+        // The pid namespace is entered by the parent: a process cannot change its own.
+        target: (open::duplicate(exec.init).during(|| "pidfd".to_owned())?, kinds - CloneFlags::CLONE_NEWPID),
+        procs: exec.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
+        streams: streams(exec.stdio),
+        preserve_fds: exec.preserve_fds,
+        filter: filter.as_ref(),
+    };
+    let into = exec.cgroup.and_then(|cgroup| cgroup.clone_into());
+    let namespace = pid_namespace.then_some(exec.init);
+    let (pid, pidfd) = match in_pid_namespace(namespace, || clone3(0, into))? {
+        Clone3::Child => {
+            drop(ours);
+            child.run()
+        }
+        Clone3::Parent(pid, pidfd) => (pid, pidfd),
+    };
+    drop(child);
+    let mut executed_process = Executed { pid, pidfd, console: None, warnings: Vec::new() };
+    let result = loop {
+        match ours.next().during(|| "init".to_owned()) {
+            Ok(Message::Console(master)) => executed_process.console = Some(master),
+            Ok(Message::Warning(text)) => executed_process.warnings.push(text),
+            Ok(Message::Ended) => break Ok(()),
+            Ok(Message::Failed(failure)) => break Err(Error::Init(failure)),
+            Ok(Message::Namespaces | Message::Created) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    match result {
+        Ok(()) => Ok(executed_process),
+        Err(error) => {
+            // It has ended or is about to; either way it is reaped next.
+            let _ = pidfd_send_signal(&executed_process.pidfd, libc::SIGKILL);
+            let _ = wait(&executed_process.pidfd, Block::Yes);
+            Err(error)
+        }
+    }
+}

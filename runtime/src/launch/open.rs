@@ -1,0 +1,267 @@
+//! What the parent opens for the child while the host is in sight: the root, bind sources, namespaces, devices.
+//!
+//! Everything is a detached mount or a descriptor, so the child resolves no path of the host, and the host's mount table never
+//! shows a container.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sched::CloneFlags;
+use nix::sys::stat::{Mode, SFlag, fstat, makedev};
+use nix::unistd::{chdir, fchdir};
+
+use super::Rootfs;
+use super::error::{During, Error};
+use crate::cgroup::Cgroup;
+use crate::init::set_recursive;
+use crate::plan::namespaces::{flag, name};
+use crate::plan::{Device, DeviceKind, Mount, Plan, PlanError, Source};
+use crate::spec::NamespaceKind;
+use crate::sys::mount::{
+    Attributes, Depth, fsconfig_create, fsconfig_fd, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
+    open_tree,
+};
+use crate::sys::{Call, CallError};
+
+/// Opens a directory without reading it.
+pub(super) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
+    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
+}
+
+/// A detached mount of the root file system.
+pub(super) fn rootfs(rootfs: &Rootfs, plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, Error> {
+    match rootfs {
+        Rootfs::Directory => from_directory(plan, bundle).during(|| "root.path".to_owned()),
+        Rootfs::Layers { lower, upper } => overlay(lower, upper.as_ref()).during(|| "rootfs".to_owned()),
+    }
+}
+
+fn from_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
+    let path = &plan.root;
+    let root = openat(bundle, path.as_path(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("openat(<bundle>, {path:?}, O_PATH|O_DIRECTORY)"))?;
+    let mount = open_tree(&root, c"", Depth::Recursive).call(|| format!("open_tree({path:?})"))?;
+    // What is mounted in the container must not reach the host, whatever propagation the root ends up with.
+    let propagation = if plan.root_propagation.0 == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+    mount_setattr(&mount, Depth::Recursive, Attributes { propagation, ..Attributes::default() })
+        .call(|| format!("mount_setattr({path:?}, propagation)"))?;
+    Ok(mount)
+}
+
+/// A detached overlay. KERNEL(6.13) takes layers as descriptors; before, one string names them all.
+fn overlay(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>) -> Result<OwnedFd, CallError> {
+    let lower = lower.iter().map(|path| directory(path)).collect::<Result<Vec<_>, _>>()?;
+    let upper = upper.map(|(upper, work)| Ok((directory(upper)?, directory(work)?))).transpose()?;
+    let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
+    let by_descriptor = || {
+        lower.iter().try_for_each(|layer| fsconfig_fd(&fs, c"lowerdir+", layer))?;
+        upper.iter().try_for_each(|(upper, work)| {
+            fsconfig_fd(&fs, c"upperdir", upper)?;
+            fsconfig_fd(&fs, c"workdir", work)
+        })
+    };
+    match by_descriptor() {
+        Err(Errno::EINVAL | Errno::EBADF) => return overlay_by_path(&lower, upper.as_ref()),
+        result => result.call(|| "fsconfig(<overlay>, lowerdir+, upperdir, workdir)".to_owned())?,
+    }
+    finish_overlay(&fs, upper.is_some())
+}
+
+/// The layers by their names in /proc/self/fd, seen from there: fsconfig(2) takes no more than 255 bytes, enough for some 80
+/// layers of two digits.
+fn overlay_by_path(lower: &[OwnedFd], upper: Option<&(OwnedFd, OwnedFd)>) -> Result<OwnedFd, CallError> {
+    let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
+    let c_string = |text: String| CString::new(text).expect("descriptor numbers have no NUL byte");
+    let names: Vec<String> = lower.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+    let names = c_string(names.join(":"));
+    if names.as_bytes().len() > 255 {
+        return Err(Errno::E2BIG).call(|| {
+            format!("fsconfig(<overlay>, \"lowerdir\"): {} layers need a kernel of 6.13 or later", lower.len())
+        });
+    }
+    let here = directory(Path::new("."))?;
+    chdir("/proc/self/fd").call(|| "chdir(\"/proc/self/fd\")".to_owned())?;
+    let configured: Result<(), Errno> = (|| {
+        fsconfig_string(&fs, c"lowerdir", &names)?;
+        if let Some((upper, work)) = upper {
+            fsconfig_string(&fs, c"upperdir", &c_string(upper.as_raw_fd().to_string()))?;
+            fsconfig_string(&fs, c"workdir", &c_string(work.as_raw_fd().to_string()))?;
+        }
+        Ok(())
+    })();
+    let mount = configured
+        .call(|| format!("fsconfig(<overlay>, lowerdir={names:?}, upperdir, workdir)"))
+        .and_then(|()| finish_overlay(&fs, upper.is_some()));
+    fchdir(&here).call(|| "fchdir(<before>)".to_owned())?;
+    mount
+}
+
+fn finish_overlay(fs: &OwnedFd, writable: bool) -> Result<OwnedFd, CallError> {
+    if writable {
+        // The writable layer of a container does not outlive a crash: nothing of it is ever synced.
+        fsconfig_flag(fs, c"volatile").call(|| "fsconfig(<overlay>, \"volatile\")".to_owned())?;
+    }
+    fsconfig_create(fs).call(|| "fsconfig(<overlay>, FSCONFIG_CMD_CREATE)".to_owned())?;
+    fsmount(fs, 0).call(|| "fsmount(<overlay>)".to_owned())
+}
+
+/// Detached mounts of the bind sources, by index of the mounts.
+pub(super) fn sources(plan: &Plan, bundle: &OwnedFd) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let open = |(index, mount): (usize, &Mount)| match &mount.source {
+        Source::Bind(path, depth) => {
+            bind_source(mount, path, *depth, bundle).during(|| format!("mounts[{index}].source")).map(Some)
+        }
+        Source::FileSystem { .. } | Source::Cgroup => Ok(None),
+    };
+    plan.mounts.iter().enumerate().map(open).collect()
+}
+
+fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
+    let c_path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
+    let tree = open_tree(bundle, &c_path, depth).call(|| format!("open_tree({path:?})"))?;
+    let set = |depth, attributes: Attributes| {
+        if attributes.is_empty() { Ok(()) } else { mount_setattr(&tree, depth, attributes) }
+    };
+    let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    let asked = !mount.options.propagation.is_empty();
+    set(Depth::Recursive, if asked { Attributes::default() } else { private })
+        .and_then(|()| set(Depth::Single, mount.options.attributes))
+        .and_then(|()| set_recursive(&tree, &mount.options))
+        .call(|| format!("mount_setattr({path:?})"))?;
+    Ok(tree)
+}
+
+/// A detached mount of the null device, proven to be it (CVE-2025-31133).
+pub(super) fn null(plan: &Plan) -> Result<Option<OwnedFd>, Error> {
+    if plan.masked.is_empty() {
+        return Ok(None);
+    }
+    let null = Device { path: "dev/null".into(), kind: DeviceKind::Character(1, 3), mode: 0, uid: 0, gid: 0 };
+    host_device(&null).during(|| "linux.maskedPaths".to_owned()).map(Some)
+}
+
+/// Detached mounts of host devices, by index of the devices, for a user namespace, which may not make nodes.
+pub(super) fn devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
+    if !plan.namespaces.makes(NamespaceKind::User) {
+        return Ok(Vec::new());
+    }
+    let open = |(index, device): (usize, &Device)| match device.kind {
+        DeviceKind::Fifo => Ok(None),
+        DeviceKind::Character(..) | DeviceKind::Block(..) => {
+            host_device(device).during(|| format!("linux.devices[{index}]")).map(Some)
+        }
+    };
+    plan.devices.iter().enumerate().map(open).collect()
+}
+
+fn host_device(device: &Device) -> Result<OwnedFd, CallError> {
+    let path = Path::new("/").join(&device.path);
+    let fd = openat(AT_FDCWD, &path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("open({path:?}, O_PATH|O_NOFOLLOW)"))?;
+    let found = fstat(&fd).call(|| format!("fstat({path:?})"))?;
+    let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+    let same = match device.kind {
+        DeviceKind::Character(major, minor) => {
+            kind == SFlag::S_IFCHR && found.st_rdev == makedev(major.into(), minor.into())
+        }
+        DeviceKind::Block(major, minor) => {
+            kind == SFlag::S_IFBLK && found.st_rdev == makedev(major.into(), minor.into())
+        }
+        DeviceKind::Fifo => false,
+    };
+    if !same {
+        return Err(Errno::ENXIO).call(|| format!("open({path:?}): not the device {:?} on this host", device.kind));
+    }
+    open_tree(&fd, c"", Depth::Single).call(|| format!("open_tree({path:?})"))
+}
+
+/// The namespaces to join, the pid namespace apart: it is the parent that enters it.
+pub(super) struct Joined {
+    pub pid: Option<OwnedFd>,
+    pub others: Vec<(CloneFlags, OwnedFd)>,
+}
+
+/// Opens the namespaces to join.
+pub(super) fn namespaces(plan: &Plan) -> Result<Joined, Error> {
+    let mut joined = Joined { pid: None, others: Vec::new() };
+    for (kind, path, index) in &plan.namespaces.join {
+        let namespace = namespace(path).during(|| format!("linux.namespaces[{index}].path ({})", name(*kind)))?;
+        if *kind == NamespaceKind::Pid {
+            joined.pid = Some(namespace);
+        } else {
+            joined.others.push((clone_flag(*kind), namespace));
+        }
+    }
+    Ok(joined)
+}
+
+/// Opens a namespace file.
+pub(super) fn namespace(path: &Path) -> Result<OwnedFd, CallError> {
+    openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("open({path:?}, O_RDONLY)"))
+}
+
+/// The CLONE_NEW* flag of a kind for setns(2).
+pub(super) fn clone_flag(kind: NamespaceKind) -> CloneFlags {
+    let bits = i32::try_from(flag(kind)).expect("CLONE_NEW* flags are positive");
+    CloneFlags::from_bits_retain(bits)
+}
+
+/// A descriptor one can pass on without giving up one's own.
+pub(super) fn duplicate(fd: impl AsFd) -> Result<OwnedFd, CallError> {
+    fd.as_fd().try_clone_to_owned().call(|| "dup".to_owned())
+}
+
+/// Detached mounts of the container's groups, with the directory each goes to. On a unified hierarchy with the host's cgroup
+/// namespace it is the whole hierarchy, as the paths in /proc/PID/cgroup start there; always a bind of what is mounted already:
+/// a fresh mount would reset the options of the host's (runc issue 5258).
+pub(super) fn cgroups(
+    cgroup: Option<&Cgroup>,
+    view: CgroupView,
+    mount: &Mount,
+    index: usize,
+) -> Result<Vec<(PathBuf, OwnedFd)>, Error> {
+    let Some(cgroup) = cgroup else {
+        return Err(Error::Plan(PlanError {
+            at: format!("mounts[{index}]"),
+            problem: "a cgroup mount needs a cgroup of the container".to_owned(),
+        }));
+    };
+    let hierarchies = cgroup.hierarchies();
+    let unified = hierarchies.iter().all(|hierarchy| hierarchy.unified);
+    let mut trees = Vec::with_capacity(hierarchies.len());
+    for hierarchy in hierarchies {
+        let call = || format!("open_tree({:?})", hierarchy.mount_point);
+        let tree = if hierarchy.unified && unified && view == CgroupView::Host {
+            let path =
+                CString::new(hierarchy.mount_point.as_os_str().as_bytes()).expect("a mount point has no NUL byte");
+            open_tree(AT_FDCWD, &path, Depth::Single).call(call)
+        } else {
+            open_tree(hierarchy.group, c"", Depth::Single).call(call)
+        };
+        let tree = tree.during(|| format!("mounts[{index}]"))?;
+        let attributes = Attributes { propagation: libc::MS_PRIVATE, ..mount.options.attributes };
+        mount_setattr(&tree, Depth::Single, attributes).call(call).during(|| format!("mounts[{index}]"))?;
+        let name = if unified {
+            PathBuf::new()
+        } else {
+            hierarchy.mount_point.file_name().map(PathBuf::from).unwrap_or_default()
+        };
+        trees.push((name, tree));
+    }
+    Ok(trees)
+}
+
+/// What a container sees of the cgroup hierarchies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CgroupView {
+    /// Its own groups as the top.
+    Private,
+    /// All.
+    Host,
+}

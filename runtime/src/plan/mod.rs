@@ -1,0 +1,201 @@
+//! What will be done for a container, as plain data: `Spec` → [`Plan`].
+//!
+//! Pure: no system call is made here, and everything that can be wrong about a document is found here, before the first
+//! effect. The order of the steps is that of [`crate::init`].
+
+mod devices;
+mod mounts;
+pub(crate) mod namespaces;
+mod options;
+mod process;
+mod sysctl;
+
+use std::path::PathBuf;
+
+pub use devices::{Device, DeviceKind};
+pub use mounts::{Mount, Source};
+pub use namespaces::Namespaces;
+pub use options::{Options, Parameter};
+pub use process::{Capabilities, Process, Rlimit, process};
+pub use sysctl::Sysctl;
+
+use crate::root::clean;
+use crate::spec::{self, Spec};
+use crate::sys::mount::Depth;
+
+/// A member of `config.json` that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("config.json: {at}: {problem}")]
+pub struct PlanError {
+    /// JSON path.
+    pub at: String,
+    /// The rule it breaks.
+    pub problem: String,
+}
+
+/// A [`PlanError`].
+fn refuse(at: &str, problem: impl Into<String>) -> PlanError {
+    PlanError { at: at.to_owned(), problem: problem.into() }
+}
+
+/// A container, checked.
+pub struct Plan {
+    /// Namespaces to make and to join.
+    pub namespaces: Namespaces,
+    /// Root directory, absolute or relative to the bundle.
+    pub root: PathBuf,
+    /// Whether the root is made read-only at the end.
+    pub readonly_root: bool,
+    /// Propagation of the root mount, an MS_* flag.
+    pub root_propagation: (u64, Depth),
+    /// Mounts in order.
+    pub mounts: Vec<Mount>,
+    /// Nodes of /dev; empty where a bind mount covers it.
+    pub devices: Vec<Device>,
+    /// Whether /dev gets its default links and a console.
+    pub populate_dev: bool,
+    /// Kernel parameters.
+    pub sysctls: Vec<Sysctl>,
+    /// Paths hidden, relative to the root.
+    pub masked: Vec<PathBuf>,
+    /// Paths made read-only, relative to the root.
+    pub readonly: Vec<PathBuf>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// The init process.
+    pub process: Process,
+}
+
+impl Plan {
+    /// Checks a document.
+    ///
+    /// # Errors
+    /// [`PlanError`] for the first member that is wrong, contradictory or not built yet.
+    pub fn new(spec: &Spec) -> Result<Self, PlanError> {
+        version(&spec.oci_version)?;
+        let none = spec::Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
+        not_built(linux)?;
+        let root = spec.root.as_ref().ok_or_else(|| refuse("root", "is missing"))?;
+        if root.path.is_empty() || root.path.contains('\0') {
+            return Err(refuse("root.path", "must be a directory"));
+        }
+        let namespaces = Namespaces::new(linux)?;
+        let process_spec = spec.process.as_ref().ok_or_else(|| refuse("process", "is missing"))?;
+        let process = process(process_spec, "process")?;
+        name(spec.hostname.as_deref(), "hostname", &namespaces)?;
+        name(spec.domainname.as_deref(), "domainname", &namespaces)?;
+        let mounts = mounts::mounts(&spec.mounts)?;
+        let populate_dev = !mounts.iter().any(Mount::binds_dev);
+        if let Some(hooks) = &spec.hooks {
+            check_hooks(hooks)?;
+        }
+        Ok(Self {
+            root: PathBuf::from(&root.path),
+            readonly_root: root.readonly,
+            root_propagation: root_propagation(linux.rootfs_propagation.as_deref())?,
+            devices: devices::devices(&linux.devices, populate_dev)?,
+            populate_dev,
+            sysctls: sysctl::sysctls(&linux.sysctl, &namespaces)?,
+            masked: paths(&linux.masked_paths, "linux.maskedPaths")?,
+            readonly: paths(&linux.readonly_paths, "linux.readonlyPaths")?,
+            hostname: spec.hostname.clone().filter(|name| !name.is_empty()),
+            domainname: spec.domainname.clone().filter(|name| !name.is_empty()),
+            namespaces,
+            mounts,
+            process,
+        })
+    }
+}
+
+/// Any 1.x is taken (OCI runtime-spec config.md, "Specification version").
+fn version(version: &str) -> Result<(), PlanError> {
+    let major = version.split('.').next().unwrap_or_default();
+    if major == "1" && version.split(['.', '-', '+']).take(3).count() == 3 {
+        return Ok(());
+    }
+    Err(refuse("ociVersion", format!("{version:?} is not supported, only 1.x.y is")))
+}
+
+fn not_built(linux: &spec::Linux) -> Result<(), PlanError> {
+    let members = [
+        ("timeOffsets", linux.time_offsets.is_some()),
+        ("netDevices", linux.net_devices.is_some()),
+        ("intelRdt", linux.intel_rdt.is_some()),
+        ("memoryPolicy", linux.memory_policy.is_some()),
+        ("personality", linux.personality.is_some()),
+        ("mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
+    ];
+    match members.iter().find(|(_, present)| *present) {
+        Some((name, _)) => Err(refuse(&format!("linux.{name}"), "is not built yet")),
+        None => Ok(()),
+    }
+}
+
+fn name(name: Option<&str>, at: &str, namespaces: &Namespaces) -> Result<(), PlanError> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(()) };
+    if name.len() > 64 || name.contains('\0') {
+        return Err(refuse(at, "must be at most 64 bytes without NUL"));
+    }
+    if !namespaces.own(spec::NamespaceKind::Uts) {
+        return Err(refuse(at, "needs a uts namespace in linux.namespaces"));
+    }
+    Ok(())
+}
+
+fn root_propagation(word: Option<&str>) -> Result<(u64, Depth), PlanError> {
+    match word {
+        None | Some("") => Ok((libc::MS_PRIVATE, Depth::Recursive)),
+        Some(word) => match options::propagation(word) {
+            Some(propagation) => Ok(propagation),
+            None => Err(refuse(
+                "linux.rootfsPropagation",
+                format!("{word:?} is none of private, shared, slave, unbindable and their r forms"),
+            )),
+        },
+    }
+}
+
+fn paths(paths: &[String], at: &str) -> Result<Vec<PathBuf>, PlanError> {
+    paths
+        .iter()
+        .enumerate()
+        .map(|(index, path)| {
+            if !path.starts_with('/') || path.contains('\0') {
+                return Err(refuse(&format!("{at}[{index}]"), format!("{path:?} is not an absolute path")));
+            }
+            Ok(clean(path.as_ref()))
+        })
+        .collect()
+}
+
+fn check_hooks(hooks: &spec::Hooks) -> Result<(), PlanError> {
+    let lists = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ];
+    for (list, hooks) in lists {
+        for (index, hook) in hooks.iter().enumerate() {
+            let at = format!("hooks.{list}[{index}]");
+            if !hook.path.starts_with('/') || hook.path.contains('\0') {
+                return Err(refuse(&format!("{at}.path"), format!("{:?} is not an absolute path", hook.path)));
+            }
+            if hook.timeout.is_some_and(|timeout| timeout <= 0) {
+                return Err(refuse(&format!("{at}.timeout"), "must be above 0 seconds"));
+            }
+            if hook.args.iter().chain(&hook.env).any(|text| text.contains('\0')) {
+                return Err(refuse(&at, "an argument or variable has a NUL byte"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

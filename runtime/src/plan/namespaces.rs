@@ -1,0 +1,137 @@
+//! `linux.namespaces` and the id mappings.
+
+use std::path::PathBuf;
+
+use super::{PlanError, refuse};
+use crate::spec::{IdMapping, Linux, NamespaceKind};
+
+/// Namespaces of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Kinds that are made anew.
+    pub new: Vec<NamespaceKind>,
+    /// Kinds that are joined, with the index in the document.
+    pub join: Vec<(NamespaceKind, PathBuf, usize)>,
+    /// Mappings of a new user namespace.
+    pub uid_map: Vec<IdMapping>,
+    /// Mappings of a new user namespace.
+    pub gid_map: Vec<IdMapping>,
+}
+
+impl Namespaces {
+    /// Checks the lists.
+    ///
+    /// # Errors
+    /// A kind given twice, a mapping without a user namespace or the other way round, what is not built yet.
+    pub fn new(linux: &Linux) -> Result<Self, PlanError> {
+        let mut namespaces = Self::default();
+        for (index, namespace) in linux.namespaces.iter().enumerate() {
+            let at = format!("linux.namespaces[{index}]");
+            if namespaces.own(namespace.kind) {
+                return Err(refuse(&format!("{at}.type"), format!("{} is given twice", name(namespace.kind))));
+            }
+            match namespace.path.as_deref().filter(|path| !path.is_empty()) {
+                None => namespaces.new.push(namespace.kind),
+                Some(path) if path.starts_with('/') && !path.contains('\0') => {
+                    namespaces.join.push((namespace.kind, PathBuf::from(path), index));
+                }
+                Some(path) => return Err(refuse(&format!("{at}.path"), format!("{path:?} is not an absolute path"))),
+            }
+        }
+        namespaces.uid_map = mappings(&linux.uid_mappings, "linux.uidMappings")?;
+        namespaces.gid_map = mappings(&linux.gid_mappings, "linux.gidMappings")?;
+        namespaces.check()?;
+        Ok(namespaces)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        if !self.makes(NamespaceKind::Mount) {
+            return Err(refuse(
+                "linux.namespaces",
+                "needs a new mount namespace; sharing or joining one is not built yet",
+            ));
+        }
+        if self.own(NamespaceKind::Time) {
+            return Err(refuse("linux.namespaces", "a time namespace is not built yet"));
+        }
+        if self.joins(NamespaceKind::User) {
+            return Err(refuse("linux.namespaces", "joining a user namespace by path is not built yet"));
+        }
+        let mapped = !self.uid_map.is_empty() || !self.gid_map.is_empty();
+        if self.makes(NamespaceKind::User) && (self.uid_map.is_empty() || self.gid_map.is_empty()) {
+            return Err(refuse(
+                "linux.namespaces",
+                "a new user namespace needs linux.uidMappings and linux.gidMappings",
+            ));
+        }
+        if mapped && !self.own(NamespaceKind::User) {
+            return Err(refuse("linux.uidMappings", "needs a user namespace in linux.namespaces"));
+        }
+        Ok(())
+    }
+
+    /// Whether the container has its own namespace of this kind, new or joined.
+    #[must_use]
+    pub fn own(&self, kind: NamespaceKind) -> bool {
+        self.makes(kind) || self.joins(kind)
+    }
+
+    /// Whether a namespace of this kind is made anew.
+    #[must_use]
+    pub fn makes(&self, kind: NamespaceKind) -> bool {
+        self.new.contains(&kind)
+    }
+
+    fn joins(&self, kind: NamespaceKind) -> bool {
+        self.join.iter().any(|(joined, ..)| *joined == kind)
+    }
+
+    /// CLONE_NEW* bits for clone3(2). A cgroup namespace is not among them: it is rooted in the group of the process that
+    /// makes it, so the child makes it once it is in its group.
+    #[must_use]
+    pub fn clone_flags(&self) -> u64 {
+        self.new.iter().filter(|kind| **kind != NamespaceKind::Cgroup).fold(0, |flags, kind| flags | flag(*kind))
+    }
+}
+
+/// CLONE_NEW* bit of a kind.
+pub(crate) fn flag(kind: NamespaceKind) -> u64 {
+    let flag = match kind {
+        NamespaceKind::Pid => libc::CLONE_NEWPID,
+        NamespaceKind::Network => libc::CLONE_NEWNET,
+        NamespaceKind::Mount => libc::CLONE_NEWNS,
+        NamespaceKind::Ipc => libc::CLONE_NEWIPC,
+        NamespaceKind::Uts => libc::CLONE_NEWUTS,
+        NamespaceKind::User => libc::CLONE_NEWUSER,
+        NamespaceKind::Cgroup => libc::CLONE_NEWCGROUP,
+        NamespaceKind::Time => 0x80,
+    };
+    u64::from(flag.cast_unsigned())
+}
+
+/// Name of a kind in the document.
+pub(crate) fn name(kind: NamespaceKind) -> &'static str {
+    match kind {
+        NamespaceKind::Pid => "pid",
+        NamespaceKind::Network => "network",
+        NamespaceKind::Mount => "mount",
+        NamespaceKind::Ipc => "ipc",
+        NamespaceKind::Uts => "uts",
+        NamespaceKind::User => "user",
+        NamespaceKind::Cgroup => "cgroup",
+        NamespaceKind::Time => "time",
+    }
+}
+
+fn mappings(mappings: &[IdMapping], at: &str) -> Result<Vec<IdMapping>, PlanError> {
+    if mappings.len() > 340 {
+        return Err(refuse(at, "the kernel takes at most 340 mappings"));
+    }
+    for (index, mapping) in mappings.iter().enumerate() {
+        let fits = |start: u32| start.checked_add(mapping.size).is_some();
+        if mapping.size == 0 || !fits(mapping.container_id) || !fits(mapping.host_id) {
+            return Err(refuse(&format!("{at}[{index}]"), "size must be above 0 and the range below 2^32"));
+        }
+    }
+    Ok(mappings.to_vec())
+}

@@ -1,0 +1,246 @@
+//! `process` as what the child will set on itself.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use caps::Capability;
+
+use super::{PlanError, refuse};
+use crate::spec;
+use crate::sys::caps::CapSet;
+use crate::sys::process::Argv;
+
+/// A process, checked and resolved as far as it can be outside of the container.
+pub struct Process {
+    /// argv.
+    pub args: Argv,
+    /// Environment as given; HOME is added inside where it is missing.
+    pub env: Vec<String>,
+    /// Working directory, absolute.
+    pub cwd: PathBuf,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// umask(2).
+    pub umask: u32,
+    /// Capability sets.
+    pub capabilities: Capabilities,
+    /// Resource number, soft and hard limit.
+    pub rlimits: Vec<Rlimit>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+    /// AppArmor profile for execve.
+    pub apparmor: Option<String>,
+    /// SELinux label for execve.
+    pub selinux: Option<String>,
+    /// oom_score_adj.
+    pub oom_score_adj: Option<i32>,
+    /// Whether it gets a pseudo terminal.
+    pub terminal: bool,
+    /// Size of that terminal, rows and columns.
+    pub console_size: Option<spec::ConsoleSize>,
+}
+
+/// The five sets; what is not named is empty.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Bounding set.
+    pub bounding: CapSet,
+    /// Effective set.
+    pub effective: CapSet,
+    /// Permitted set.
+    pub permitted: CapSet,
+    /// Inheritable set.
+    pub inheritable: CapSet,
+    /// Ambient set.
+    pub ambient: CapSet,
+}
+
+/// An element of `process.rlimits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rlimit {
+    /// RLIMIT_* number.
+    pub resource: u32,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Checks and converts `process`; `at` is its JSON path.
+///
+/// # Errors
+/// [`PlanError`] with the path of the member and the rule.
+pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> {
+    not_built(process, at)?;
+    let args = Argv::new(&process.args).ok_or_else(|| refuse(&format!("{at}.args"), "an argument has a NUL byte"))?;
+    if process.args.first().is_none_or(String::is_empty) {
+        return Err(refuse(&format!("{at}.args"), "needs at least the name of a program"));
+    }
+    for (index, variable) in process.env.iter().enumerate() {
+        if variable.contains('\0') || variable.starts_with('=') || variable.is_empty() {
+            return Err(refuse(&format!("{at}.env[{index}]"), "must be NAME=value without a NUL byte"));
+        }
+    }
+    if !process.cwd.starts_with('/') || process.cwd.contains('\0') {
+        return Err(refuse(&format!("{at}.cwd"), format!("{:?} is not an absolute path", process.cwd)));
+    }
+    if process.user.umask.is_some_and(|umask| umask > 0o777) {
+        return Err(refuse(&format!("{at}.user.umask"), "must be at most 0777"));
+    }
+    if process.oom_score_adj.is_some_and(|value| !(-1000..=1000).contains(&value)) {
+        return Err(refuse(&format!("{at}.oomScoreAdj"), "must be from -1000 to 1000"));
+    }
+    Ok(Process {
+        args,
+        env: process.env.clone(),
+        cwd: PathBuf::from(&process.cwd),
+        uid: process.user.uid,
+        gid: process.user.gid,
+        groups: process.user.additional_gids.clone(),
+        umask: process.user.umask.unwrap_or(0o022),
+        capabilities: capabilities(process.capabilities.as_ref(), at)?,
+        rlimits: rlimits(&process.rlimits, at)?,
+        no_new_privileges: process.no_new_privileges,
+        apparmor: process.apparmor_profile.clone().filter(|profile| !profile.is_empty()),
+        selinux: process.selinux_label.clone().filter(|label| !label.is_empty()),
+        oom_score_adj: process.oom_score_adj,
+        terminal: process.terminal,
+        console_size: process.console_size.filter(|size| size.height > 0 && size.width > 0),
+    })
+}
+
+fn not_built(process: &spec::Process, at: &str) -> Result<(), PlanError> {
+    let members = [
+        ("scheduler", process.scheduler.is_some()),
+        ("ioPriority", process.io_priority.is_some()),
+        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
+    ];
+    match members.iter().find(|(_, present)| *present) {
+        Some((name, _)) => Err(refuse(&format!("{at}.{name}"), "is not built yet")),
+        None => Ok(()),
+    }
+}
+
+fn capabilities(sets: Option<&spec::Capabilities>, at: &str) -> Result<Capabilities, PlanError> {
+    let Some(sets) = sets else { return Ok(Capabilities::default()) };
+    let parse = |set: &[String], name: &str| -> Result<CapSet, PlanError> {
+        set.iter()
+            .enumerate()
+            .map(|(index, text)| {
+                Capability::from_str(text).map_err(|_| {
+                    refuse(&format!("{at}.capabilities.{name}[{index}]"), format!("unknown capability {text:?}"))
+                })
+            })
+            .collect()
+    };
+    let parsed = Capabilities {
+        bounding: parse(&sets.bounding, "bounding")?,
+        effective: parse(&sets.effective, "effective")?,
+        permitted: parse(&sets.permitted, "permitted")?,
+        inheritable: parse(&sets.inheritable, "inheritable")?,
+        ambient: parse(&sets.ambient, "ambient")?,
+    };
+    let contained = |inner: CapSet, outer: CapSet, names: (&str, &str)| match first(inner.without(outer)) {
+        Some(capability) => {
+            Err(refuse(&format!("{at}.capabilities.{}", names.0), format!("{capability} must be in {}, too", names.1)))
+        }
+        None => Ok(()),
+    };
+    contained(parsed.effective, parsed.permitted, ("effective", "permitted"))?;
+    contained(parsed.ambient, parsed.permitted, ("ambient", "permitted"))?;
+    contained(parsed.ambient, parsed.inheritable, ("ambient", "inheritable"))?;
+    Ok(parsed)
+}
+
+/// A capability of the set.
+fn first(set: CapSet) -> Option<Capability> {
+    caps::all().into_iter().find(|capability| set.has(*capability))
+}
+
+fn rlimits(limits: &[spec::Rlimit], at: &str) -> Result<Vec<Rlimit>, PlanError> {
+    let mut parsed: Vec<Rlimit> = Vec::with_capacity(limits.len());
+    for (index, limit) in limits.iter().enumerate() {
+        let at = format!("{at}.rlimits[{index}]");
+        let resource = resource(&limit.kind)
+            .ok_or_else(|| refuse(&format!("{at}.type"), format!("unknown resource {:?}", limit.kind)))?;
+        if limit.soft > limit.hard {
+            return Err(refuse(
+                &format!("{at}.soft"),
+                format!("{} is above the hard limit {}", limit.soft, limit.hard),
+            ));
+        }
+        if parsed.iter().any(|other| other.resource == resource) {
+            return Err(refuse(&format!("{at}.type"), format!("{} is given twice", limit.kind)));
+        }
+        parsed.push(Rlimit { resource, soft: limit.soft, hard: limit.hard });
+    }
+    Ok(parsed)
+}
+
+fn resource(name: &str) -> Option<u32> {
+    Some(match name {
+        "RLIMIT_CPU" => libc::RLIMIT_CPU,
+        "RLIMIT_FSIZE" => libc::RLIMIT_FSIZE,
+        "RLIMIT_DATA" => libc::RLIMIT_DATA,
+        "RLIMIT_STACK" => libc::RLIMIT_STACK,
+        "RLIMIT_CORE" => libc::RLIMIT_CORE,
+        "RLIMIT_RSS" => libc::RLIMIT_RSS,
+        "RLIMIT_NPROC" => libc::RLIMIT_NPROC,
+        "RLIMIT_NOFILE" => libc::RLIMIT_NOFILE,
+        "RLIMIT_MEMLOCK" => libc::RLIMIT_MEMLOCK,
+        "RLIMIT_AS" => libc::RLIMIT_AS,
+        "RLIMIT_LOCKS" => libc::RLIMIT_LOCKS,
+        "RLIMIT_SIGPENDING" => libc::RLIMIT_SIGPENDING,
+        "RLIMIT_MSGQUEUE" => libc::RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => libc::RLIMIT_NICE,
+        "RLIMIT_RTPRIO" => libc::RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => libc::RLIMIT_RTTIME,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(json: &str) -> Result<Process, String> {
+        let process: spec::Process = spec::parse("config.json", json.as_bytes()).map_err(|error| error.to_string())?;
+        super::process(&process, "process").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn absent_capabilities_are_empty() {
+        let plan = plan(r#"{"args":["x"],"cwd":"/"}"#).unwrap();
+        assert_eq!(plan.capabilities, Capabilities::default());
+    }
+
+    #[test]
+    fn names_the_member_that_is_wrong() {
+        for (json, message) in [
+            (r#"{"args":[],"cwd":"/"}"#, "process.args: needs at least the name of a program"),
+            (r#"{"args":["x"],"cwd":"tmp"}"#, "process.cwd: \"tmp\" is not an absolute path"),
+            (r#"{"args":["x"],"cwd":"/","env":["A=1","=2"]}"#, "process.env[1]: must be NAME=value without a NUL byte"),
+            (
+                r#"{"args":["x"],"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_FLY"]}}"#,
+                "process.capabilities.bounding[1]: unknown capability \"CAP_FLY\"",
+            ),
+            (
+                r#"{"args":["x"],"cwd":"/","capabilities":{"effective":["CAP_KILL"]}}"#,
+                "process.capabilities.effective: CAP_KILL must be in permitted, too",
+            ),
+            (
+                r#"{"args":["x"],"cwd":"/","rlimits":[{"type":"RLIMIT_NOFILE","soft":9,"hard":3}]}"#,
+                "process.rlimits[0].soft: 9 is above the hard limit 3",
+            ),
+            (r#"{"args":["x"],"cwd":"/","oomScoreAdj":1001}"#, "process.oomScoreAdj: must be from -1000 to 1000"),
+            (r#"{"args":["x"],"cwd":"/","scheduler":{"policy":"SCHED_IDLE"}}"#, "process.scheduler: is not built yet"),
+        ] {
+            let Err(error) = plan(json) else { panic!("{json} was taken") };
+            assert_eq!(error, format!("config.json: {message}"));
+        }
+    }
+}

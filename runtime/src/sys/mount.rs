@@ -1,0 +1,227 @@
+//! The mount interface on descriptors: fsopen(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2).
+//!
+//! A mount made here is attached nowhere until [`move_mount`]; it goes when its descriptor is closed.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{check, owned};
+
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_SET_FD: u32 = 5;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const OPEN_TREE_CLONE: u32 = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const AT_EMPTY_PATH: u32 = 0x1000;
+const AT_RECURSIVE: u32 = 0x8000;
+const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+
+/// `MOUNT_ATTR_*` bits of mount_setattr(2) and fsmount(2).
+pub mod attr {
+    /// Read-only.
+    pub const RDONLY: u64 = 0x1;
+    /// No set-user-id.
+    pub const NOSUID: u64 = 0x2;
+    /// No device nodes.
+    pub const NODEV: u64 = 0x4;
+    /// No programs.
+    pub const NOEXEC: u64 = 0x8;
+    /// All bits of the access time setting.
+    pub const ATIME: u64 = 0x70;
+    /// Access times only when older than the modification time.
+    pub const RELATIME: u64 = 0;
+    /// No access times.
+    pub const NOATIME: u64 = 0x10;
+    /// All access times.
+    pub const STRICTATIME: u64 = 0x20;
+    /// No access times of directories.
+    pub const NODIRATIME: u64 = 0x80;
+    /// Ids are mapped.
+    pub const IDMAP: u64 = 0x0010_0000;
+    /// Symbolic links are not followed.
+    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
+}
+
+/// What [`mount_setattr`] changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// [`attr`] bits to set.
+    pub set: u64,
+    /// [`attr`] bits to clear first.
+    pub clear: u64,
+    /// Propagation, one of `MS_PRIVATE`, `MS_SHARED`, `MS_SLAVE`, `MS_UNBINDABLE`; 0 leaves it.
+    pub propagation: u64,
+}
+
+impl Attributes {
+    /// Whether nothing is to change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Whether an operation reaches the mounts below, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// One mount.
+    Single,
+    /// And all below.
+    Recursive,
+}
+
+impl Depth {
+    fn flag(self) -> u32 {
+        match self {
+            Self::Single => 0,
+            Self::Recursive => AT_RECURSIVE,
+        }
+    }
+}
+
+/// Opens a file system for configuration, fsopen(2).
+///
+/// # Errors
+/// ENODEV: the kernel has no such file system.
+pub fn fsopen(kind: &CStr) -> Result<OwnedFd, Errno> {
+    // SAFETY: `kind` is a C string that outlives the call.
+    owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+/// Sets a parameter without a value, fsconfig(2) FSCONFIG_SET_FLAG.
+///
+/// # Errors
+/// EINVAL: the file system has no such parameter.
+pub fn fsconfig_flag(fs: impl AsFd, key: &CStr) -> Result<(), Errno> {
+    fsconfig(fs.as_fd(), FSCONFIG_SET_FLAG, Some(key), None, 0)
+}
+
+/// Sets a parameter, fsconfig(2) FSCONFIG_SET_STRING.
+///
+/// # Errors
+/// EINVAL: the file system refuses the parameter.
+pub fn fsconfig_string(fs: impl AsFd, key: &CStr, value: &CStr) -> Result<(), Errno> {
+    fsconfig(fs.as_fd(), FSCONFIG_SET_STRING, Some(key), Some(value), 0)
+}
+
+/// Sets a parameter to a descriptor, fsconfig(2) FSCONFIG_SET_FD.
+///
+/// # Errors
+/// EINVAL: the file system takes no descriptor here. KERNEL(6.13): overlay layers.
+pub fn fsconfig_fd(fs: impl AsFd, key: &CStr, value: impl AsFd) -> Result<(), Errno> {
+    fsconfig(fs.as_fd(), FSCONFIG_SET_FD, Some(key), None, value.as_fd().as_raw_fd())
+}
+
+/// Makes the superblock, fsconfig(2) FSCONFIG_CMD_CREATE.
+///
+/// # Errors
+/// What mounting the file system answers.
+pub fn fsconfig_create(fs: impl AsFd) -> Result<(), Errno> {
+    fsconfig(fs.as_fd(), FSCONFIG_CMD_CREATE, None, None, 0)
+}
+
+fn fsconfig(fs: BorrowedFd<'_>, command: u32, key: Option<&CStr>, value: Option<&CStr>, aux: i32) -> Result<(), Errno> {
+    let key = key.map_or(std::ptr::null(), CStr::as_ptr);
+    let value = value.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: both pointers are null or C strings that outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), command, key, value, aux) })?;
+    Ok(())
+}
+
+/// Makes a detached mount of a configured file system, fsmount(2); `attributes` are [`attr`] bits.
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN over the mount namespace.
+pub fn fsmount(fs: impl AsFd, attributes: u64) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain integers.
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_fd().as_raw_fd(), FSMOUNT_CLOEXEC, attributes) })
+}
+
+/// Makes a detached copy of the mount at `path` (or at `at` itself when `path` is empty), open_tree(2) with OPEN_TREE_CLONE.
+/// A symbolic link at the end is followed.
+///
+/// # Errors
+/// EINVAL: not a mount of this mount namespace.
+pub fn open_tree(at: impl AsFd, path: &CStr, depth: Depth) -> Result<OwnedFd, Errno> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC.cast_unsigned() | AT_EMPTY_PATH | depth.flag();
+    // SAFETY: `path` is a C string that outlives the call.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_fd().as_raw_fd(), path.as_ptr(), flags) })
+}
+
+/// Attaches the detached mount `from` on the object behind `to`, move_mount(2).
+///
+/// # Errors
+/// ENOTDIR: one is a directory and the other is not.
+pub fn move_mount(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
+    // SAFETY: the strings are empty and static.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            to.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    })?;
+    Ok(())
+}
+
+/// Attaches the detached mount `from` on the caller's root directory, move_mount(2).
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN over the mount namespace.
+pub fn move_mount_to_root(from: impl AsFd) -> Result<(), Errno> {
+    // SAFETY: the strings are static.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })?;
+    Ok(())
+}
+
+/// Changes the mount behind `mount`, mount_setattr(2). KERNEL(5.12).
+///
+/// # Errors
+/// EPERM: the attribute is locked, as the mount comes from a more privileged namespace.
+pub fn mount_setattr(mount: impl AsFd, depth: Depth, attributes: Attributes) -> Result<(), Errno> {
+    setattr(mount.as_fd(), depth, attributes, 0)
+}
+
+/// Maps the ids of a detached mount as the user namespace behind `user_namespace` does, mount_setattr(2) MOUNT_ATTR_IDMAP.
+///
+/// # Errors
+/// EINVAL: the file system cannot be id-mapped.
+pub fn mount_idmap(mount: impl AsFd, depth: Depth, user_namespace: impl AsFd) -> Result<(), Errno> {
+    let fd = u64::from(user_namespace.as_fd().as_raw_fd().cast_unsigned());
+    setattr(mount.as_fd(), depth, Attributes { set: attr::IDMAP, ..Attributes::default() }, fd)
+}
+
+fn setattr(mount: BorrowedFd<'_>, depth: Depth, attributes: Attributes, userns_fd: u64) -> Result<(), Errno> {
+    let Attributes { set, clear, propagation } = attributes;
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd };
+    // SAFETY: the structure lives until the call returns and the size given is its own.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | depth.flag(),
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! Processes by descriptor, and what a process is made of.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::{check, owned};
+
+/// A descriptor of a process, pidfd_open(2).
+///
+/// # Errors
+/// ESRCH: there is no such process.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain integers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
+}
+
+/// Sends a signal by number, pidfd_send_signal(2); 0 only asks.
+///
+/// # Errors
+/// ESRCH: the process has ended. EINVAL: no such signal.
+pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
+    let info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo asks the kernel to fill it in.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, info, 0) })?;
+    Ok(())
+}
+
+/// A copy of a descriptor of another process, pidfd_getfd(2).
+///
+/// # Errors
+/// EPERM, EBADF, ESRCH.
+pub fn pidfd_getfd(pidfd: impl AsFd, fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: plain integers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), fd, 0) })
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exited {
+    /// exit(2).
+    Code(i32),
+    /// A signal.
+    Signal(i32),
+}
+
+impl Exited {
+    /// The exit code of shells: 128+n after signal n.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Whether [`wait`] waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// Until the process has ended.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+/// Reaps a child, waitid(2) P_PIDFD. `None`: it has not ended ([`Block::No`]).
+///
+/// # Errors
+/// ECHILD: not a child of the caller, or reaped before.
+pub fn wait(pidfd: impl AsFd, block: Block) -> Result<Option<Exited>, Errno> {
+    wait_id(libc::P_PIDFD, pidfd.as_fd().as_raw_fd().cast_unsigned(), block).map(|ended| ended.map(|(_, how)| how))
+}
+
+/// Reaps any child, waitid(2) P_ALL, without waiting. `None`: none has ended.
+///
+/// # Errors
+/// ECHILD: there are no children.
+pub fn wait_any() -> Result<Option<(Pid, Exited)>, Errno> {
+    wait_id(libc::P_ALL, 0, Block::No)
+}
+
+fn wait_id(kind: libc::idtype_t, id: u32, block: Block) -> Result<Option<(Pid, Exited)>, Errno> {
+    let flags = match block {
+        Block::Yes => libc::WEXITED,
+        Block::No => libc::WEXITED | libc::WNOHANG,
+    };
+    loop {
+        // SAFETY: siginfo_t is plain data for which zero is a valid value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` lives until the call returns.
+        match Errno::result(unsafe { libc::waitid(kind, id, &raw mut info, flags) }) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => {
+                // SAFETY: after waitid the fields of SIGCHLD are set, or all is zero.
+                let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+                if pid == 0 {
+                    return Ok(None);
+                }
+                let how = match info.si_code {
+                    libc::CLD_EXITED => Exited::Code(status),
+                    _ => Exited::Signal(status),
+                };
+                return Ok(Some((Pid::from_raw(pid), how)));
+            }
+        }
+    }
+}
+
+/// What happens to a range of descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseRange {
+    /// They are closed now.
+    Now,
+    /// They are closed by execve; KERNEL(5.11).
+    OnExec,
+}
+
+/// Closes all descriptors from `first` on, close_range(2).
+///
+/// # Errors
+/// EINVAL on kernels before 5.11 for [`CloseRange::OnExec`].
+pub fn close_range(first: u32, what: CloseRange) -> Result<(), Errno> {
+    let flags = match what {
+        CloseRange::Now => 0,
+        CloseRange::OnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: plain integers. Descriptors owned elsewhere are closed only with `Now`, which callers use before they own any.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) })?;
+    Ok(())
+}
+
+/// Null-terminated arguments for execve(2), made before the point where allocating is unwelcome.
+pub struct Argv {
+    strings: Vec<CString>,
+}
+
+impl Argv {
+    /// Copies the strings; `None` where one has a NUL byte inside.
+    pub fn new<S: AsRef<[u8]>>(strings: impl IntoIterator<Item = S>) -> Option<Self> {
+        let strings: Result<Vec<_>, _> = strings.into_iter().map(|string| CString::new(string.as_ref())).collect();
+        strings.ok().map(|strings| Self { strings })
+    }
+
+    /// The strings.
+    #[must_use]
+    pub fn strings(&self) -> &[CString] {
+        &self.strings
+    }
+
+    fn pointers(&self) -> Vec<*const libc::c_char> {
+        self.strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    }
+}
+
+/// Replaces the program, execve(2). Returns only an error.
+#[must_use]
+pub fn execve(path: &CStr, args: &Argv, env: &Argv) -> Errno {
+    let (args, env) = (args.pointers(), env.pointers());
+    // SAFETY: null-terminated arrays of C strings that live until the call fails.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Errno::last()
+}
+
+/// Replaces the program by the one behind a descriptor, execveat(2) with AT_EMPTY_PATH. Returns only an error.
+#[must_use]
+pub fn execveat(program: impl AsFd, args: &Argv, env: &Argv) -> Errno {
+    let (args, env) = (args.pointers(), env.pointers());
+    // SAFETY: null-terminated arrays of C strings that live until the call fails.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}
+
+/// Ends the process at once, _exit(2): no handlers, no buffers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: never returns and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sets a resource limit, prlimit(2).
+///
+/// # Errors
+/// EPERM: raising a hard limit needs CAP_SYS_RESOURCE. EINVAL: soft above hard.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` lives until the call returns; no old value is asked for.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, std::ptr::null::<libc::rlimit64>())
+    })?;
+    Ok(())
+}
+
+/// All of real, effective and saved user and group ids, setresgid(2) then setresuid(2), without the C library's thread
+/// broadcast.
+///
+/// # Errors
+/// EPERM without CAP_SETUID and CAP_SETGID; EINVAL for an id without a mapping.
+pub fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
+    Ok(())
+}
+
+/// Supplementary groups, setgroups(2).
+///
+/// # Errors
+/// EPERM without CAP_SETGID or where /proc/PID/setgroups says deny.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: pointer and length are of one slice.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    Ok(())
+}
+
+/// The NIS domain name, setdomainname(2).
+///
+/// # Errors
+/// EPERM without CAP_SYS_ADMIN over the uts namespace.
+pub fn set_domainname(name: &str) -> Result<(), Errno> {
+    // SAFETY: pointer and length are of one string.
+    check(unsafe { libc::syscall(libc::SYS_setdomainname, name.as_ptr(), name.len()) })?;
+    Ok(())
+}
+
+/// A new session keyring, keyctl(2) KEYCTL_JOIN_SESSION_KEYRING, so that keys of the caller are out of reach.
+///
+/// # Errors
+/// ENOSYS, EDQUOT.
+pub fn new_session_keyring(name: &CStr) -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: `name` is a C string that outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
+    Ok(())
+}
+
+/// A signal by number, for `Kill` requests; real-time signals included, so the result is a plain number.
+#[must_use]
+pub fn signal_number(name: &str) -> Option<i32> {
+    if let Ok(number) = name.parse::<i32>() {
+        return (1..=64).contains(&number).then_some(number);
+    }
+    let upper = name.to_ascii_uppercase();
+    let long = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    let realtime = |rest: &str, base: i32, sign: i32| -> Option<i32> {
+        let number = if rest.is_empty() { base } else { base + sign * rest[1..].parse::<i32>().ok()? };
+        (34..=64).contains(&number).then_some(number)
+    };
+    if let Some(rest) = long.strip_prefix("SIGRTMIN") {
+        return (rest.is_empty() || rest.starts_with('+')).then(|| realtime(rest, 34, 1))?;
+    }
+    if let Some(rest) = long.strip_prefix("SIGRTMAX") {
+        return (rest.is_empty() || rest.starts_with('-')).then(|| realtime(rest, 64, -1))?;
+    }
+    match long.as_str() {
+        "SIGIOT" => Some(libc::SIGABRT),
+        "SIGPOLL" => Some(libc::SIGIO),
+        "SIGCLD" => Some(libc::SIGCHLD),
+        name => name.parse::<Signal>().ok().map(|signal| signal as i32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signal_number;
+
+    #[test]
+    fn signals_by_name_and_number() {
+        for (name, number) in [
+            ("9", Some(9)),
+            ("KILL", Some(9)),
+            ("SIGKILL", Some(9)),
+            ("sigterm", Some(15)),
+            ("term", Some(15)),
+            ("SIGRTMIN", Some(34)),
+            ("RTMIN+3", Some(37)),
+            ("SIGRTMAX-1", Some(63)),
+            ("SIGRTMAX", Some(64)),
+            ("64", Some(64)),
+            ("65", None),
+            ("0", None),
+            ("-1", None),
+            ("SIGRTMIN+31", None),
+            ("SIGRTMINx", None),
+            ("SIGNOTHING", None),
+            ("", None),
+        ] {
+            assert_eq!(signal_number(name), number, "{name}");
+        }
+    }
+}
