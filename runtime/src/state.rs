@@ -1,0 +1,445 @@
+//! What `rt-runtime` keeps of a container between its commands.
+//!
+//! ```text
+//! <root>/<id>/             0700
+//!     lock                 fcntl(2) lock of commands that change the container
+//!     state.json           [`Record`], written by temp + rename, never synced: nothing of it is true after a reboot
+//!     start.sock           init listens here until it executes the program
+//! ```
+//!
+//! The status is not kept but looked at: a process id counts only together with its start time, `created` means that init
+//! still listens.
+
+use std::fs::{DirBuilder, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat, renameat};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
+
+use crate::hooks::Status;
+use crate::root::magic_link;
+use crate::spec::{LoadError, Spec, parse};
+use crate::sys::process::pidfd_open;
+use crate::sys::{Call, CallError};
+
+/// Version of [`Record`].
+const VERSION: u32 = 1;
+
+/// F_WRLCK as the structure holds it.
+#[expect(clippy::cast_possible_truncation, reason = "the constant is 1")]
+const WRITE_LOCK: i16 = libc::F_WRLCK as i16;
+
+/// Largest record that is read, in bytes.
+const LIMIT: u64 = 32 << 20;
+
+/// Name of a container: letters, digits and `_+-.`, not starting with a dot (oci.md, crun 1.28).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let good = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+        if text.is_empty() || text.len() > 1024 || text.starts_with('.') || !text.chars().all(good) {
+            return Err(Error::Id(text.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for ContainerId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What can be wrong with kept state.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a container id.
+    #[error("container id {0:?}: only letters, digits and _ + - . are allowed, and no dot at the start")]
+    Id(String),
+    /// No such container.
+    #[error("container {0} does not exist")]
+    Missing(ContainerId),
+    /// A container of this id is there already.
+    #[error("container {0} already exists")]
+    Exists(ContainerId),
+    /// The record is damaged.
+    #[error(transparent)]
+    Damaged(#[from] LoadError),
+    /// The record is of a newer program.
+    #[error("container {id}: state.json: version {found} is newer than {VERSION}, the newest this program knows")]
+    Newer {
+        /// The container.
+        id: ContainerId,
+        /// Its version.
+        found: u32,
+    },
+    /// A system call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// `state.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Container id.
+    pub id: String,
+    /// Process id of init and its start time (field 22 of /proc/PID/stat); absent while it is being made.
+    pub init: Option<(i32, u64)>,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Its cgroup.
+    pub cgroup: String,
+    /// Creation time, nanoseconds since the epoch.
+    pub created: u64,
+    /// User id of the creator.
+    pub owner: u32,
+    /// The configuration as it was at creation.
+    pub spec: Spec,
+}
+
+impl Record {
+    /// A record of this program's version.
+    #[must_use]
+    pub fn new(id: &ContainerId, bundle: PathBuf, cgroup: String, spec: Spec) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            version: VERSION,
+            id: id.as_str().to_owned(),
+            init: None,
+            bundle,
+            cgroup,
+            created: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            owner: nix::unistd::getuid().as_raw(),
+            spec,
+        }
+    }
+}
+
+/// Whether other commands are kept out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// They are not.
+    Look,
+    /// Commands that change the container wait for their turn.
+    Change,
+}
+
+/// A container's directory.
+pub struct StateDir {
+    id: ContainerId,
+    parent: OwnedFd,
+    directory: File,
+    _lock: Option<OwnedFd>,
+}
+
+impl StateDir {
+    /// Makes the directory of a new container, and keeps other commands out.
+    ///
+    /// # Errors
+    /// [`Error::Exists`].
+    pub fn create(root: &Path, id: &ContainerId) -> Result<Self, Error> {
+        let path = root.join(id.as_str());
+        let make = || DirBuilder::new().mode(0o700).create(&path);
+        let made = match make() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                DirBuilder::new().mode(0o700).recursive(true).create(root).call(|| format!("mkdir({root:?}, 0700)"))?;
+                make()
+            }
+            result => result,
+        };
+        match made {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists(id.clone())),
+            result => {
+                result.call(|| format!("mkdir({path:?}, 0700)"))?;
+                Self::open(root, id, Access::Change)
+            }
+        }
+    }
+
+    /// Opens the directory of a container.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn open(root: &Path, id: &ContainerId, access: Access) -> Result<Self, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let missing = |error: CallError| match error.errno {
+            Errno::ENOENT => Error::Missing(id.clone()),
+            _ => Error::Call(error),
+        };
+        let parent = openat(AT_FDCWD, root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        let parent = parent.call(|| format!("open({root:?})")).map_err(missing)?;
+        let directory = openat(&parent, id.as_str(), flags, Mode::empty());
+        let directory = directory.call(|| format!("openat({root:?}, {:?})", id.as_str())).map_err(missing)?;
+        let directory = File::from(directory);
+        let lock = match access {
+            Access::Look => None,
+            Access::Change => Some(lock(&directory, id)?),
+        };
+        Ok(Self { id: id.clone(), parent, directory, _lock: lock })
+    }
+
+    /// Reads the record; `None`: the container's making was cut off before there was one.
+    ///
+    /// # Errors
+    /// A damaged or newer record.
+    pub fn read(&self) -> Result<Option<Record>, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = match openat(&self.directory, "state.json", flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            result => result.call(|| format!("openat({:?}, \"state.json\")", self.id.as_str()))?,
+        };
+        let mut text = Vec::new();
+        File::from(file).take(LIMIT).read_to_end(&mut text).call(|| "read(\"state.json\")".to_owned())?;
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = parse("state.json", &text)?;
+        if version > VERSION {
+            return Err(Error::Newer { id: self.id.clone(), found: version });
+        }
+        Ok(Some(parse("state.json", &text)?))
+    }
+
+    /// Replaces the record.
+    ///
+    /// # Errors
+    /// The call that failed; the old record is still there then.
+    pub fn write(&self, record: &Record) -> Result<(), Error> {
+        let text = serde_json::to_vec(record).expect("a record is plain data");
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let call = |name: &str| format!("{name}({:?}, \"state.json.new\")", self.id.as_str());
+        let file = openat(&self.directory, "state.json.new", flags, Mode::from_bits_truncate(0o600));
+        let mut file = File::from(file.call(|| call("openat"))?);
+        file.write_all(&text).call(|| call("write"))?;
+        renameat(&self.directory, "state.json.new", &self.directory, "state.json").call(|| call("renameat"))?;
+        Ok(())
+    }
+
+    /// The socket that init will listen on.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn listen(&self) -> Result<OwnedFd, Error> {
+        let socket = seqpacket()?;
+        let address = self.socket_address()?;
+        bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).call(|| "bind(\"start.sock\")".to_owned())?;
+        listen(&socket, Backlog::new(8).expect("8 is in range")).call(|| "listen(\"start.sock\")".to_owned())?;
+        Ok(socket)
+    }
+
+    /// A connection to an init that still listens; `None`: it has executed the program, or ended.
+    ///
+    /// # Errors
+    /// What connect(2) answers besides that.
+    pub fn connect(&self) -> Result<Option<OwnedFd>, Error> {
+        let socket = seqpacket()?;
+        let address = self.socket_address()?;
+        match connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address) {
+            Ok(()) => Ok(Some(socket)),
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno).call(|| "connect(\"start.sock\")".to_owned()).map_err(Error::Call),
+        }
+    }
+
+    /// By descriptor: the path of a state directory may be longer than an address.
+    fn socket_address(&self) -> Result<UnixAddr, Error> {
+        let path = format!("{}/start.sock", magic_link(&self.directory));
+        Ok(UnixAddr::new(path.as_str()).call(|| format!("bind({path:?})"))?)
+    }
+
+    /// Removes the directory and all that is in it. Already gone is done.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn remove(self) -> Result<(), Error> {
+        let duplicate = self.directory.try_clone().call(|| format!("dup({:?})", self.id.as_str()))?;
+        let mut entries = Dir::from_fd(OwnedFd::from(duplicate)).call(|| format!("opendir({:?})", self.id.as_str()))?;
+        for entry in entries.iter() {
+            let entry = entry.call(|| format!("readdir({:?})", self.id.as_str()))?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno).call(|| format!("unlinkat({:?}, {name:?})", self.id.as_str())).map_err(Error::Call),
+            }
+        }
+        match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).call(|| format!("rmdir({:?})", self.id.as_str())).map_err(Error::Call),
+        }
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+}
+
+/// Waits for the lock of a container. A record lock of fcntl(2): init, born while it is held, does not inherit it.
+fn lock(directory: &File, id: &ContainerId) -> Result<OwnedFd, Error> {
+    let call = |name: &str| format!("{name}({:?}, \"lock\")", id.as_str());
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = match openat(directory, "lock", flags, Mode::from_bits_truncate(0o600)) {
+        // The directory is being removed.
+        Err(Errno::ENOENT) => return Err(Error::Missing(id.clone())),
+        result => result.call(|| call("openat"))?,
+    };
+    let whole = libc::flock { l_type: WRITE_LOCK, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    loop {
+        match fcntl(&file, FcntlArg::F_SETLKW(&whole)) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).call(|| call("fcntl")).map_err(Error::Call),
+            Ok(_) => break,
+        }
+    }
+    // Who held it may have removed the container.
+    match nix::sys::stat::fstat(&file).call(|| call("fstat"))?.st_nlink {
+        0 => Err(Error::Missing(id.clone())),
+        _ => Ok(file),
+    }
+}
+
+fn seqpacket() -> Result<OwnedFd, CallError> {
+    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())
+}
+
+/// A process that is known to be the one of a record.
+pub struct Init {
+    /// Its process id.
+    pub pid: Pid,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+}
+
+impl Init {
+    /// The init process of a record; `None`: it has ended, whoever has its number now.
+    ///
+    /// # Errors
+    /// What pidfd_open(2) answers besides that.
+    pub fn find(init: (i32, u64)) -> Result<Option<Self>, CallError> {
+        let pid = Pid::from_raw(init.0);
+        let pidfd = match pidfd_open(pid) {
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            result => result.call(|| format!("pidfd_open({pid})"))?,
+        };
+        // In this order: the start time is of the process behind the descriptor, or the number was taken over since.
+        match process_stat(pid) {
+            Some(stat) if stat.start_time == init.1 && stat.alive => Ok(Some(Self { pid, pidfd })),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Errors
+    /// poll(2).
+    pub fn wait(&self) -> Result<(), CallError> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        loop {
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                result => return result.map(|_| ()).call(|| "poll(<pidfd>)".to_owned()),
+            }
+        }
+    }
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Whether it runs; a zombie does not.
+    pub alive: bool,
+    /// Start time in ticks since boot, field 22.
+    pub start_time: u64,
+}
+
+/// Reads `/proc/PID/stat`; `None`: there is no such process.
+#[must_use]
+pub fn process_stat(pid: Pid) -> Option<ProcessStat> {
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Fields are counted from the last parenthesis: the name before it can hold anything.
+fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ');
+    let alive = !matches!(fields.next()?, "Z" | "X" | "x");
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcessStat { alive, start_time })
+}
+
+/// Looks at what a container is doing, and finds its init.
+///
+/// # Errors
+/// A call that failed.
+pub fn status(directory: &StateDir, record: Option<&Record>) -> Result<(Status, Option<Init>), Error> {
+    let Some(init) = record.and_then(|record| record.init) else { return Ok((Status::Creating, None)) };
+    match Init::find(init)? {
+        None => Ok((Status::Stopped, None)),
+        Some(init) => match directory.connect()? {
+            Some(_) => Ok((Status::Created, Some(init))),
+            None => Ok((Status::Running, Some(init))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        for good in ["a", "A9_+-.", "0", "-x", "+"] {
+            assert!(good.parse::<ContainerId>().is_ok(), "{good}");
+        }
+        let long = "a".repeat(1025);
+        for bad in ["", ".", "..", ".a", "a/b", "../x", "a b", "a\n", "ä", "a\0", long.as_str()] {
+            assert!(bad.parse::<ContainerId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn stat_lines() {
+        let line = b"42 (a) b) R 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 777 1000 2 3\n";
+        assert_eq!(parse_stat(line), Some(ProcessStat { alive: true, start_time: 777 }));
+        assert_eq!(parse_stat(b"42 (x) Z 1"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn own_start_time_is_found_and_another_is_not() {
+        let pid = nix::unistd::getpid();
+        let stat = process_stat(pid).unwrap();
+        assert!(Init::find((pid.as_raw(), stat.start_time)).unwrap().is_some());
+        assert!(Init::find((pid.as_raw(), stat.start_time + 1)).unwrap().is_none());
+    }
+}

@@ -1,0 +1,85 @@
+//! `delete`: removes what is left of a container.
+
+use std::process::ExitCode;
+
+use runtime::cgroup::Cgroup;
+use runtime::hooks::{self, State, Status};
+use runtime::state::{Access, Error, Record, StateDir};
+
+use super::{Context, Failure, Verb};
+use crate::args::{Flag, Parsed};
+
+pub(super) const VERB: Verb = Verb {
+    name: "delete",
+    usage: "delete [options] ID",
+    summary: "remove a stopped container",
+    flags: &[Flag { name: "force", short: Some('f'), value: None, help: "kill it first; a missing container is no error" }],
+    least: 1,
+    most: 1,
+    passes_arguments: false,
+    enters_containers: false,
+    run,
+};
+
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    let force = parsed.is_set("force");
+    let id = parsed.positionals[0].parse()?;
+    let missing = matches!(StateDir::open(&context.root, &id, Access::Look), Err(Error::Missing(_)));
+    if force && missing {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let container = context.open(parsed, Access::Change)?;
+    let removable = force || matches!(container.status, Status::Stopped | Status::Created);
+    if !removable {
+        return Err(Failure::new(format!(
+            "container {id} is {}; stop it first, or use --force",
+            container.status_word()
+        )));
+    }
+    if container.frozen
+        && let Some(cgroup) = &container.cgroup
+    {
+        cgroup.thaw()?;
+    }
+    if let Some(init) = &container.init {
+        match runtime::sys::process::pidfd_send_signal(&init.pidfd, libc::SIGKILL) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(errno) => return Err(Failure::new(format!("pidfd_send_signal({}, SIGKILL): {errno}", init.pid))),
+        }
+        init.wait()?;
+    }
+    destroy(context, container.directory, container.record.as_ref(), container.cgroup.as_ref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the cgroup with all that runs in it and the state, then runs the poststop hooks. Goes on after an error and reports
+/// the first; the state stays as long as there is a cgroup to be removed.
+pub(super) fn destroy(
+    context: &Context<'_>,
+    directory: StateDir,
+    record: Option<&Record>,
+    cgroup: Option<&Cgroup>,
+) -> Result<(), Failure> {
+    if let Some(cgroup) = cgroup {
+        cgroup.kill()?;
+        cgroup.remove()?;
+    }
+    let id = directory.id().clone();
+    directory.remove()?;
+    let Some((record, hooks)) = record.and_then(|record| Some((record, record.spec.hooks.as_ref()?))) else { return Ok(()) };
+    let state = State {
+        oci_version: &record.spec.oci_version,
+        id: id.as_str(),
+        status: Status::Stopped,
+        pid: 0,
+        bundle: &record.bundle,
+        annotations: &record.spec.annotations,
+    };
+    // A failing poststop hook is logged, and the others still run (runtime.md, "Lifecycle", 13).
+    for hook in &hooks.poststop {
+        if let Err(error) = hooks::run(std::slice::from_ref(hook), "poststop", &state) {
+            context.log.warning(&error.to_string());
+        }
+    }
+    Ok(())
+}

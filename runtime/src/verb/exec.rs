@@ -1,0 +1,177 @@
+//! `exec`: runs one more process in a container.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nix::fcntl::AT_FDCWD;
+use runtime::hooks::Status;
+use runtime::launch::{self, Exec, Stdio};
+use runtime::spec::{self, Capabilities, Process};
+use runtime::state::Access;
+
+use super::create::{CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS, connect_to};
+use super::foreground::{Foreground, exit_code};
+use super::{Container, Context, Failure, Verb, write_pid_file};
+use crate::args::{Flag, Parsed};
+
+/// Exit code of an exec that did not come to run its program, as runc's.
+const NOT_RUN: u8 = 255;
+
+pub(super) const VERB: Verb = Verb {
+    name: "exec",
+    usage: "exec [options] ID COMMAND [ARG...]",
+    summary: "run a process in a running container",
+    flags: &[
+        CONSOLE_SOCKET,
+        PID_FILE,
+        PRESERVE_FDS,
+        Flag { name: "process", short: Some('p'), value: Some("FILE"), help: "take everything from this JSON document" },
+        Flag { name: "cwd", short: None, value: Some("DIR"), help: "working directory in the container" },
+        Flag { name: "env", short: Some('e'), value: Some("NAME=VALUE"), help: "set a variable; may be repeated" },
+        Flag { name: "tty", short: Some('t'), value: None, help: "allocate a terminal" },
+        Flag { name: "user", short: Some('u'), value: Some("UID[:GID]"), help: "user and group by number" },
+        Flag { name: "additional-gids", short: Some('g'), value: Some("GID"), help: "one more group; may be repeated" },
+        Flag { name: "detach", short: Some('d'), value: None, help: "do not wait for its end" },
+        Flag { name: "no-new-privs", short: None, value: None, help: "set no_new_privs" },
+        Flag { name: "cap", short: Some('c'), value: Some("CAP"), help: "one more capability; may be repeated" },
+        Flag { name: "apparmor", short: None, value: Some("PROFILE"), help: "AppArmor profile" },
+        Flag { name: "process-label", short: None, value: Some("LABEL"), help: "SELinux label" },
+        Flag { name: "ignore-paused", short: None, value: None, help: "do not refuse for a frozen container" },
+    ],
+    least: 1,
+    most: 1,
+    passes_arguments: true,
+    enters_containers: true,
+    run,
+};
+
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    inner(context, parsed).map_err(|failure| Failure { code: NOT_RUN, ..failure })
+}
+
+fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    let container = context.open(parsed, Access::Look)?;
+    let (record, init) = container.alive("nothing can be executed in it")?;
+    if !matches!(container.status, Status::Running | Status::Created) {
+        return Err(Failure::new(format!("container {} is {}", record.id, container.status_word())));
+    }
+    if container.frozen && !parsed.is_set("ignore-paused") {
+        return Err(Failure::new(format!("container {} is paused; resume it first, or use --ignore-paused", record.id)));
+    }
+    let process = process(&container, parsed)?;
+    let detach = parsed.is_set("detach");
+    let stdio = match (parsed.value("console-socket"), process.terminal) {
+        (Some(_), false) => return Err(Failure::new("--console-socket needs --tty")),
+        (Some(path), true) => Stdio::ConsoleSocket(connect_to(Path::new(path))?),
+        (None, true) if detach => return Err(Failure::new("--detach: a terminal needs --console-socket")),
+        (None, true) => Stdio::Terminal,
+        (None, false) => Stdio::Inherit,
+    };
+    let foreground = if detach { None } else { Some(Foreground::new()?) };
+    let executed = launch::exec(Exec {
+        init: &init.pidfd,
+        spec: &record.spec,
+        process: &process,
+        cgroup: container.cgroup.as_ref(),
+        stdio,
+        preserve_fds: parsed.parsed("preserve-fds", "a number of descriptors")?.unwrap_or(0),
+    })?;
+    executed.warnings.iter().for_each(|warning| context.log.warning(warning));
+    if let Some(path) = parsed.value("pid-file") {
+        write_pid_file(Path::new(path), executed.pid.as_raw())?;
+    }
+    match foreground {
+        Some(foreground) => Ok(exit_code(foreground.relay(&executed.pidfd, executed.console)?)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The process: a whole document, or the container's own with what the options change. Capabilities are the container's, never
+/// a default set (CVE-2025-27612); what `--cap` adds is not inheritable (CVE-2022-29162).
+fn process(container: &Container, parsed: &Parsed) -> Result<Process, Failure> {
+    if let Some(path) = parsed.value("process") {
+        if parsed.positionals.len() > 1 {
+            return Err(Failure::new("--process: the command is in the document; give no other"));
+        }
+        return Ok(document(&PathBuf::from(path))?);
+    }
+    let (_, args) = parsed.positionals.split_first().unwrap_or((&parsed.positionals[0], &[]));
+    if args.is_empty() {
+        return Err(Failure::new("too few arguments; usage: exec [options] ID COMMAND [ARG...]"));
+    }
+    let own = container.record.as_ref().and_then(|record| record.spec.process.clone());
+    let mut process = own.ok_or_else(|| Failure::new("config.json: process: is missing"))?;
+    process.args = args.to_vec();
+    process.terminal = parsed.is_set("tty");
+    process.env.extend(parsed.all("env").map(str::to_owned));
+    if let Some(cwd) = parsed.value("cwd") {
+        cwd.clone_into(&mut process.cwd);
+    }
+    if let Some(user) = parsed.value("user") {
+        (process.user.uid, process.user.gid) = user_ids(user)?;
+        process.user.additional_gids.clear();
+    }
+    for gid in parsed.all("additional-gids") {
+        process.user.additional_gids.push(id(gid, "additional-gids")?);
+    }
+    if parsed.is_set("no-new-privs") {
+        process.no_new_privileges = true;
+    }
+    if let Some(profile) = parsed.value("apparmor") {
+        process.apparmor_profile = Some(profile.to_owned());
+    }
+    if let Some(label) = parsed.value("process-label") {
+        process.selinux_label = Some(label.to_owned());
+    }
+    add_capabilities(&mut process, parsed);
+    Ok(process)
+}
+
+fn add_capabilities(process: &mut Process, parsed: &Parsed) {
+    let mut added = parsed.all("cap").peekable();
+    if added.peek().is_none() {
+        return;
+    }
+    let sets = process.capabilities.get_or_insert_with(Capabilities::default);
+    for capability in added {
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            if !set.iter().any(|have| have == capability) {
+                set.push(capability.to_owned());
+            }
+        }
+    }
+}
+
+fn document(path: &Path) -> Result<Process, spec::LoadError> {
+    let text = spec::read(AT_FDCWD, path)?;
+    spec::parse("process", &text)
+}
+
+/// `UID[:GID]`, numbers only: there is no passwd file to trust out here (crun CVE-2026-30892).
+fn user_ids(text: &str) -> Result<(u32, u32), Failure> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Ok((id(uid, "user")?, id(gid, "user")?)),
+        None => Ok((id(text, "user")?, 0)),
+    }
+}
+
+fn id(text: &str, flag: &str) -> Result<u32, Failure> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { text.parse::<u32>().ok().filter(|number| *number < u32::MAX) } else { None };
+    number.ok_or_else(|| Failure::new(format!("--{flag}: {text:?} is not a number below 4294967295")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users() {
+        for (text, ids) in [("0", Some((0, 0))), ("1", Some((1, 0))), ("10:20", Some((10, 20))), ("4294967294", Some((4_294_967_294, 0)))] {
+            assert_eq!(user_ids(text).ok(), ids, "{text}");
+        }
+        for text in ["", "-1", "+1", "1:", ":1", "1:2:3", "root", " 1", "1 ", "0x1", "4294967295", "4294967296", "1e3"] {
+            assert!(user_ids(text).is_err(), "{text}");
+        }
+    }
+}

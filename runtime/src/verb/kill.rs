@@ -1,0 +1,42 @@
+//! `kill`: sends a signal to init, or to every process.
+
+use std::process::ExitCode;
+
+use runtime::spec::NamespaceKind;
+use runtime::state::Access;
+use runtime::sys::Call;
+use runtime::sys::process::{pidfd_send_signal, signal_number};
+
+use super::{Context, Failure, Verb};
+use crate::args::{Flag, Parsed};
+
+pub(super) const VERB: Verb = Verb {
+    name: "kill",
+    usage: "kill [options] ID [SIGNAL]",
+    summary: "send a signal (default TERM) to a container",
+    flags: &[Flag { name: "all", short: Some('a'), value: None, help: "send it to all processes" }],
+    least: 1,
+    most: 2,
+    passes_arguments: false,
+    enters_containers: false,
+    run,
+};
+
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    let name = parsed.positionals.get(1).map_or("SIGTERM", String::as_str);
+    let signal = signal_number(name)
+        .ok_or_else(|| Failure::new(format!("unknown signal {name:?}; a name such as TERM or a number from 1 to 64")))?;
+    let container = context.open(parsed, Access::Look)?;
+    let (record, init) = container.alive("there is nothing to send a signal to")?;
+    // Without a pid namespace the others would live on.
+    let shared = !record.spec.linux.as_ref().is_some_and(|linux| {
+        linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid)
+    });
+    match &container.cgroup {
+        Some(cgroup) if parsed.is_set("all") || (shared && signal == libc::SIGKILL) => cgroup.signal(signal)?,
+        Some(_) | None => {
+            pidfd_send_signal(&init.pidfd, signal).call(|| format!("pidfd_send_signal({}, {signal})", init.pid))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,107 @@
+//! `list`: all containers.
+
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use runtime::state::{Access, Error, Record};
+use runtime::sys::Call;
+
+use super::{Context, Failure, Verb};
+use crate::args::{Flag, Parsed};
+use crate::log::timestamp;
+
+pub(super) const VERB: Verb = Verb {
+    name: "list",
+    usage: "list [options]",
+    summary: "show all containers",
+    flags: &[
+        Flag { name: "format", short: Some('f'), value: Some("table|json"), help: "format (default table)" },
+        Flag { name: "quiet", short: Some('q'), value: None, help: "ids only" },
+    ],
+    least: 0,
+    most: 0,
+    passes_arguments: false,
+    enters_containers: false,
+    run,
+};
+
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    let json = match parsed.value("format") {
+        None | Some("table") => false,
+        Some("json") => true,
+        Some(other) => return Err(Failure::new(format!("--format: {other:?} is neither table nor json"))),
+    };
+    let rows = rows(context)?;
+    if parsed.is_set("quiet") {
+        rows.iter().for_each(|row| println!("{}", row.id));
+    } else if json {
+        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        println!("{}", serde_json::Value::Array(rows));
+    } else {
+        let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0).max(2);
+        println!("{:<width$}   {:<10}  {:<10}  {:<20}  BUNDLE", "ID", "PID", "STATUS", "CREATED");
+        for Row { id, pid, status, created, bundle } in rows {
+            println!("{id:<width$}   {pid:<10}  {status:<10}  {created:<20}  {bundle}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Row {
+    id: String,
+    pid: i32,
+    status: String,
+    created: String,
+    bundle: String,
+}
+
+impl Row {
+    fn json(&self) -> serde_json::Value {
+        let Self { id, pid, status, created, bundle } = self;
+        serde_json::json!({
+            "ociVersion": super::SPEC_VERSION, "id": id, "pid": pid, "status": status, "created": created, "bundle": bundle,
+        })
+    }
+}
+
+/// A container that cannot be read is shown as such, never left out.
+fn rows(context: &Context<'_>) -> Result<Vec<Row>, Failure> {
+    let entries = match std::fs::read_dir(&context.root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.call(|| format!("opendir({:?})", context.root))?,
+    };
+    let mut rows = Vec::new();
+    for entry in entries {
+        let entry = entry.call(|| format!("readdir({:?})", context.root))?;
+        let Ok(id) = entry.file_name().into_string() else { continue };
+        match context.open(&Parsed { positionals: vec![id.clone()], ..Parsed::default() }, Access::Look) {
+            Ok(container) => {
+                let record = container.record.as_ref();
+                rows.push(Row {
+                    id,
+                    pid: container.init.as_ref().map_or(0, |init| init.pid.as_raw()),
+                    status: container.status_word().to_owned(),
+                    created: record.map(created).unwrap_or_default(),
+                    bundle: record.map(|record| record.bundle.display().to_string()).unwrap_or_default(),
+                });
+            }
+            Err(failure) if failure.message == missing(&id) => {}
+            Err(failure) => {
+                context.log.warning(&failure.message);
+                rows.push(Row { id, pid: 0, status: "unknown".to_owned(), created: String::new(), bundle: String::new() });
+            }
+        }
+    }
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(rows)
+}
+
+/// What a container says that was deleted while the list was made.
+fn missing(id: &str) -> String {
+    id.parse().map(|id| Error::Missing(id).to_string()).unwrap_or_default()
+}
+
+/// Creation time of a container, RFC 3339.
+pub(super) fn created(record: &Record) -> String {
+    timestamp(UNIX_EPOCH + Duration::from_nanos(record.created))
+}

@@ -1,0 +1,254 @@
+//! The verbs, one file each.
+
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod foreground;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod update;
+
+use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use runtime::cgroup::{self, Cgroup};
+use runtime::hooks::Status;
+use runtime::launch;
+use runtime::state::{self, Access, ContainerId, Init, Record, StateDir};
+use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
+use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
+use runtime::sys::{Call, CallError};
+
+use crate::args::{Flag, GLOBAL, Parsed};
+use crate::log::Log;
+
+/// Version of the OCI runtime specification that is implemented.
+pub(crate) const SPEC_VERSION: &str = "1.2.1";
+
+/// A verb of the command line.
+pub(crate) struct Verb {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Name and arguments.
+    pub(crate) usage: &'static str,
+    /// What it does, in a line.
+    pub(crate) summary: &'static str,
+    /// Its options.
+    pub(crate) flags: &'static [Flag],
+    /// Fewest positionals.
+    pub(crate) least: usize,
+    /// Most positionals.
+    pub(crate) most: usize,
+    /// Whether everything after the first positional belongs to another program.
+    pub(crate) passes_arguments: bool,
+    /// Whether a process of this program gets into a container.
+    pub(crate) enters_containers: bool,
+    /// Carries it out.
+    pub(crate) run: fn(&Context<'_>, &Parsed) -> Result<ExitCode, Failure>,
+}
+
+const VERBS: &[&Verb] = &[
+    &create::VERB,
+    &start::VERB,
+    &run::VERB,
+    &exec::VERB,
+    &state::VERB,
+    &kill::VERB,
+    &delete::VERB,
+    &list::VERB,
+    &ps::VERB,
+    &pause::VERB,
+    &resume::VERB,
+    &update::VERB,
+    &spec::VERB,
+    &features::VERB,
+];
+
+/// The verb of a name.
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().copied().find(|verb| verb.name == name)
+}
+
+/// What a verb ends with when it does not succeed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Exit code.
+    pub(crate) code: u8,
+    /// What to say.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// A failure with the ordinary exit code.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+}
+
+macro_rules! failures {
+    ($($error:ty),*) => { $(impl From<$error> for Failure {
+        fn from(error: $error) -> Self {
+            Self::new(error.to_string())
+        }
+    })* };
+}
+failures!(CallError, state::Error, cgroup::Error, launch::Error, runtime::spec::LoadError, runtime::hooks::Error, runtime::plan::PlanError, String);
+
+/// What the global options say.
+pub(crate) struct Context<'a> {
+    /// Directory of the containers' directories.
+    pub(crate) root: PathBuf,
+    /// Where messages go.
+    pub(crate) log: &'a Log,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(global: &Parsed, log: &'a Log) -> Result<Self, Failure> {
+        if global.is_set("systemd-cgroup") {
+            return Err(Failure::new("--systemd-cgroup is not built yet; cgroups are made in the file system"));
+        }
+        if let Some(value) = global.value("rootless")
+            && !matches!(value, "auto" | "false")
+        {
+            return Err(Failure::new("--rootless is not built yet; only auto and false are accepted"));
+        }
+        Ok(Self { root: PathBuf::from(global.value("root").unwrap_or("/run/rt-runtime")), log })
+    }
+
+    /// The container that the first positional names.
+    pub(crate) fn open(&self, parsed: &Parsed, access: Access) -> Result<Container, Failure> {
+        let id: ContainerId = parsed.positionals[0].parse()?;
+        let directory = StateDir::open(&self.root, &id, access)?;
+        let record = directory.read()?;
+        let (mut status, init) = state::status(&directory, record.as_ref())?;
+        let cgroup = match &record {
+            Some(record) => Cgroup::open(&cgroup::Host::detect()?, &cgroup::Path::from_str(&record.cgroup)?)?,
+            None => None,
+        };
+        let frozen = match (&cgroup, status) {
+            (Some(cgroup), Status::Running) => cgroup.frozen()?,
+            _ => false,
+        };
+        if init.is_none() && record.is_none() {
+            status = Status::Creating;
+        }
+        Ok(Container { directory, record, status, frozen, init, cgroup })
+    }
+}
+
+/// A container and what it is doing.
+pub(crate) struct Container {
+    pub(crate) directory: StateDir,
+    pub(crate) record: Option<Record>,
+    pub(crate) status: Status,
+    pub(crate) frozen: bool,
+    pub(crate) init: Option<Init>,
+    pub(crate) cgroup: Option<Cgroup>,
+}
+
+impl Container {
+    /// Status in the words of the specification, with runc's addition for a frozen one.
+    pub(crate) fn status_word(&self) -> &'static str {
+        match self.status {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running if self.frozen => "paused",
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+        }
+    }
+
+    /// The record and init of a container that has processes.
+    pub(crate) fn alive(&self, what: &str) -> Result<(&Record, &Init), Failure> {
+        match (&self.record, &self.init) {
+            (Some(record), Some(init)) => Ok((record, init)),
+            _ => Err(Failure::new(format!("container {} is {}; {what}", self.directory.id(), self.status_word()))),
+        }
+    }
+}
+
+/// Re-executes this program from a read-only mount of its own file, unless it already runs from one: a container that gets
+/// hold of the program by /proc/PID/exe of a process that enters it cannot write to it (CVE-2019-5736). The mount is attached
+/// nowhere and goes with the process.
+pub(crate) fn protect_own_program() -> Result<(), Failure> {
+    close_range(3, CloseRange::OnExec).call(|| "close_range(3, CLOSE_RANGE_CLOEXEC)".to_owned())?;
+    nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
+    let path = c"/proc/self/exe";
+    let program = nix::fcntl::openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| "open(\"/proc/self/exe\", O_PATH)".to_owned())?;
+    let flags = fstatvfs(&program).call(|| "fstatfs(\"/proc/self/exe\")".to_owned())?.flags();
+    if flags.contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let copy = read_only(&program)?;
+    let args = Argv::new(std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec));
+    let env = Argv::new(std::env::vars_os().map(|(name, value)| {
+        use std::os::unix::ffi::OsStrExt;
+        [name.as_bytes(), b"=", value.as_bytes()].concat()
+    }));
+    let (Some(args), Some(env)) = (args, env) else { return Err(Failure::new("an argument has a NUL byte")) };
+    let errno = execveat(&copy, &args, &env);
+    Err(Failure::new(format!("execveat(<own program>): {errno}")))
+}
+
+fn read_only(program: &OwnedFd) -> Result<OwnedFd, CallError> {
+    let copy = open_tree(program, c"", Depth::Single).call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
+    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+    mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
+    Ok(copy)
+}
+
+/// Writes a process id where a caller waits for it: temp + rename, so that it is never seen in part.
+pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), CallError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    std::fs::write(&temporary, pid.to_string()).call(|| format!("write({temporary:?})"))?;
+    std::fs::rename(&temporary, path).call(|| format!("rename({temporary:?}, {path:?})"))
+}
+
+/// Help for the whole program.
+pub(crate) fn help() -> String {
+    let mut text = "rt-runtime: creates and runs containers from OCI bundles\n\nusage: rt-runtime [options] COMMAND\n\n".to_owned();
+    text += "commands:\n";
+    for verb in VERBS {
+        let _ = writeln!(text, "  {:<10}{}", verb.name, verb.summary);
+    }
+    text += "\noptions:\n";
+    flags_help(&mut text, GLOBAL);
+    text += "\nexample:\n  mkdir -p bundle/rootfs && cd bundle && rt-runtime spec && rt-runtime run c1\n";
+    text
+}
+
+impl Verb {
+    /// Help for one verb.
+    pub(crate) fn help(&self) -> String {
+        let mut text = format!("{}\n\nusage: rt-runtime {}\n", self.summary, self.usage);
+        if !self.flags.is_empty() {
+            text += "\noptions:\n";
+            flags_help(&mut text, self.flags);
+        }
+        text
+    }
+}
+
+fn flags_help(text: &mut String, flags: &[Flag]) {
+    for flag in flags {
+        let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
+        let _ = writeln!(text, "  {short}--{:<24}{}", format!("{}{value}", flag.name), flag.help);
+    }
+}

@@ -1,0 +1,75 @@
+//! `run`: create, start, and unless detached wait and delete, in one process.
+
+use std::process::ExitCode;
+
+use runtime::hooks::{self, State, Status};
+use runtime::launch::{StartMode, Stdio};
+
+use super::create::{
+    BUNDLE, CONSOLE_SOCKET, Made, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PRESERVE_FDS, Request, connect_to, make,
+};
+use super::delete::destroy;
+use super::foreground::{Foreground, exit_code};
+use super::{Context, Failure, Verb};
+use crate::args::{Flag, Parsed};
+
+pub(super) const VERB: Verb = Verb {
+    name: "run",
+    usage: "run [options] ID",
+    summary: "create and start a container, and wait for its end",
+    flags: &[
+        BUNDLE,
+        CONSOLE_SOCKET,
+        PID_FILE,
+        PRESERVE_FDS,
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        Flag { name: "detach", short: Some('d'), value: None, help: "do not wait for its end" },
+        Flag { name: "keep", short: None, value: None, help: "do not delete it after its end" },
+        Flag { name: "no-subreaper", short: None, value: None, help: "accepted; there is no subreaper" },
+    ],
+    least: 1,
+    most: 1,
+    passes_arguments: false,
+    enters_containers: true,
+    run,
+};
+
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    let request = Request::new(parsed)?;
+    let detach = parsed.is_set("detach");
+    let terminal = request.spec.process.as_ref().is_some_and(|process| process.terminal);
+    let stdio = match (&request.console_socket, terminal) {
+        (Some(_), false) => return Err(Failure::new("--console-socket: process.terminal is false in config.json")),
+        (Some(path), true) => Stdio::ConsoleSocket(connect_to(path)?),
+        (None, true) if detach => {
+            return Err(Failure::new("--detach: a terminal needs --console-socket, as nobody stays to relay it"));
+        }
+        (None, true) => Stdio::Terminal,
+        (None, false) => Stdio::Inherit,
+    };
+    // Signals are caught before there is a container that they could miss.
+    let foreground = if detach { None } else { Some(Foreground::new()?) };
+    let mut made = make(context, request, stdio, |_| Ok(StartMode::Immediately))?;
+    poststart(&made)?;
+    let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
+    let console = made.created.console.take();
+    let exited = foreground.relay(&made.created.pidfd, console);
+    if !parsed.is_set("keep") {
+        destroy(context, made.directory, Some(&made.record), Some(&made.cgroup))?;
+    }
+    Ok(exit_code(exited?))
+}
+
+fn poststart(made: &Made) -> Result<(), Failure> {
+    let Some(hooks) = &made.record.spec.hooks else { return Ok(()) };
+    let state = State {
+        oci_version: &made.record.spec.oci_version,
+        id: &made.record.id,
+        status: Status::Running,
+        pid: made.created.pid.as_raw(),
+        bundle: &made.record.bundle,
+        annotations: &made.record.spec.annotations,
+    };
+    Ok(hooks::run(&hooks.poststart, "poststart", &state)?)
+}

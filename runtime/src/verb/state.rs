@@ -1,0 +1,40 @@
+//! `state`: what a container is doing, as JSON.
+
+use std::process::ExitCode;
+
+use runtime::hooks::Status;
+use runtime::state::Access;
+
+use super::{Context, Failure, SPEC_VERSION, Verb};
+use crate::args::Parsed;
+
+pub(super) const VERB: Verb = Verb {
+    name: "state",
+    usage: "state ID",
+    summary: "show the state of a container as JSON",
+    flags: &[],
+    least: 1,
+    most: 1,
+    passes_arguments: false,
+    enters_containers: false,
+    run,
+};
+
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+    let container = context.open(parsed, Access::Look)?;
+    let record = container.record.as_ref();
+    let alive = !matches!(container.status, Status::Stopped | Status::Creating);
+    let state = serde_json::json!({
+        "ociVersion": record.map_or(SPEC_VERSION, |record| record.spec.oci_version.as_str()),
+        "id": container.directory.id().as_str(),
+        "pid": container.init.as_ref().filter(|_| alive).map_or(0, |init| init.pid.as_raw()),
+        "status": container.status_word(),
+        "bundle": record.map(|record| &record.bundle),
+        "rootfs": record.and_then(|record| record.spec.root.as_ref().map(|root| record.bundle.join(&root.path))),
+        "created": record.map(|record| super::list::created(record)),
+        "owner": record.map_or("", |record| if record.owner == 0 { "root" } else { "" }),
+        "annotations": record.map(|record| &record.spec.annotations),
+    });
+    println!("{state:#}");
+    Ok(ExitCode::SUCCESS)
+}
