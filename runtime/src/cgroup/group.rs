@@ -23,10 +23,22 @@ pub struct Cgroup {
     pub(super) fresh: Cell<bool>,
 }
 
+/// A group in one hierarchy.
+#[derive(Debug, Clone, Copy)]
+pub struct Hierarchy<'a> {
+    /// Where the hierarchy is mounted.
+    pub mount_point: &'a FsPath,
+    /// The group's directory.
+    pub group: BorrowedFd<'a>,
+    /// Whether it is the cgroup2 mount.
+    pub unified: bool,
+}
+
 /// The group in a v1 hierarchy.
 #[derive(Debug)]
 pub(super) struct V1 {
     pub(super) dir: Dir,
+    mount_point: PathBuf,
     pub(super) controllers: Controllers,
 }
 
@@ -61,7 +73,7 @@ impl Cgroup {
                 made.pass_on_cpusets(&mount.point, path)?;
                 fill_cpuset(dir.path(), &mount.point)?;
             }
-            group.v1.push(V1 { dir, controllers: mount.controllers });
+            group.v1.push(V1 { dir, mount_point: mount.point.clone(), controllers: mount.controllers });
         }
         if let Some(mount) = &host.mounts().v2 {
             let dir = make(mount, path, &mut made, &mut fresh)?;
@@ -87,7 +99,7 @@ impl Cgroup {
         let mut group = Cgroup { v1: Vec::new(), v2: None, fresh: Cell::new(false) };
         for mount in &host.mounts().v1 {
             let dir = Dir::open(path.below(&mount.point))?;
-            group.v1.extend(dir.map(|dir| V1 { dir, controllers: mount.controllers }));
+            group.v1.extend(dir.map(|dir| V1 { dir, mount_point: mount.point.clone(), controllers: mount.controllers }));
         }
         if let Some(mount) = &host.mounts().v2 {
             group.v2 = Dir::open(path.below(mount))?.map(|dir| V2::new(dir, mount, path));
@@ -99,6 +111,14 @@ impl Cgroup {
     /// into the container. `None` on a host with v1 only.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.v2.as_ref().map(|v2| v2.dir.as_fd())
+    }
+
+    /// The group in each hierarchy, for what a container sees of it.
+    #[must_use]
+    pub fn hierarchies(&self) -> Vec<Hierarchy<'_>> {
+        let v1 = self.v1.iter().map(|v1| Hierarchy { mount_point: &v1.mount_point, group: v1.dir.as_fd(), unified: false });
+        let v2 = self.v2.iter().map(|v2| Hierarchy { mount_point: &v2.above[0], group: v2.dir.as_fd(), unified: true });
+        v1.chain(v2).collect()
     }
 
     /// For each v1 hierarchy a file to which a process with a single thread writes `0` to move there; empty on v2.

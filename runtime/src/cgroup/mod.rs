@@ -32,7 +32,7 @@ mod wait;
 
 pub use controller::Controller;
 pub use error::Error;
-pub use group::Cgroup;
+pub use group::{Cgroup, Hierarchy};
 pub use host::{Host, Mode};
 pub use oom::OomFd;
 pub use path::Path;

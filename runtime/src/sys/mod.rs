@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod mount;
+pub mod pidfd;
 pub mod process;
 pub mod seccomp;
 pub mod tty;
