@@ -16,4 +16,5 @@ pub mod plan;
 pub mod root;
 pub mod seccomp;
 pub mod spec;
+pub mod state;
 pub mod sys;

@@ -99,7 +99,11 @@ impl Cgroup {
         let mut group = Cgroup { v1: Vec::new(), v2: None, fresh: Cell::new(false) };
         for mount in &host.mounts().v1 {
             let dir = Dir::open(path.below(&mount.point))?;
-            group.v1.extend(dir.map(|dir| V1 { dir, mount_point: mount.point.clone(), controllers: mount.controllers }));
+            group.v1.extend(dir.map(|dir| V1 {
+                dir,
+                mount_point: mount.point.clone(),
+                controllers: mount.controllers,
+            }));
         }
         if let Some(mount) = &host.mounts().v2 {
             group.v2 = Dir::open(path.below(mount))?.map(|dir| V2::new(dir, mount, path));
@@ -116,7 +120,8 @@ impl Cgroup {
     /// The group in each hierarchy, for what a container sees of it.
     #[must_use]
     pub fn hierarchies(&self) -> Vec<Hierarchy<'_>> {
-        let v1 = self.v1.iter().map(|v1| Hierarchy { mount_point: &v1.mount_point, group: v1.dir.as_fd(), unified: false });
+        let v1 =
+            self.v1.iter().map(|v1| Hierarchy { mount_point: &v1.mount_point, group: v1.dir.as_fd(), unified: false });
         let v2 = self.v2.iter().map(|v2| Hierarchy { mount_point: &v2.above[0], group: v2.dir.as_fd(), unified: true });
         v1.chain(v2).collect()
     }
