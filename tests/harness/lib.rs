@@ -10,6 +10,7 @@
 //! which every test that could not run appends its name and the reason; `RT_TEST_TIMEOUT` seconds that one test may take.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bundle;
 mod cgroup;

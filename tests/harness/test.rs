@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -107,6 +107,15 @@ impl Test {
     pub fn runtime(&self, args: &[&str]) -> Output {
         let mut command = self.command(args);
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
+    }
+
+    /// Runs a command whose standard output and error stay open in the process that it leaves behind.
+    pub fn detached(&self, args: &[&str]) -> Output {
+        let path = self.dir.join(format!("{}.out", self.id()));
+        let file = fs::File::create_new(&path).unwrap();
+        let mut command = self.command(args);
+        let status = command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap();
+        process::Output { status, stdout: Vec::new(), stderr: fs::read(&path).unwrap() }.into()
     }
 
     /// `run` in the foreground under a new id.

@@ -1,5 +1,7 @@
 //! The program that the tests run inside containers: it tells what the kernel says about it, or does one simple thing.
 
+#![forbid(unsafe_code)]
+
 mod facts;
 
 use std::io::{Write, stdout};
