@@ -191,6 +191,13 @@ fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
+/// The text of the file at `path`.
+pub(super) fn read_path(path: &FsPath) -> Result<String, Error> {
+    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::on("open", path, errno))?;
+    read_record(fd.as_fd()).map_err(|errno| Error::on("read", path, errno))
+}
+
 /// Reads a file that the kernel makes in one piece, which is all but the lists of processes: a read that does not fill the
 /// buffer has it all, and saves the read that returns nothing.
 pub(super) fn read_record(fd: BorrowedFd<'_>) -> Result<String, Errno> {

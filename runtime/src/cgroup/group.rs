@@ -12,7 +12,7 @@ use nix::unistd::{Pid, mkdir};
 
 use super::controller::{Controller, Controllers};
 use super::dir::Dir;
-use super::{Error, Host, Path, kill, wait};
+use super::{Error, Host, Path, dir, kill, wait};
 
 /// One group in every hierarchy, as open directories.
 #[derive(Debug)]
@@ -237,21 +237,15 @@ impl V2 {
         if wanted.without(here).is_empty() {
             return Ok(Vec::new());
         }
-        let mut missing: Option<Controllers> = None;
+        // What the topmost group does not have, nobody can enable.
+        let offered = Controllers::parse_v2(&dir::read_path(&self.above[0].join("cgroup.controllers"))?);
+        let mut missing = wanted.without(here).and(offered);
         let mut refusals = Vec::new();
         for path in &self.above {
-            let level = Dir::open(path.clone())?.ok_or_else(|| Error::on("open", path, Errno::ENOENT))?;
-            // What the topmost group does not have, nobody can enable.
-            let missing = match &mut missing {
-                Some(missing) => missing,
-                None => {
-                    let all = Controllers::parse_v2(&level.read("cgroup.controllers")?);
-                    missing.insert(wanted.without(here).and(all))
-                }
-            };
             if missing.is_empty() {
-                return Ok(Vec::new());
+                break;
             }
+            let level = Dir::open(path.clone())?.ok_or_else(|| Error::on("open", path, Errno::ENOENT))?;
             let enabled = Controllers::parse_v2(&level.read("cgroup.subtree_control")?);
             let absent = missing.without(enabled);
             let request = |set: Controllers| set.iter().map(|one| format!("+{one}")).collect::<Vec<_>>().join(" ");
@@ -273,12 +267,14 @@ impl V2 {
                     level.write("cgroup.subtree_control", &request)
                 };
                 if let Err(error) = written {
-                    *missing = missing.without(one);
+                    missing = missing.without(one);
                     refusals.push((controller, error));
                 }
             }
         }
-        self.available.set(Controllers::parse_v2(&self.dir.read("cgroup.controllers")?));
+        if !wanted.without(here).and(offered).is_empty() {
+            self.available.set(Controllers::parse_v2(&self.dir.read("cgroup.controllers")?));
+        }
         Ok(refusals)
     }
 }
