@@ -48,7 +48,7 @@ fn run(verb: &verb::Verb, global: &Parsed, verb_args: &[String], log: &log::Log)
     let parsed =
         args::verb(verb, verb_args).map_err(|error| Failure { code: 1, message: format!("{}: {error}", verb.name) })?;
     if verb.enters_containers {
-        verb::protect_own_program()?;
+        verb::protect_own_program(verb::preserved_fds(&parsed)?)?;
     }
     (verb.run)(&context, &parsed)
 }

@@ -41,7 +41,7 @@ const WRITE_LOCK: i16 = libc::F_WRLCK as i16;
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 32 << 20;
 
-/// Name of a container: letters, digits and `_+-.`, not starting with a dot (oci.md, crun 1.28).
+/// Name of a container: letters, digits and `_+-.`, starting neither with a dot nor like an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerId(String);
 
@@ -58,7 +58,7 @@ impl FromStr for ContainerId {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let good = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
-        if text.is_empty() || text.len() > 1024 || text.starts_with('.') || !text.chars().all(good) {
+        if text.is_empty() || text.len() > 1024 || text.starts_with(['.', '-']) || !text.chars().all(good) {
             return Err(Error::Id(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
@@ -75,7 +75,7 @@ impl std::fmt::Display for ContainerId {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not a container id.
-    #[error("container id {0:?}: only letters, digits and _ + - . are allowed, and no dot at the start")]
+    #[error("container id {0:?}: only letters, digits and _ + - . are allowed, and neither . nor - at the start")]
     Id(String),
     /// No such container.
     #[error("container {0} does not exist")]
@@ -422,11 +422,11 @@ mod tests {
 
     #[test]
     fn ids() {
-        for good in ["a", "A9_+-.", "0", "-x", "+"] {
+        for good in ["a", "A9_+-.", "0", "_x", "+"] {
             assert!(good.parse::<ContainerId>().is_ok(), "{good}");
         }
         let long = "a".repeat(1025);
-        for bad in ["", ".", "..", ".a", "a/b", "../x", "a b", "a\n", "ä", "a\0", long.as_str()] {
+        for bad in ["", ".", "..", ".a", "-", "-x", "a/b", "../x", "a b", "a\n", "ä", "a\0", long.as_str()] {
             assert!(bad.parse::<ContainerId>().is_err(), "{bad:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! The child of clone3(2): a new process makes itself into the container's, one named step after the other.
 //!
 //! ```text
-//!  create:  join ▸ cgroup ▸ ids ▸ session ▸ [hooks] ▸ host name ▸ root ▸ mounts ▸ devices ▸ sysctls ▸ console ▸ [hooks]
+//!  create:  join ▸ cgroup ▸ ids ▸ session ▸ [hooks] ▸ loopback ▸ host name ▸ root ▸ mounts ▸ devices ▸ sysctls ▸ console ▸ [hooks]
 //!           ▸ pivot ▸ masks ▸ working directory ▸ identity ▸ program ▸ created … start ▸ [hooks] ▸ seccomp ▸ execve
 //!  exec:    cgroup ▸ join ▸ session ▸ [terminal] ▸ working directory ▸ identity ▸ program ▸ seccomp ▸ execve
 //! ```
@@ -18,7 +18,7 @@ mod program;
 
 pub(crate) use mounts::set_recursive;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -70,6 +70,8 @@ steps! {
     Session = "session",
     /// Hooks.
     Hooks = "hooks",
+    /// The loopback interface.
+    Network = "network",
     /// Host and domain name.
     Hostname = "hostname",
     /// The root mount.
@@ -188,10 +190,14 @@ pub(crate) struct Create<'a> {
 /// One more process of a container.
 pub(crate) struct Exec<'a> {
     pub process: &'a plan::Process,
+    pub personality: Option<u64>,
     pub channel: Channel,
     /// pidfd of the container's init, and the namespaces to take over from it.
     pub target: (OwnedFd, CloneFlags),
+    /// v1 `cgroup.procs` files.
     pub procs: Vec<OwnedFd>,
+    /// Whether a bridge has entered the groups.
+    pub bridged: bool,
     pub streams: Streams,
     pub preserve_fds: u32,
     pub filter: Option<&'a seccomp::Program>,
@@ -214,7 +220,12 @@ impl Create<'_> {
         let labels = identity::Labels::prepare(&plan.process).at(Step::Label)?;
         identity::oom_score(&plan.process, &self.channel).at(Step::Identity)?;
         self.join().at(Step::Join)?;
-        enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        if plan.namespaces.joins(NamespaceKind::User) {
+            // The bridge has entered the groups.
+            sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
+        } else {
+            enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        }
         if plan.namespaces.makes(NamespaceKind::User) {
             self.channel.wait().at(Step::UserNamespace)?;
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
@@ -224,9 +235,13 @@ impl Create<'_> {
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
         identity::hide_keyring().at(Step::Session)?;
+        set_personality(plan.personality).at(Step::Session)?;
         if self.hooks.is_some_and(hooks::runs_in_runtime) {
             self.channel.namespaces().at(Step::Hooks)?;
             self.channel.wait().at(Step::Hooks)?;
+        }
+        if plan.namespaces.makes(NamespaceKind::Network) {
+            sys::network::loopback_up().call(|| "ioctl(lo, SIOCSIFFLAGS, IFF_UP)".to_owned()).at(Step::Network)?;
         }
         self.names().at(Step::Hostname)?;
         let root = self.root().at(Step::Root)?;
@@ -349,6 +364,17 @@ impl Create<'_> {
 }
 
 impl Exec<'_> {
+    /// All descriptors that the steps work on.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![self.channel.as_fd(), self.target.0.as_fd()];
+        match &self.streams {
+            Streams::Inherit | Streams::Terminal(None) => {}
+            Streams::Files(files) => all.extend(files.iter().map(AsFd::as_fd)),
+            Streams::Terminal(Some(socket)) => all.push(socket.as_fd()),
+        }
+        all
+    }
+
     /// Becomes a process of the container.
     pub(crate) fn run(mut self) -> ! {
         let Err(failure) = self.steps();
@@ -358,7 +384,9 @@ impl Exec<'_> {
 
     fn steps(&mut self) -> Result<std::convert::Infallible, Failure> {
         umask(Mode::empty());
-        enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        if !self.bridged {
+            enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        }
         let labels = identity::Labels::prepare(self.process).at(Step::Label)?;
         identity::oom_score(self.process, &self.channel).at(Step::Identity)?;
         let (target, kinds) = &self.target;
@@ -367,6 +395,7 @@ impl Exec<'_> {
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
+        set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
         let identity = identity::assume(self.process, labels, self.filter)?;
         let program = program::find(self.process, &identity)?;
@@ -391,8 +420,12 @@ fn finish(
     Err(program.execute())
 }
 
+fn set_personality(domain: Option<u64>) -> Result<(), CallError> {
+    domain.map_or(Ok(()), |domain| sys::process::set_personality(domain).call(|| format!("personality({domain:#x})")))
+}
+
 /// Enters v1 groups; the unified one was entered at birth.
-fn enter_cgroups(procs: &[OwnedFd]) -> Result<(), CallError> {
+pub(crate) fn enter_cgroups(procs: &[OwnedFd]) -> Result<(), CallError> {
     for file in procs {
         nix::unistd::write(file, b"0").call(|| "write(<cgroup.procs>, \"0\")".to_owned())?;
     }

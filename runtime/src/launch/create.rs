@@ -2,11 +2,11 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use nix::sched::{CloneFlags, setns};
 use nix::unistd::Pid;
 
+use super::birth::{Birth, Bridge, clone};
 use super::error::{During, Error};
 use super::sync::{Channel, Message, pair};
 use super::{Create, Created, Lifetime, StartMode, Stdio, open};
@@ -15,7 +15,7 @@ use crate::init::{self, Streams, Wait};
 use crate::plan::{Plan, Source};
 use crate::seccomp;
 use crate::spec::{IdMapping, NamespaceKind};
-use crate::sys::clone::{Clone3, clone3};
+use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, pidfd_send_signal, wait};
 use crate::sys::{Call, CallError};
 
@@ -29,7 +29,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     let seccomp = create.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let filter = seccomp.map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
     let bundle = open::directory(create.bundle).during(|| "bundle".to_owned())?;
-    let joined = open::namespaces(&plan)?;
+    let mut joined = open::namespaces(&plan)?;
     let state = State {
         oci_version: &create.spec.oci_version,
         id: create.id,
@@ -42,7 +42,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     let paired = matches!(create.start, StartMode::Paired);
     let immediate = matches!(create.start, StartMode::Immediately);
     let child = init::Create {
-        join: joined.others,
+        join: std::mem::take(&mut joined.others),
         procs: create.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
         rootfs: open::rootfs(&create.rootfs, &plan, &bundle)?,
         sources: open::sources(&plan, &bundle)?,
@@ -64,7 +64,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
         state,
     };
     let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
-    let (pid, pidfd) = match clone_in(joined.pid.as_ref(), plan.namespaces.clone_flags(), into)? {
+    let (pid, pidfd) = match clone(birth(&joined, &child.procs), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
             drop(ours);
             child.run()
@@ -120,7 +120,7 @@ pub(super) fn executed(channel: &Channel, warnings: &mut Vec<String>) -> Result<
             Message::Ended => return Ok(()),
             Message::Failed(failure) => return Err(Error::Init(failure)),
             Message::Warning(text) => warnings.push(text),
-            Message::Namespaces | Message::Console(_) | Message::Created => {}
+            Message::Born(_) | Message::Namespaces | Message::Console(_) | Message::Created => {}
         }
     }
 }
@@ -150,9 +150,21 @@ fn supervise(
             Message::Console(master) => created.console = Some(master),
             Message::Warning(text) => created.warnings.push(text),
             Message::Created => return Ok(()),
+            Message::Born(_) => {}
             Message::Failed(failure) => return Err(Error::Init(failure)),
             Message::Ended if immediate => return Ok(()),
             Message::Ended => return Err(Error::Killed(how(&created.pidfd))),
+        }
+    }
+}
+
+/// A user namespace that is joined must own the new pid namespace: only a process inside of it can make that.
+fn birth<'a>(joined: &'a open::Joined, procs: &'a [OwnedFd]) -> Birth<'a> {
+    match (&joined.user, &joined.pid) {
+        (None, None) => Birth::Here,
+        (None, Some(pid)) => Birth::In(pid),
+        (Some(user), pid) => {
+            Birth::Bridged(Bridge { user: Some(user), pid: pid.as_ref(), procs, keep: None, preserve_fds: 0 })
         }
     }
 }
@@ -180,24 +192,6 @@ pub(super) fn streams(stdio: Stdio) -> Streams {
         Stdio::Terminal => Streams::Terminal(None),
         Stdio::ConsoleSocket(socket) => Streams::Terminal(Some(socket)),
     }
-}
-
-/// Clones inside another pid namespace, and comes back: entering one only decides where children are born, setns(2).
-pub(super) fn clone_in(namespace: Option<&OwnedFd>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, Error> {
-    let clone = || clone3(kinds, into).call(|| format!("clone3({kinds:#x})")).during(|| "clone".to_owned());
-    let Some(namespace) = namespace else { return clone() };
-    let enter = |namespace: &OwnedFd| {
-        setns(namespace, CloneFlags::CLONE_NEWPID)
-            .call(|| "setns(<pid namespace>)".to_owned())
-            .during(|| "clone".to_owned())
-    };
-    let own = open::namespace("/proc/self/ns/pid".as_ref()).during(|| "clone".to_owned())?;
-    enter(namespace)?;
-    let cloned = clone();
-    if !matches!(cloned, Ok(Clone3::Child)) {
-        enter(&own)?;
-    }
-    cloned
 }
 
 fn cgroups(create: &Create<'_>, plan: &Plan) -> Result<Vec<(std::path::PathBuf, OwnedFd)>, Error> {

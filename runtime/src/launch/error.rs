@@ -1,5 +1,7 @@
 //! What can go wrong while a process is being made.
 
+use nix::errno::Errno;
+
 use crate::init::{Failure, Step};
 use crate::plan::PlanError;
 use crate::sys::CallError;
@@ -55,7 +57,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Init(failure) => match (failure.step, failure.errno) {
-                (Step::Program, nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => Kind::CommandNotFound,
+                (Step::Program | Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => Kind::CommandNotFound,
                 (Step::Program | Step::Exec, _) => Kind::CommandNotExecutable,
                 _ => Kind::Other,
             },

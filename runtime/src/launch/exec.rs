@@ -2,14 +2,15 @@
 
 use nix::sched::CloneFlags;
 
-use super::create::{clone_in, streams};
+use super::birth::{Birth, Bridge, clone};
+use super::create::streams;
 use super::error::{During, Error};
 use super::sync::{Message, pair};
 use super::{Exec, Executed, open};
 use crate::init;
 use crate::plan;
 use crate::seccomp;
-use crate::spec::NamespaceKind;
+use crate::spec::{NamespaceKind, Spec};
 use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, pidfd_send_signal, wait};
 
@@ -22,26 +23,44 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
     let linux = exec.spec.linux.as_ref();
     let filter =
         linux.and_then(|linux| linux.seccomp.as_ref()).map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
+    let personality = linux.and_then(|linux| linux.personality.as_ref()).map(plan::personality).transpose()?;
     let kinds = linux.map_or(CloneFlags::empty(), |linux| {
         linux.namespaces.iter().fold(CloneFlags::empty(), |kinds, namespace| kinds | open::clone_flag(namespace.kind))
     });
     let pid_namespace = kinds.contains(open::clone_flag(NamespaceKind::Pid));
+    let bridged = pid_namespace && traceable(exec.spec, kinds);
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let child = init::Exec {
         process: &process,
+        personality,
         channel: theirs,
         // The pid namespace is entered by the parent: a process cannot change its own.
         target: (open::duplicate(exec.init).during(|| "pidfd".to_owned())?, kinds - CloneFlags::CLONE_NEWPID),
         procs: exec.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
+        bridged,
         streams: streams(exec.stdio),
         preserve_fds: exec.preserve_fds,
         filter: filter.as_ref(),
     };
     let into = exec.cgroup.and_then(|cgroup| cgroup.clone_into());
-    let namespace = pid_namespace.then_some(exec.init);
-    let (pid, pidfd) = match clone_in(namespace, 0, into)? {
+    let birth = if !pid_namespace {
+        Birth::Here
+    } else if bridged {
+        let keep = child.descriptors();
+        Birth::Bridged(Bridge {
+            user: None,
+            pid: Some(&child.target.0),
+            procs: &child.procs,
+            keep: Some(keep),
+            preserve_fds: exec.preserve_fds,
+        })
+    } else {
+        Birth::In(exec.init)
+    };
+    let (pid, pidfd) = match clone(birth, 0, into)? {
         Clone3::Child => {
-            drop(ours);
+            // Closed already where the child came over a bridge.
+            std::mem::forget(ours);
             child.run()
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
@@ -54,7 +73,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
             Ok(Message::Warning(text)) => executed_process.warnings.push(text),
             Ok(Message::Ended) => break Ok(()),
             Ok(Message::Failed(failure)) => break Err(Error::Init(failure)),
-            Ok(Message::Namespaces | Message::Created) => {}
+            Ok(Message::Born(_) | Message::Namespaces | Message::Created) => {}
             Err(error) => break Err(error),
         }
     };
@@ -67,4 +86,12 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
             Err(error)
         }
     }
+}
+
+/// Whether processes of the container may trace the new one before it executes its program: it is not dumpable, so only
+/// CAP_SYS_PTRACE over the host's user namespace lets them.
+fn traceable(spec: &Spec, kinds: CloneFlags) -> bool {
+    let sets = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
+    let may = sets.is_some_and(|sets| sets.bounding.iter().any(|capability| capability == "CAP_SYS_PTRACE"));
+    may && !kinds.contains(CloneFlags::CLONE_NEWUSER)
 }

@@ -8,6 +8,7 @@
 //!  exec:   setns(pid) ▸ clone3(INTO_CGROUP) ─▸ child: setns(all) ▸ identity ▸ seccomp ▸ execve
 //! ```
 
+mod birth;
 mod create;
 mod error;
 mod exec;

@@ -147,7 +147,7 @@ pub(super) fn null(plan: &Plan) -> Result<Option<OwnedFd>, Error> {
 
 /// Detached mounts of host devices, by index of the devices, for a user namespace, which may not make nodes.
 pub(super) fn devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
-    if !plan.namespaces.makes(NamespaceKind::User) {
+    if !plan.namespaces.own(NamespaceKind::User) {
         return Ok(Vec::new());
     }
     let open = |(index, device): (usize, &Device)| match device.kind {
@@ -180,21 +180,22 @@ fn host_device(device: &Device) -> Result<OwnedFd, CallError> {
     open_tree(&fd, c"", Depth::Single).call(|| format!("open_tree({path:?})"))
 }
 
-/// The namespaces to join, the pid namespace apart: it is the parent that enters it.
+/// The namespaces to join; the user and pid namespaces apart, which a process is born into.
 pub(super) struct Joined {
+    pub user: Option<OwnedFd>,
     pub pid: Option<OwnedFd>,
     pub others: Vec<(CloneFlags, OwnedFd)>,
 }
 
 /// Opens the namespaces to join.
 pub(super) fn namespaces(plan: &Plan) -> Result<Joined, Error> {
-    let mut joined = Joined { pid: None, others: Vec::new() };
+    let mut joined = Joined { user: None, pid: None, others: Vec::new() };
     for (kind, path, index) in &plan.namespaces.join {
         let namespace = namespace(path).during(|| format!("linux.namespaces[{index}].path ({})", name(*kind)))?;
-        if *kind == NamespaceKind::Pid {
-            joined.pid = Some(namespace);
-        } else {
-            joined.others.push((clone_flag(*kind), namespace));
+        match kind {
+            NamespaceKind::Pid => joined.pid = Some(namespace),
+            NamespaceKind::User => joined.user = Some(namespace),
+            _ => joined.others.push((clone_flag(*kind), namespace)),
         }
     }
     Ok(joined)

@@ -34,6 +34,8 @@ const LIMIT: usize = 4096;
 
 /// A message of the child.
 pub(crate) enum Message {
+    /// pidfd of the child that a bridge has made.
+    Born(OwnedFd),
     /// The namespaces exist; runtime hooks are due.
     Namespaces,
     /// The master of the pseudo terminal.
@@ -91,6 +93,10 @@ impl Channel {
         self.send(b"t", Some(master))
     }
 
+    pub(crate) fn born(&self, pidfd: BorrowedFd<'_>) -> Result<(), CallError> {
+        self.send(b"b", Some(pidfd))
+    }
+
     pub(crate) fn warning(&self, text: &str) -> Result<(), CallError> {
         let mut packet = Vec::with_capacity(LIMIT);
         packet.push(b'w');
@@ -118,6 +124,7 @@ impl Channel {
             (Some(b'n'), _) => Ok(Message::Namespaces),
             (Some(b'c'), _) => Ok(Message::Created),
             (Some(b't'), Some(fd)) => Ok(Message::Console(fd)),
+            (Some(b'b'), Some(fd)) => Ok(Message::Born(fd)),
             (Some(b'w'), _) => Ok(Message::Warning(text(1))),
             (Some(b'f'), _) if length >= 6 => {
                 let errno = i32::from_ne_bytes([buffer[2], buffer[3], buffer[4], buffer[5]]);

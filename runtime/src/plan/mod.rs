@@ -64,6 +64,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name.
     pub domainname: Option<String>,
+    /// personality(2) of the init process.
+    pub personality: Option<u64>,
     /// The init process.
     pub process: Process,
 }
@@ -103,6 +105,7 @@ impl Plan {
             readonly: paths(&linux.readonly_paths, "linux.readonlyPaths")?,
             hostname: spec.hostname.clone().filter(|name| !name.is_empty()),
             domainname: spec.domainname.clone().filter(|name| !name.is_empty()),
+            personality: linux.personality.as_ref().map(personality).transpose()?,
             namespaces,
             mounts,
             process,
@@ -125,7 +128,6 @@ fn not_built(linux: &spec::Linux) -> Result<(), PlanError> {
         ("netDevices", linux.net_devices.is_some()),
         ("intelRdt", linux.intel_rdt.is_some()),
         ("memoryPolicy", linux.memory_policy.is_some()),
-        ("personality", linux.personality.is_some()),
         ("mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
     ];
     match members.iter().find(|(_, present)| *present) {
@@ -155,6 +157,21 @@ fn root_propagation(word: Option<&str>) -> Result<(u64, Depth), PlanError> {
                 format!("{word:?} is none of private, shared, slave, unbindable and their r forms"),
             )),
         },
+    }
+}
+
+/// personality(2) of a document; also for processes that enter the container.
+///
+/// # Errors
+/// An unknown domain, or flags: none are defined.
+pub fn personality(personality: &spec::Personality) -> Result<u64, PlanError> {
+    if !personality.flags.is_empty() {
+        return Err(refuse("linux.personality.flags", "none are defined"));
+    }
+    match personality.domain.as_str() {
+        "LINUX" => Ok(0),
+        "LINUX32" => Ok(8),
+        other => Err(refuse("linux.personality.domain", format!("{other:?} is neither LINUX nor LINUX32"))),
     }
 }
 

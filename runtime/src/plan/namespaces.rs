@@ -54,9 +54,6 @@ impl Namespaces {
         if self.own(NamespaceKind::Time) {
             return Err(refuse("linux.namespaces", "a time namespace is not built yet"));
         }
-        if self.joins(NamespaceKind::User) {
-            return Err(refuse("linux.namespaces", "joining a user namespace by path is not built yet"));
-        }
         let mapped = !self.uid_map.is_empty() || !self.gid_map.is_empty();
         if self.makes(NamespaceKind::User) && (self.uid_map.is_empty() || self.gid_map.is_empty()) {
             return Err(refuse(
@@ -82,7 +79,9 @@ impl Namespaces {
         self.new.contains(&kind)
     }
 
-    fn joins(&self, kind: NamespaceKind) -> bool {
+    /// Whether a namespace of this kind is joined.
+    #[must_use]
+    pub fn joins(&self, kind: NamespaceKind) -> bool {
         self.join.iter().any(|(joined, ..)| *joined == kind)
     }
 

@@ -25,6 +25,9 @@ pub(super) fn sysctls(sysctls: &BTreeMap<String, String>, namespaces: &Namespace
             let at = format!("linux.sysctl[{name:?}]");
             let path =
                 path(name).ok_or_else(|| refuse(&at, "is not a name of letters, digits, dots, slashes, _ and -"))?;
+            if path == "kernel/hostname" {
+                return Err(refuse(&at, "conflicts with the member hostname; set that instead"));
+            }
             let Some(kind) = namespace(&path) else {
                 return Err(refuse(&at, "is not separate for each container; set it on the host"));
             };
@@ -72,7 +75,7 @@ fn namespace(path: &str) -> Option<NamespaceKind> {
         ("net", _) => Some(NamespaceKind::Network),
         ("fs", rest) if rest.starts_with("mqueue/") => Some(NamespaceKind::Ipc),
         ("user", _) => Some(NamespaceKind::User),
-        ("kernel", "domainname" | "hostname") => Some(NamespaceKind::Uts),
+        ("kernel", "domainname") => Some(NamespaceKind::Uts),
         ("kernel", rest) => {
             let ipc = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
             (ipc.contains(&rest) || ["msg_next_id", "sem_next_id", "shm_next_id"].contains(&rest))

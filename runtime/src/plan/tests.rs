@@ -42,7 +42,10 @@ fn names_the_member_that_is_wrong() {
             "mounts[0].options: \"size\" means nothing for a bind mount",
         ),
         (with(r#","hooks":{"poststop":[{"path":"x"}]}"#), "hooks.poststop[0].path: \"x\" is not an absolute path"),
-        (with_linux(r#""personality":{"domain":"LINUX32"}"#), "linux.personality: is not built yet"),
+        (
+            with_linux(r#""personality":{"domain":"BSD"}"#),
+            "linux.personality.domain: \"BSD\" is neither LINUX nor LINUX32",
+        ),
         (with_linux(r#""maskedPaths":["proc"]"#), "linux.maskedPaths[0]: \"proc\" is not an absolute path"),
         (
             with_linux(r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#),

@@ -58,7 +58,17 @@ pub struct Linux {
     pub mount_label: Option<String>,
     /// personality(2).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub personality: Option<serde_json::Value>,
+    pub personality: Option<Personality>,
+}
+
+/// `linux.personality`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Personality {
+    /// `LINUX` or `LINUX32`.
+    pub domain: String,
+    /// None are defined for Linux.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
 }
 
 /// An element of `linux.namespaces`.

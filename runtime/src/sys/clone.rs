@@ -12,6 +12,15 @@ const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// Bears the child into a cgroup; KERNEL(5.7).
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// Whose child the new process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// The caller's.
+    Caller,
+    /// The caller's parent's (CLONE_PARENT).
+    Sibling,
+}
+
 /// Who one is after [`clone3`].
 pub enum Clone3 {
     /// The caller: the child's process id (in the caller's pid namespace) and pidfd.
@@ -29,18 +38,26 @@ pub enum Clone3 {
 ///
 /// # Errors
 /// EPERM, EAGAIN (pids limit), ENOSPC (namespace limit), EBUSY (cgroup with controllers enabled for children), ...
-pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone3, Errno> {
+pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>, parent: Parent) -> Result<Clone3, Errno> {
     let mut pidfd: i32 = -1;
     let mut flags = namespaces | u64::from(libc::CLONE_PIDFD.cast_unsigned()) | CLONE_CLEAR_SIGHAND;
     if cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;
     }
+    // A sibling tells its parent of its end by the signal that the caller's own end would send.
+    let exit_signal = match parent {
+        Parent::Caller => u64::from(libc::SIGCHLD.cast_unsigned()),
+        Parent::Sibling => {
+            flags |= u64::from(libc::CLONE_PARENT.cast_unsigned());
+            0
+        }
+    };
     let args = libc::clone_args {
         flags,
         pidfd: (&raw mut pidfd).addr() as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD.cast_unsigned().into(),
+        exit_signal,
         stack: 0,
         stack_size: 0,
         tls: 0,

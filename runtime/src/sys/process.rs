@@ -134,6 +134,30 @@ pub fn close_range(first: u32, what: CloseRange) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Closes all descriptors from `first` on but those in `keep`, close_range(2).
+///
+/// What owns a closed descriptor must not be dropped any more: for a process that goes on to execute a program.
+///
+/// # Errors
+/// ENOSYS before KERNEL(5.9).
+pub fn close_all_but(mut keep: Vec<i32>, first: u32) -> Result<(), Errno> {
+    keep.sort_unstable();
+    let mut next = first;
+    for fd in keep.into_iter().map(i32::cast_unsigned).filter(|fd| *fd >= first) {
+        if fd > next {
+            close_between(next, fd - 1)?;
+        }
+        next = next.max(fd + 1);
+    }
+    close_between(next, u32::MAX)
+}
+
+fn close_between(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: plain integers; see `close_all_but` for who may call this.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    Ok(())
+}
+
 /// Null-terminated arguments for execve(2), made before the point where allocating is unwelcome.
 pub struct Argv {
     strings: Vec<CString>,
@@ -223,6 +247,16 @@ pub fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: pointer and length are of one slice.
     check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    Ok(())
+}
+
+/// The execution domain, personality(2).
+///
+/// # Errors
+/// EINVAL.
+pub fn set_personality(domain: u64) -> Result<(), Errno> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_personality, domain) })?;
     Ok(())
 }
 

@@ -51,14 +51,16 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     let request = Request::new(parsed)?;
-    if request.spec.process.as_ref().is_some_and(|process| process.terminal) && request.console_socket.is_none() {
-        return Err(Failure::new(
-            "config.json: process.terminal: needs --console-socket, as nobody stays to relay the terminal",
-        ));
-    }
-    let stdio = match &request.console_socket {
-        Some(path) => Stdio::ConsoleSocket(connect_to(path)?),
-        None => Stdio::Inherit,
+    let terminal = request.spec.process.as_ref().is_some_and(|process| process.terminal);
+    let stdio = match (&request.console_socket, terminal) {
+        (Some(path), true) => Stdio::ConsoleSocket(connect_to(path)?),
+        (None, false) => Stdio::Inherit,
+        (Some(_), false) => return Err(Failure::new("--console-socket: process.terminal is false in config.json")),
+        (None, true) => {
+            return Err(Failure::new(
+                "config.json: process.terminal: needs --console-socket, as nobody stays to relay it",
+            ));
+        }
     };
     let made = make(context, request, stdio, |directory| Ok(StartMode::Listener(directory.listen()?)))?;
     drop(made);
@@ -97,7 +99,7 @@ impl Request {
             spec,
             console_socket: parsed.value("console-socket").map(PathBuf::from),
             pid_file: parsed.value("pid-file").map(PathBuf::from),
-            preserve_fds: parsed.parsed("preserve-fds", "a number of descriptors")?.unwrap_or(0),
+            preserve_fds: super::preserved_fds(parsed)?,
         })
     }
 }
@@ -121,7 +123,8 @@ pub(super) fn make(
     runtime::plan::Plan::new(&spec)?;
     let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.clone()).filter(|path| !path.is_empty());
     let path = path.unwrap_or_else(|| id.as_str().to_owned());
-    let group = cgroup::Path::from_str(&path)?;
+    let group = cgroup::Path::from_str(&path)
+        .map_err(|error| Failure::new(format!("config.json: linux.cgroupsPath: {error}")))?;
     let directory = StateDir::create(&context.root, &id)?;
     let mut record = Record::new(&id, bundle, path, spec);
     match fill(&directory, &mut record, &group, stdio, start, preserve_fds, pid_file.as_deref()) {

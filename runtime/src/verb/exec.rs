@@ -51,7 +51,8 @@ pub(super) const VERB: Verb = Verb {
 };
 
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
-    inner(context, parsed).map_err(|failure| Failure { code: NOT_RUN, ..failure })
+    inner(context, parsed)
+        .map_err(|failure| Failure { code: if failure.code == 1 { NOT_RUN } else { failure.code }, ..failure })
 }
 
 fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
@@ -82,7 +83,7 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
         process: &process,
         cgroup: container.cgroup.as_ref(),
         stdio,
-        preserve_fds: parsed.parsed("preserve-fds", "a number of descriptors")?.unwrap_or(0),
+        preserve_fds: super::preserved_fds(parsed)?,
     })?;
     executed.warnings.iter().for_each(|warning| context.log.warning(warning));
     if let Some(path) = parsed.value("pid-file") {

@@ -110,12 +110,23 @@ failures!(
     CallError,
     kept::Error,
     cgroup::Error,
-    launch::Error,
     runtime::spec::LoadError,
     runtime::hooks::Error,
     runtime::plan::PlanError,
     String
 );
+
+/// docker's exit codes for a program that is missing or cannot be executed.
+impl From<launch::Error> for Failure {
+    fn from(error: launch::Error) -> Self {
+        let code = match error.kind() {
+            launch::Kind::CommandNotFound => 127,
+            launch::Kind::CommandNotExecutable => 126,
+            launch::Kind::Invalid | launch::Kind::Other => 1,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
 
 /// What the global options say.
 pub(crate) struct Context<'a> {
@@ -197,8 +208,9 @@ impl Container {
 /// Re-executes this program from a read-only mount of its own file, unless it already runs from one: a container that gets
 /// hold of the program by /proc/PID/exe of a process that enters it cannot write to it (CVE-2019-5736). The mount is attached
 /// nowhere and goes with the process.
-pub(crate) fn protect_own_program() -> Result<(), Failure> {
-    close_range(3, CloseRange::OnExec).call(|| "close_range(3, CLOSE_RANGE_CLOEXEC)".to_owned())?;
+pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
+    close_range(3 + preserved, CloseRange::OnExec)
+        .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserved))?;
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
     let path = c"/proc/self/exe";
     let program = nix::fcntl::openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
@@ -216,6 +228,15 @@ pub(crate) fn protect_own_program() -> Result<(), Failure> {
     let (Some(args), Some(env)) = (args, env) else { return Err(Failure::new("an argument has a NUL byte")) };
     let errno = execveat(&copy, &args, &env);
     Err(Failure::new(format!("execveat(<own program>): {errno}")))
+}
+
+/// How many descriptors from 3 on belong to the container's program (`--preserve-fds`).
+pub(crate) fn preserved_fds(parsed: &Parsed) -> Result<u32, Failure> {
+    let count: u32 = parsed.parsed("preserve-fds", "a number of descriptors")?.unwrap_or(0);
+    if count > 1 << 20 {
+        return Err(Failure::new(format!("--preserve-fds: {count} is more than there can be")));
+    }
+    Ok(count)
 }
 
 fn read_only(program: &OwnedFd) -> Result<OwnedFd, CallError> {

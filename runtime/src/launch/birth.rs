@@ -1,0 +1,142 @@
+//! Where a process is born: the pid and user namespaces that it can only be born into.
+//!
+//! ```text
+//!  Birth::Here     clone3
+//!  Birth::In(pid)  parent: setns(pid) ▸ clone3 ▸ setns(own pid)
+//!  Birth::Bridged  parent: clone3 ─▸ bridge: cgroups ▸ [closes descriptors] ▸ setns(user, pid) ▸ clone3(CLONE_PARENT) ─▸ child
+//!                                    the bridge hands the child's pidfd over and ends
+//! ```
+//!
+//! A bridge costs one more short-lived process. It is there for two cases: a user namespace that is joined must own the new
+//! pid namespace, and one cannot come back from a user namespace; and a process must not be born among others that may trace
+//! it while it still holds descriptors of the host (CVE-2016-9962).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sched::{CloneFlags, setns};
+use nix::unistd::Pid;
+
+use super::error::{During, Error};
+use super::open;
+use super::sync::{Channel, Message, pair};
+use crate::init::{At, Failure, Step, enter_cgroups};
+use crate::sys::clone::{Clone3, Parent, clone3};
+use crate::sys::process::{Block, close_all_but, exit_now, wait};
+use crate::sys::{Call, CallError};
+
+/// Where to be born.
+pub(super) enum Birth<'a> {
+    /// In the parent's namespaces.
+    Here,
+    /// In a pid namespace (a namespace file or a pidfd).
+    In(&'a OwnedFd),
+    /// Through a bridge.
+    Bridged(Bridge<'a>),
+}
+
+/// What a bridge does before it clones.
+pub(super) struct Bridge<'a> {
+    /// User namespace to join.
+    pub user: Option<&'a OwnedFd>,
+    /// Pid namespace to be born into.
+    pub pid: Option<&'a OwnedFd>,
+    /// v1 groups to enter.
+    pub procs: &'a [OwnedFd],
+    /// The only descriptors that the child gets beside standard streams and those preserved; `None`: all.
+    pub keep: Option<Vec<BorrowedFd<'a>>>,
+    /// How many descriptors from 3 on are preserved.
+    pub preserve_fds: u32,
+}
+
+/// Makes the child.
+pub(super) fn clone(birth: Birth<'_>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, Error> {
+    match birth {
+        Birth::Here => direct(kinds, into).during(|| "clone".to_owned()),
+        Birth::In(namespace) => inside(namespace, kinds, into).during(|| "clone".to_owned()),
+        Birth::Bridged(bridge) => bridged(&bridge, kinds, into),
+    }
+}
+
+fn direct(kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, CallError> {
+    clone3(kinds, into, Parent::Caller).call(|| format!("clone3({kinds:#x})"))
+}
+
+/// Entering a pid namespace only decides where children are born, setns(2).
+fn inside(namespace: &OwnedFd, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, CallError> {
+    let own = open::namespace("/proc/self/ns/pid".as_ref())?;
+    enter(namespace, CloneFlags::CLONE_NEWPID)?;
+    let cloned = direct(kinds, into);
+    if !matches!(cloned, Ok(Clone3::Child)) {
+        enter(&own, CloneFlags::CLONE_NEWPID)?;
+    }
+    cloned
+}
+
+fn bridged(bridge: &Bridge<'_>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, Error> {
+    let clone = || "clone".to_owned();
+    let (ours, theirs) = pair().during(clone)?;
+    let between = match direct(0, into).during(clone)? {
+        Clone3::Parent(_, between) => between,
+        Clone3::Child => {
+            drop(ours);
+            return Ok(cross(bridge, kinds, theirs));
+        }
+    };
+    drop(theirs);
+    let born = match ours.next().during(clone)? {
+        Message::Born(pidfd) => Ok(pidfd),
+        Message::Failed(failure) => Err(Error::Init(failure)),
+        Message::Ended | Message::Namespaces | Message::Console(_) | Message::Warning(_) | Message::Created => {
+            Err(Error::Killed("before it was born".to_owned()))
+        }
+    };
+    wait(&between, Block::Yes).call(|| "waitid(<bridge>)".to_owned()).during(clone)?;
+    let pidfd = born?;
+    let pid = pid_of(&pidfd).during(clone)?;
+    Ok(Clone3::Parent(pid, pidfd))
+}
+
+/// The bridge: ends here, but for the child that goes on.
+fn cross(bridge: &Bridge<'_>, kinds: u64, channel: Channel) -> Clone3 {
+    match over(bridge, kinds, &channel) {
+        Ok(Clone3::Child) => {
+            drop(channel);
+            Clone3::Child
+        }
+        Ok(Clone3::Parent(_, pidfd)) => match channel.born(pidfd.as_fd()) {
+            Ok(()) => exit_now(0),
+            Err(_) => exit_now(1),
+        },
+        Err(failure) => {
+            channel.failed(&failure);
+            exit_now(1)
+        }
+    }
+}
+
+fn over(bridge: &Bridge<'_>, kinds: u64, channel: &Channel) -> Result<Clone3, Failure> {
+    enter_cgroups(bridge.procs).at(Step::Cgroup)?;
+    if let Some(keep) = &bridge.keep {
+        let keep = keep.iter().chain([&channel.as_fd()]).map(AsRawFd::as_raw_fd).collect();
+        close_all_but(keep, 3 + bridge.preserve_fds).call(|| "close_range()".to_owned()).at(Step::Join)?;
+    }
+    if let Some(user) = bridge.user {
+        enter(user, CloneFlags::CLONE_NEWUSER).at(Step::Join)?;
+    }
+    if let Some(pid) = bridge.pid {
+        enter(pid, CloneFlags::CLONE_NEWPID).at(Step::Join)?;
+    }
+    clone3(kinds, None, Parent::Sibling).call(|| format!("clone3({kinds:#x}|CLONE_PARENT)")).at(Step::Join)
+}
+
+fn enter(namespace: &OwnedFd, kind: CloneFlags) -> Result<(), CallError> {
+    setns(namespace, kind).call(|| format!("setns(<namespace>, {kind:?})"))
+}
+
+/// The process of a pidfd, as the caller's pid namespace numbers it.
+fn pid_of(pidfd: &OwnedFd) -> Result<Pid, CallError> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
+    pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or(nix::errno::Errno::ESRCH).call(|| format!("read({path:?})"))
+}
