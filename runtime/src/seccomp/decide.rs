@@ -6,8 +6,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::arch::{self, Multiplexer};
-use super::profile::{Action, Comparison, Condition, Profile};
+use super::arch::{self, Multiplexer, SLOTS};
+use super::profile::{Action, Comparison, Condition, Profile, Rule};
 use super::{Arch, Error, Problem};
 
 /// What happens to a call.
@@ -52,7 +52,7 @@ pub(super) fn decide(profile: &Profile<'_>) -> Result<Vec<Decisions>, Error> {
                 }
                 // What the default does anyway is no rule: it does not outweigh another one.
                 if rule.action != profile.default {
-                    sheet.add(number, name, &rule.alternatives, rule.action, index);
+                    sheet.add(number, name, index, rule);
                 }
             }
         }
@@ -60,7 +60,7 @@ pub(super) fn decide(profile: &Profile<'_>) -> Result<Vec<Decisions>, Error> {
     sheets.into_iter().map(|sheet| sheet.finish(profile.default)).collect()
 }
 
-/// A rule for one number.
+/// A rule that is not simply an action for a number.
 struct Entry {
     key: Key,
     /// Conditions in the normal form of this architecture; none of them means always.
@@ -79,60 +79,65 @@ enum Key {
 /// Rules of one architecture while they are collected.
 struct Sheet {
     arch: Arch,
+    /// By slot ([`Arch::slot`]): the action of the first rule without conditions. Nearly all rules are of this kind.
+    always: Vec<Option<Action>>,
     entries: Vec<Entry>,
     newest: Option<u32>,
 }
 
 impl Sheet {
     fn new(arch: Arch) -> Sheet {
-        Sheet { arch, entries: Vec::with_capacity(512), newest: None }
+        Sheet { arch, always: vec![None; SLOTS], entries: Vec::new(), newest: None }
     }
 
-    fn add(&mut self, number: Option<u32>, name: &str, alternatives: &[Vec<Condition>], action: Action, rule: usize) {
+    fn add(&mut self, number: Option<u32>, name: &str, index: usize, rule: &Rule<'_>) {
         let function = if self.arch.multiplexes() { arch::multiplexed(name) } else { None };
-        let keys = [function.map(|(by, function)| Key::Function(by, function)), number.map(Key::Call)];
-        for key in keys.into_iter().flatten() {
-            for conditions in alternatives {
-                let conditions = normal(conditions, self.arch.wide());
-                self.entries.push(Entry { key, found: Match { conditions, action, rule } });
+        for conditions in &rule.alternatives {
+            let conditions = normal(conditions, self.arch.wide());
+            let found = Match { conditions, action: rule.action, rule: index };
+            if let Some((by, function)) = function {
+                self.entries.push(Entry { key: Key::Function(by, function), found: found.clone() });
+            }
+            match number {
+                None => {}
+                Some(number) if found.conditions.is_empty() => {
+                    self.always[self.arch.slot(number)].get_or_insert(rule.action);
+                }
+                Some(number) => self.entries.push(Entry { key: Key::Call(number), found }),
             }
         }
     }
 
     fn finish(mut self, default: Action) -> Result<Decisions, Error> {
         self.entries.sort_by_key(|entry| entry.key);
-        // Functions sort before numbers, so that their rules are there when the number of their call is reached.
-        let mut inside: Vec<(u32, Match)> = Vec::new();
-        let mut calls: Vec<(u32, Decision)> = Vec::with_capacity(self.entries.len());
-        let mut entries = self.entries.into_iter().peekable();
-        while let Some(Entry { key, found }) = entries.next() {
-            let mut matches = vec![found];
-            while let Some(next) = entries.next_if(|next| next.key == key) {
-                matches.push(next.found);
-            }
-            match key {
-                Key::Function(by, function) => {
-                    let rule = matches[0].rule;
-                    let action = blind(combine(matches)?, default);
-                    let Some(number) = self.arch.number(by.call()) else { continue };
-                    if action != default {
-                        let conditions = normal(&[within(by, function)], self.arch.wide());
-                        inside.push((number, Match { conditions, action, rule }));
-                    }
-                }
-                Key::Call(number) => {
-                    matches.extend(inside.extract_if(.., |(call, _)| *call == number).map(|(_, found)| found));
-                    calls.push((number, combine(matches)?));
-                }
+        let functions = self.entries.partition_point(|entry| matches!(entry.key, Key::Function(..)));
+        let calls = self.entries.split_off(functions);
+
+        // Functions become conditions of their multiplexing call.
+        let mut rules: Vec<(u32, Match)> = Vec::new();
+        for group in self.entries.chunk_by(|a, b| a.key == b.key) {
+            let Key::Function(by, function) = group[0].key else { continue };
+            let Some(number) = self.arch.number(by.call()) else { continue };
+            let action = blind(combine(group.iter().map(|entry| entry.found.clone()).collect())?, default);
+            if action != default {
+                let conditions = normal(&[within(by, function)], self.arch.wide());
+                rules.push((number, Match { conditions, action, rule: group[0].found.rule }));
             }
         }
-        inside.sort_by_key(|(number, _)| *number);
-        for group in inside.chunk_by(|a, b| a.0 == b.0) {
-            let number = group[0].0;
-            let decision = combine(group.iter().map(|(_, found)| found.clone()).collect())?;
-            let at = calls.partition_point(|(call, _)| *call < number);
-            calls.insert(at, (number, decision));
+        rules.extend(calls.into_iter().filter_map(|entry| match entry.key {
+            Key::Call(number) => Some((number, entry.found)),
+            Key::Function(..) => None,
+        }));
+        rules.retain(|(number, _)| self.always[self.arch.slot(*number)].is_none());
+        rules.sort_by_key(|(number, _)| *number);
+
+        let always = self.always.iter().enumerate();
+        let always = always.filter_map(|(slot, action)| Some((self.arch.of_slot(slot), Decision::Always((*action)?))));
+        let mut calls: Vec<(u32, Decision)> = always.collect();
+        for group in rules.chunk_by(|a, b| a.0 == b.0) {
+            calls.push((group[0].0, combine(group.iter().map(|(_, found)| found.clone()).collect())?));
         }
+        calls.sort_by_key(|(number, _)| *number);
         Ok(Decisions { calls, newest: self.newest })
     }
 }

@@ -9,6 +9,12 @@ use super::interpreter::{ALLOW, Call, ENOSYS, EPERM, KILL_PROCESS, KILL_THREAD, 
 
 const X32_BIT: u32 = 0x4000_0000;
 
+/// Bounding set, architecture, call, arguments and the verdict.
+type Case<'a> = (&'a [Capability], Arch, &'a str, &'a [u64], u32);
+
+/// Arguments and the verdict on them.
+type Verdict<'a> = (&'a [u64], u32);
+
 fn profile(document: Value) -> Seccomp {
     serde_json::from_value(document).unwrap()
 }
@@ -29,7 +35,7 @@ fn verdict_of_number(host: Arch, profile: &Seccomp, arch: Arch, number: u32, arg
 #[test]
 fn dockers_profile() {
     const ADMIN: &[Capability] = &[Capability::CAP_SYS_ADMIN];
-    let table: &[(&[Capability], Arch, &str, &[u64], u32)] = &[
+    let table: &[Case<'_>] = &[
         (&[], Arch::X86_64, "read", &[], ALLOW),
         (&[], Arch::X86, "read", &[], ALLOW),
         (&[], Arch::X32, "read", &[], ALLOW),
@@ -219,7 +225,7 @@ fn rules_of_one_call() {
         |index: u32, op: &str, value: u64| json!({"index": index, "value": value, "op": format!("SCMP_CMP_{op}")});
     let rule =
         |action: &str, args: Value| json!({"names": ["read"], "action": format!("SCMP_ACT_{action}"), "args": args});
-    let table: Vec<(&str, Vec<Value>, Vec<(&[u64], u32)>)> = vec![
+    let table: Vec<(&str, Vec<Value>, Vec<Verdict<'_>>)> = vec![
         (
             "conditions of a rule hold together",
             vec![rule("ALLOW", json!([arg(0, "EQ", 1), arg(2, "GT", 5)]))],
