@@ -60,34 +60,21 @@ pub(super) fn decide(profile: &Profile<'_>) -> Result<Vec<Decisions>, Error> {
     sheets.into_iter().map(|sheet| sheet.finish(profile.default)).collect()
 }
 
-/// A rule that is not simply an action for a number.
-struct Entry {
-    key: Key,
-    /// Conditions in the normal form of this architecture; none of them means always.
-    found: Match,
-}
-
-/// What a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    /// A function of a multiplexing call.
-    Function(Multiplexer, u32),
-    /// A number.
-    Call(u32),
-}
-
 /// Rules of one architecture while they are collected.
 struct Sheet {
     arch: Arch,
     /// By slot ([`Arch::slot`]): the action of the first rule without conditions. Nearly all rules are of this kind.
     always: Vec<Option<Action>>,
-    entries: Vec<Entry>,
+    /// Rules with conditions, by number.
+    conditional: Vec<(u32, Match)>,
+    /// Rules for functions of multiplexing calls.
+    functions: Vec<((Multiplexer, u32), Match)>,
     newest: Option<u32>,
 }
 
 impl Sheet {
     fn new(arch: Arch) -> Sheet {
-        Sheet { arch, always: vec![None; SLOTS], entries: Vec::new(), newest: None }
+        Sheet { arch, always: vec![None; SLOTS], conditional: Vec::new(), functions: Vec::new(), newest: None }
     }
 
     fn add(&mut self, number: Option<u32>, name: &str, index: usize, rule: &Rule<'_>) {
@@ -95,51 +82,50 @@ impl Sheet {
         for conditions in &rule.alternatives {
             let conditions = normal(conditions, self.arch.wide());
             let found = Match { conditions, action: rule.action, rule: index };
-            if let Some((by, function)) = function {
-                self.entries.push(Entry { key: Key::Function(by, function), found: found.clone() });
+            if let Some(function) = function {
+                self.functions.push((function, found.clone()));
             }
             match number {
                 None => {}
                 Some(number) if found.conditions.is_empty() => {
                     self.always[self.arch.slot(number)].get_or_insert(rule.action);
                 }
-                Some(number) => self.entries.push(Entry { key: Key::Call(number), found }),
+                Some(number) => self.conditional.push((number, found)),
             }
         }
     }
 
     fn finish(mut self, default: Action) -> Result<Decisions, Error> {
-        self.entries.sort_by_key(|entry| entry.key);
-        let functions = self.entries.partition_point(|entry| matches!(entry.key, Key::Function(..)));
-        let calls = self.entries.split_off(functions);
-
-        // Functions become conditions of their multiplexing call.
-        let mut rules: Vec<(u32, Match)> = Vec::new();
-        for group in self.entries.chunk_by(|a, b| a.key == b.key) {
-            let Key::Function(by, function) = group[0].key else { continue };
+        for group in groups(&mut self.functions) {
+            let ((by, function), first) = &group[0];
             let Some(number) = self.arch.number(by.call()) else { continue };
-            let action = blind(combine(group.iter().map(|entry| entry.found.clone()).collect())?, default);
+            let action = blind(combine(matches(group))?, default);
             if action != default {
-                let conditions = normal(&[within(by, function)], self.arch.wide());
-                rules.push((number, Match { conditions, action, rule: group[0].found.rule }));
+                let conditions = normal(&[within(*by, *function)], self.arch.wide());
+                self.conditional.push((number, Match { conditions, action, rule: first.rule }));
             }
         }
-        rules.extend(calls.into_iter().filter_map(|entry| match entry.key {
-            Key::Call(number) => Some((number, entry.found)),
-            Key::Function(..) => None,
-        }));
-        rules.retain(|(number, _)| self.always[self.arch.slot(*number)].is_none());
-        rules.sort_by_key(|(number, _)| *number);
+        self.conditional.retain(|(number, _)| self.always[self.arch.slot(*number)].is_none());
 
         let always = self.always.iter().enumerate();
         let always = always.filter_map(|(slot, action)| Some((self.arch.of_slot(slot), Decision::Always((*action)?))));
         let mut calls: Vec<(u32, Decision)> = always.collect();
-        for group in rules.chunk_by(|a, b| a.0 == b.0) {
-            calls.push((group[0].0, combine(group.iter().map(|(_, found)| found.clone()).collect())?));
+        for group in groups(&mut self.conditional) {
+            calls.push((group[0].0, combine(matches(group))?));
         }
         calls.sort_by_key(|(number, _)| *number);
         Ok(Decisions { calls, newest: self.newest })
     }
+}
+
+/// Brings together what has the same key.
+fn groups<K: Copy + Ord>(entries: &mut [(K, Match)]) -> impl Iterator<Item = &[(K, Match)]> {
+    entries.sort_by_key(|(key, _)| *key);
+    entries.chunk_by(|a, b| a.0 == b.0)
+}
+
+fn matches<K>(group: &[(K, Match)]) -> Vec<Match> {
+    group.iter().map(|(_, found)| found.clone()).collect()
 }
 
 /// The condition by which a multiplexing call means one of its functions.

@@ -426,10 +426,10 @@ fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<Seccomp
 
 #[test]
 fn random_profiles_with_one_rule_a_call() {
-    differential("one_rule", 400, one_rule());
+    differential("one_rule", 200, one_rule());
 }
 
 #[test]
 fn random_profiles_with_one_argument_a_call() {
-    differential("one_argument", 400, one_argument());
+    differential("one_argument", 200, one_argument());
 }

@@ -1,7 +1,7 @@
 //! What profiles mean, in tables; no kernel and no other library.
 
 use caps::Capability;
-use runtime::seccomp::{Arch, Error, compile, compile_for, default_profile_for};
+use runtime::seccomp::{Arch, Error, calls, compile, compile_for, default_profile_for};
 use runtime::spec::Seccomp;
 use serde_json::{Value, json};
 
@@ -88,6 +88,24 @@ fn dockers_profile() {
         let profile = default_profile_for(Arch::X86_64, bounding);
         let found = verdict(Arch::X86_64, &profile, *arch, call, arguments);
         assert_eq!(found, *expected, "{call}{arguments:x?} of {arch:?} with {bounding:?}: {found:#x}");
+    }
+}
+
+/// A budget: the program is loaded once for each container and run before each of its calls.
+#[test]
+fn dockers_profile_is_short() {
+    let program = compile_for(Arch::X86_64, &default_profile_for(Arch::X86_64, &[])).unwrap().instructions;
+    assert!(program.len() <= 400, "{} instructions", program.len());
+    for arch in [Arch::X86_64, Arch::X86, Arch::X32] {
+        let steps = |call: &str, argument| {
+            let call = Call { number: arch.number(call)?, arch: arch.audit(), arguments: [argument; 6] };
+            Some(run(&program, &call, false).1)
+        };
+        let all: Vec<usize> = calls().filter_map(|call| steps(call, 0)).collect();
+        let longest = *all.iter().max().unwrap();
+        println!("{arch:?}: {longest} steps at most, {} on average", all.iter().sum::<usize>() / all.len());
+        assert!(longest <= 20, "{longest} steps on {arch:?}");
+        assert!(steps("socket", 45).unwrap() <= 20);
     }
 }
 
