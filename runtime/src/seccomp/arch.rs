@@ -9,6 +9,10 @@ pub(super) const ARM_PRIVATE: u32 = 0x000f_0000;
 /// The same in the table.
 const ARM_PRIVATE_ROW: u16 = 0xf000;
 
+/// More than there are ordinary calls, and than there are with the private ones of arm: see the test.
+const ORDINARY: u32 = 1024;
+pub(super) const SLOTS: usize = ORDINARY as usize + 16;
+
 /// A system call ABI. The order is that of the columns of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arch {
@@ -137,6 +141,22 @@ impl Arch {
         self == Arch::Arm && number >= ARM_PRIVATE
     }
 
+    /// Numbers without their gaps: below [`SLOTS`], in the same order.
+    pub(super) fn slot(self, number: u32) -> usize {
+        let number = if self.private(number) { number - ARM_PRIVATE + ORDINARY } else { number & !X32_BIT };
+        number as usize
+    }
+
+    /// The number that has a slot.
+    pub(super) fn of_slot(self, slot: usize) -> u32 {
+        let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+        match slot {
+            ..ORDINARY if self == Arch::X32 => X32_BIT + slot,
+            ..ORDINARY => slot,
+            _ => ARM_PRIVATE + (slot - ORDINARY),
+        }
+    }
+
     /// Number of a call, as the kernel presents it to a filter.
     pub fn number(self, call: &str) -> Option<u32> {
         numbers(call).and_then(|row| self.of_row(row))
@@ -195,7 +215,7 @@ pub(super) fn numbers(call: &str) -> Option<&'static [u16; ARCHES]> {
 
 /// All calls by name, sorted.
 pub fn calls() -> impl Iterator<Item = &'static str> {
-    ROWS.into_iter().map(|(name, _)| name)
+    ROWS.iter().map(|(name, _)| *name)
 }
 
 /// The function's number within socketcall(2) or ipc(2), with the multiplexing call.
@@ -324,8 +344,8 @@ mod tests {
     fn names_are_sorted_and_found() {
         let names: Vec<&str> = calls().collect();
         assert!(names.is_sorted_by(|a, b| a < b));
-        for (name, row) in ROWS {
-            assert_eq!(numbers(name), Some(&row), "{name}");
+        for (name, row) in &ROWS {
+            assert_eq!(numbers(name), Some(row), "{name}");
         }
         assert_eq!(numbers("socke"), None);
         assert_eq!(numbers(""), None);
@@ -356,6 +376,17 @@ mod tests {
             (Arch::S390x, "file_setattr", Some(469)),
         ] {
             assert_eq!(arch.number(call), number, "{call} on {arch:?}");
+        }
+    }
+
+    #[test]
+    fn slots() {
+        for arch in [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm, Arch::Ppc64le, Arch::S390] {
+            for (name, row) in &ROWS {
+                let Some(number) = arch.of_row(row) else { continue };
+                assert!(arch.slot(number) < SLOTS, "{name} of {arch:?}");
+                assert_eq!(arch.of_slot(arch.slot(number)), number, "{name} of {arch:?}");
+            }
         }
     }
 

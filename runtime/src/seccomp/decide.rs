@@ -6,8 +6,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::arch::{self, Multiplexer};
-use super::profile::{Action, Comparison, Condition, Profile};
+use super::arch::{self, Multiplexer, SLOTS};
+use super::profile::{Action, Comparison, Condition, Profile, Rule};
 use super::{Arch, Error, Problem};
 
 /// What happens to a call.
@@ -52,7 +52,7 @@ pub(super) fn decide(profile: &Profile<'_>) -> Result<Vec<Decisions>, Error> {
                 }
                 // What the default does anyway is no rule: it does not outweigh another one.
                 if rule.action != profile.default {
-                    sheet.add(number, name, &rule.alternatives, rule.action, index);
+                    sheet.add(number, name, index, rule);
                 }
             }
         }
@@ -60,81 +60,72 @@ pub(super) fn decide(profile: &Profile<'_>) -> Result<Vec<Decisions>, Error> {
     sheets.into_iter().map(|sheet| sheet.finish(profile.default)).collect()
 }
 
-/// A rule for one number.
-struct Entry {
-    key: Key,
-    /// Conditions in the normal form of this architecture; none of them means always.
-    found: Match,
-}
-
-/// What a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    /// A function of a multiplexing call.
-    Function(Multiplexer, u32),
-    /// A number.
-    Call(u32),
-}
-
 /// Rules of one architecture while they are collected.
 struct Sheet {
     arch: Arch,
-    entries: Vec<Entry>,
+    /// By slot ([`Arch::slot`]): the action of the first rule without conditions. Nearly all rules are of this kind.
+    always: Vec<Option<Action>>,
+    /// Rules with conditions, by number.
+    conditional: Vec<(u32, Match)>,
+    /// Rules for functions of multiplexing calls.
+    functions: Vec<((Multiplexer, u32), Match)>,
     newest: Option<u32>,
 }
 
 impl Sheet {
     fn new(arch: Arch) -> Sheet {
-        Sheet { arch, entries: Vec::with_capacity(512), newest: None }
+        Sheet { arch, always: vec![None; SLOTS], conditional: Vec::new(), functions: Vec::new(), newest: None }
     }
 
-    fn add(&mut self, number: Option<u32>, name: &str, alternatives: &[Vec<Condition>], action: Action, rule: usize) {
+    fn add(&mut self, number: Option<u32>, name: &str, index: usize, rule: &Rule<'_>) {
         let function = if self.arch.multiplexes() { arch::multiplexed(name) } else { None };
-        let keys = [function.map(|(by, function)| Key::Function(by, function)), number.map(Key::Call)];
-        for key in keys.into_iter().flatten() {
-            for conditions in alternatives {
-                let conditions = normal(conditions, self.arch.wide());
-                self.entries.push(Entry { key, found: Match { conditions, action, rule } });
+        for conditions in &rule.alternatives {
+            let conditions = normal(conditions, self.arch.wide());
+            let found = Match { conditions, action: rule.action, rule: index };
+            if let Some(function) = function {
+                self.functions.push((function, found.clone()));
+            }
+            match number {
+                None => {}
+                Some(number) if found.conditions.is_empty() => {
+                    self.always[self.arch.slot(number)].get_or_insert(rule.action);
+                }
+                Some(number) => self.conditional.push((number, found)),
             }
         }
     }
 
     fn finish(mut self, default: Action) -> Result<Decisions, Error> {
-        self.entries.sort_by_key(|entry| entry.key);
-        // Functions sort before numbers, so that their rules are there when the number of their call is reached.
-        let mut inside: Vec<(u32, Match)> = Vec::new();
-        let mut calls: Vec<(u32, Decision)> = Vec::with_capacity(self.entries.len());
-        let mut entries = self.entries.into_iter().peekable();
-        while let Some(Entry { key, found }) = entries.next() {
-            let mut matches = vec![found];
-            while let Some(next) = entries.next_if(|next| next.key == key) {
-                matches.push(next.found);
-            }
-            match key {
-                Key::Function(by, function) => {
-                    let rule = matches[0].rule;
-                    let action = blind(combine(matches)?, default);
-                    let Some(number) = self.arch.number(by.call()) else { continue };
-                    if action != default {
-                        let conditions = normal(&[within(by, function)], self.arch.wide());
-                        inside.push((number, Match { conditions, action, rule }));
-                    }
-                }
-                Key::Call(number) => {
-                    matches.extend(inside.extract_if(.., |(call, _)| *call == number).map(|(_, found)| found));
-                    calls.push((number, combine(matches)?));
-                }
+        for group in groups(&mut self.functions) {
+            let ((by, function), first) = &group[0];
+            let Some(number) = self.arch.number(by.call()) else { continue };
+            let action = blind(combine(matches(group))?, default);
+            if action != default {
+                let conditions = normal(&[within(*by, *function)], self.arch.wide());
+                self.conditional.push((number, Match { conditions, action, rule: first.rule }));
             }
         }
-        inside.sort_by_key(|(number, _)| *number);
-        for group in inside.chunk_by(|a, b| a.0 == b.0) {
-            let number = group[0].0;
-            let decision = combine(group.iter().map(|(_, found)| found.clone()).collect())?;
-            let at = calls.partition_point(|(call, _)| *call < number);
-            calls.insert(at, (number, decision));
+        self.conditional.retain(|(number, _)| self.always[self.arch.slot(*number)].is_none());
+
+        let always = self.always.iter().enumerate();
+        let always = always.filter_map(|(slot, action)| Some((self.arch.of_slot(slot), Decision::Always((*action)?))));
+        let mut calls: Vec<(u32, Decision)> = always.collect();
+        for group in groups(&mut self.conditional) {
+            calls.push((group[0].0, combine(matches(group))?));
         }
+        calls.sort_by_key(|(number, _)| *number);
         Ok(Decisions { calls, newest: self.newest })
     }
+}
+
+/// Brings together what has the same key.
+fn groups<K: Copy + Ord>(entries: &mut [(K, Match)]) -> impl Iterator<Item = &[(K, Match)]> {
+    entries.sort_by_key(|(key, _)| *key);
+    entries.chunk_by(|a, b| a.0 == b.0)
+}
+
+fn matches<K>(group: &[(K, Match)]) -> Vec<Match> {
+    group.iter().map(|(_, found)| found.clone()).collect()
 }
 
 /// The condition by which a multiplexing call means one of its functions.

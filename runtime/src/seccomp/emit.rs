@@ -153,11 +153,14 @@ impl Emitter {
             Comparison::MaskedEqual(mask) => {
                 let (high_mask, low_mask) = ((mask >> 32) as u32, (mask & 0xffff_ffff) as u32);
                 let mut start = holds;
-                if low_mask != 0 {
-                    start = self.masked(low_at, low_mask, low, start, fails);
-                }
-                if wide && high_mask != 0 {
-                    start = self.masked(high_at, high_mask, high, start, fails);
+                for (offset, mask, value) in [(low_at, low_mask, low), (high_at, high_mask, high)] {
+                    if mask != 0 {
+                        self.jump(JUMP_EQUAL, value, start, fails);
+                        if mask != u32::MAX {
+                            self.push(AND, mask);
+                        }
+                        start = self.load(offset);
+                    }
                 }
                 return start;
             }
@@ -172,13 +175,5 @@ impl Emitter {
             self.jump(JUMP_GREATER, high, yes, start);
         }
         self.load(high_at)
-    }
-
-    fn masked(&mut self, offset: u32, mask: u32, value: u32, holds: Target, fails: Target) -> Target {
-        self.jump(JUMP_EQUAL, value, holds, fails);
-        if mask != u32::MAX {
-            self.push(AND, mask);
-        }
-        self.load(offset)
     }
 }

@@ -52,34 +52,35 @@ pub(super) fn calls(profile: &Profile<'_>, arch: Arch, decisions: &[Decisions]) 
 }
 
 fn add_calls(ranges: &mut Vec<(u32, Node)>, profile: &Profile<'_>, abi: Arch, decisions: &Decisions) {
-    let base = if abi == Arch::X32 { X32_BIT } else { 0 };
+    let mut first = if abi == Arch::X32 { X32_BIT } else { 0 };
     let newest = decisions.newest.filter(|_| profile.enosys);
-    let default = || Node::Return(profile.default);
-    add(ranges, base, default());
-    // These show a call whose number they do not know as call 0, which nothing else uses.
-    let first = if newest.is_some() && matches!(abi, Arch::S390x | Arch::S390) {
+    if newest.is_some() && matches!(abi, Arch::S390x | Arch::S390) {
+        // These show a call whose number they do not know as call 0, which nothing else uses.
         add(ranges, 0, Node::Return(Action::ENOSYS));
-        add(ranges, 1, default());
-        1
-    } else {
-        0
-    };
+        first = 1;
+    }
     let (ordinary, private) =
         decisions.calls.split_at(decisions.calls.partition_point(|(number, _)| !abi.private(*number)));
-    for (number, decision) in ordinary.iter().filter(|(number, _)| *number >= first) {
-        add(ranges, *number, node(decision, profile.default, abi));
-        add(ranges, number + 1, default());
-    }
+    add_from(ranges, first, ordinary, profile.default, abi);
     if let Some(newest) = newest {
         add(ranges, newest + 1, Node::Return(Action::ENOSYS));
-        if abi == Arch::Arm {
-            add(ranges, ARM_PRIVATE, default());
+    }
+    if abi == Arch::Arm {
+        add_from(ranges, ARM_PRIVATE, private, profile.default, abi);
+    }
+}
+
+/// Adds decisions from the number `first` on, and the default action wherever there is none.
+fn add_from(ranges: &mut Vec<(u32, Node)>, first: u32, calls: &[(u32, Decision)], default: Action, abi: Arch) {
+    let mut unknown = first;
+    for (number, decision) in calls.iter().filter(|(number, _)| *number >= first) {
+        if *number > unknown {
+            add(ranges, unknown, Node::Return(default));
         }
+        add(ranges, *number, node(decision, default, abi));
+        unknown = number + 1;
     }
-    for (number, decision) in private {
-        add(ranges, *number, node(decision, profile.default, abi));
-        add(ranges, number + 1, default());
-    }
+    add(ranges, unknown, Node::Return(default));
 }
 
 /// Lets a range begin; the last one said about a start counts.

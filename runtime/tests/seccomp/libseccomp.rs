@@ -158,6 +158,7 @@ fn numbers(host: Arch) -> impl Iterator<Item = u32> {
     (0..=600).chain(edges.into_iter().flatten()).chain(last)
 }
 
+/// Compares all verdicts: with all of `arguments` where they can matter, with some elsewhere.
 fn compare(
     profile: &Seccomp,
     host: Arch,
@@ -166,20 +167,39 @@ fn compare(
     arguments: &[[u64; 6]],
 ) -> Result<usize, String> {
     let mut compared = 0;
+    let conditional: Vec<&String> =
+        profile.syscalls.iter().filter(|rule| !rule.args.is_empty()).flat_map(|rule| &rule.names).collect();
+    let some = [[0; 6], [u64::MAX; 6], [1, 2, 3, 4, 5, 6]];
     let foreign = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm, Arch::S390x].map(Arch::audit);
     let archs: BTreeSet<u32> = host.presents().iter().map(|arch| arch.audit()).chain(foreign).collect();
     for arch in archs {
+        let of_arch: Vec<Arch> = host.presents().iter().copied().filter(|known| known.audit() == arch).collect();
+        let numbers_of = |calls: &[&str]| -> BTreeSet<u32> {
+            of_arch.iter().flat_map(|arch| calls.iter().filter_map(|call| arch.number(call))).collect()
+        };
+        let telling = numbers_of(&conditional.iter().map(|name| name.as_str()).collect::<Vec<_>>());
+        let multiplexing = numbers_of(&["socketcall", "ipc"]);
         for number in numbers(host) {
+            let x32 = number & X32_BIT != 0 && arch == Arch::X32.audit();
+            let presented =
+                named(host, profile).iter().any(|named| named.audit() == arch && (*named == Arch::X32) == x32);
+            let functions: Vec<[u64; 6]> = (0..30).map(|function| [function, 1, 0, 0, 0, 0]).collect();
+            if host == Arch::Ppc64le && Some(number) == host.number("ipc") {
+                // It does not take rules for functions of ipc(2) apart there.
+                continue;
+            }
+            let arguments = if multiplexing.contains(&number) {
+                // Bits that the kernel ignores hide a function from libseccomp: see `policy`.
+                &functions
+            } else if telling.contains(&number) {
+                arguments
+            } else {
+                &some[..]
+            };
             for arguments in arguments {
                 let call = Call { number, arch, arguments: *arguments };
                 let (found, _) = run(ours, &call, false);
                 let mut expected = expected(profile, host, theirs, &call);
-                let presented = named(host, profile).iter().any(|named| named.audit() == arch)
-                    && (host != Arch::X86_64
-                        || number & X32_BIT == 0
-                        || arch != Arch::X86_64.audit()
-                        || number == u32::MAX
-                        || named(host, profile).contains(&Arch::X32));
                 if !presented && expected == KILL_THREAD {
                     // An architecture that is not named: one thread is killed there, the process here.
                     expected = KILL_PROCESS;
@@ -219,12 +239,12 @@ fn numbers_of_all_calls() {
                         both += 1;
                     }
                     // A function of socketcall(2) or ipc(2), which it numbers with the others of that call.
-                    (Some(_), Some(theirs)) => {
+                    (Some(_), Some(theirs)) if theirs > -1000 => {
                         let multiplexes = matches!(arch, Arch::X86 | Arch::Ppc64le | Arch::S390x | Arch::S390);
                         assert!(multiplexes && (-300..=-100).contains(&theirs), "{name} of {arch:?}: {theirs}");
                     }
-                    // Newer than this libseccomp (450 is its last), or known to one side under another name.
-                    (Some(number), None) => assert!(
+                    // Newer than this libseccomp (450 is its last), or known to it under another name.
+                    (Some(number), _) => assert!(
                         number & 0xffff > 450
                             || ["sync_file_range2", "uretprobe", "uprobe", "riscv_hwprobe"].contains(&name),
                         "{name} of {arch:?}: {number}, libseccomp has none"
@@ -314,29 +334,67 @@ fn rule(name: &str, (action, errno_ret, _): (&str, Option<u32>, u32), args: Vec<
     SeccompRule { names: vec![name.to_owned()], action: action.to_owned(), errno_ret, args }
 }
 
-/// One action for each call, several conditions. Functions of multiplexing calls have no conditions: there libseccomp
+/// One rule for each call, with several conditions. Functions of multiplexing calls have no conditions: there libseccomp
 /// leaves a door open that this compiler does not.
-fn one_action() -> impl Strategy<Value = Vec<SeccompRule>> {
-    let one = (0..POOL.len() + MULTIPLEXED.len(), conjunction(3));
-    (prop::collection::vec(select(&ACTIONS[..]), POOL.len() + MULTIPLEXED.len()), prop::collection::vec(one, 0..14))
-        .prop_map(|(actions, rules)| {
-            let rules = rules.into_iter().map(|(index, args)| match POOL.get(index) {
-                Some(name) => rule(name, actions[index], args),
-                None => rule(MULTIPLEXED[index - POOL.len()], actions[index], Vec::new()),
-            });
-            rules.collect()
-        })
-}
-
-/// Several actions for one call, by values of one argument.
-fn one_argument() -> impl Strategy<Value = Vec<SeccompRule>> {
-    let one = (select(&VALUES[..]), 0..6_usize, select(&ACTIONS[..]));
-    prop::collection::vec(one, 1..7).prop_map(|rules| {
-        let rules = rules.into_iter().map(|(value, op, action)| {
-            rule("read", action, vec![SeccompArg { index: 2, value, value_two: 0, op: OPERATORS[op].to_owned() }])
+fn one_rule() -> impl Strategy<Value = Vec<SeccompRule>> {
+    let calls = [&POOL[..], &MULTIPLEXED[..]].concat();
+    let one = (select(&ACTIONS[..]), conjunction(3));
+    (prop::sample::subsequence(calls, 0..14), prop::collection::vec(one, 14)).prop_map(|(names, rules)| {
+        let rules = names.into_iter().zip(rules).map(|(name, (action, args))| {
+            rule(name, action, if MULTIPLEXED.contains(&name) { Vec::new() } else { args })
         });
         rules.collect()
     })
+}
+
+/// Several actions for one call, by values of one argument; what overlaps overlaps in a way that libseccomp gets right. (A
+/// rule that holds when a comparison does not, such as LT, keeps it from looking at the rules behind it.)
+fn one_argument() -> impl Strategy<Value = Vec<SeccompRule>> {
+    let one = |ops: &'static [&'static str]| (select(&VALUES[..]), select(ops), select(&ACTIONS[..]));
+    let equal = || prop::collection::vec(one(&["SCMP_CMP_EQ"]), 0..5);
+    let rules = prop_oneof![
+        (equal(), prop::collection::vec(one(&["SCMP_CMP_GE"]), 0..3)),
+        (equal(), prop::collection::vec(one(&["SCMP_CMP_GT"]), 0..3)),
+        (equal(), prop::collection::vec(one(&["SCMP_CMP_LE", "SCMP_CMP_LT"]), 1)),
+    ];
+    rules.prop_map(|(equal, ranges)| {
+        let rules = equal.into_iter().chain(ranges).map(|(value, op, action)| {
+            rule("read", action, vec![SeccompArg { index: 2, value, value_two: 0, op: op.to_owned() }])
+        });
+        rules.collect()
+    })
+}
+
+/// Whether a program compares an architecture with the number of a call. That is what libseccomp 2.5.4 does in a profile
+/// whose first rule for an architecture is about a call that this one does not have: it forgets to load the number.
+fn confused(program: &[Instruction], host: Arch) -> bool {
+    const ARCH: u32 = 4;
+    let archs: BTreeSet<u32> = host.presents().iter().map(|arch| arch.audit()).collect();
+    // Which word may be loaded when an instruction is reached.
+    let mut loaded = vec![BTreeSet::new(); program.len() + 256];
+    loaded[0].insert(0);
+    for (at, instruction) in program.iter().enumerate() {
+        let mut after = loaded[at].clone();
+        let targets = match instruction.code {
+            0x20 => {
+                after = BTreeSet::from([instruction.k]);
+                vec![0]
+            }
+            0x05 => vec![instruction.k as usize],
+            0x06 => vec![],
+            0x15 | 0x25 | 0x35 | 0x45 => {
+                if after.contains(&ARCH) && !archs.contains(&instruction.k) {
+                    return true;
+                }
+                vec![usize::from(instruction.jt), usize::from(instruction.jf)]
+            }
+            _ => vec![0],
+        };
+        for target in targets {
+            loaded[at + 1 + target].extend(&after);
+        }
+    }
+    false
 }
 
 fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<SeccompRule>>) {
@@ -348,7 +406,8 @@ fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<Seccomp
         runner.run(&(random(rules), prop::collection::vec(arguments(), 4)), |((host, profile), mut arguments)| {
             let mut oracle = oracle.borrow_mut();
             let profile = known_to(&mut oracle, host, profile);
-            let Some(theirs) = oracle.compile(host, &profile) else {
+            let theirs = oracle.compile(host, &profile).filter(|program| !confused(program, host));
+            let Some(theirs) = theirs else {
                 refused.set(refused.get() + 1);
                 return Ok(());
             };
@@ -361,16 +420,16 @@ fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<Seccomp
             Ok(())
         });
     outcome.unwrap();
-    assert!(refused.get() < cases / 2, "libseccomp refused {} of {cases} profiles", refused.get());
-    println!("{cases} profiles, {} refused by libseccomp", refused.get());
+    assert!(refused.get() < cases / 2, "libseccomp refuses or spoils {} of {cases} profiles", refused.get());
+    println!("{cases} profiles, {} refused or spoilt by libseccomp", refused.get());
 }
 
 #[test]
-fn random_profiles_with_one_action_a_call() {
-    differential("one_action", 60, one_action());
+fn random_profiles_with_one_rule_a_call() {
+    differential("one_rule", 200, one_rule());
 }
 
 #[test]
 fn random_profiles_with_one_argument_a_call() {
-    differential("one_argument", 60, one_argument());
+    differential("one_argument", 200, one_argument());
 }

@@ -1,13 +1,19 @@
 //! What profiles mean, in tables; no kernel and no other library.
 
 use caps::Capability;
-use runtime::seccomp::{Arch, Error, compile, compile_for, default_profile_for};
+use runtime::seccomp::{Arch, Error, calls, compile, compile_for, default_profile_for};
 use runtime::spec::Seccomp;
 use serde_json::{Value, json};
 
 use super::interpreter::{ALLOW, Call, ENOSYS, EPERM, KILL_PROCESS, KILL_THREAD, LOG, TRACE, TRAP, check, errno, run};
 
 const X32_BIT: u32 = 0x4000_0000;
+
+/// Bounding set, architecture, call, arguments and the verdict.
+type Case<'a> = (&'a [Capability], Arch, &'a str, &'a [u64], u32);
+
+/// Arguments and the verdict on them.
+type Verdict<'a> = (&'a [u64], u32);
 
 fn profile(document: Value) -> Seccomp {
     serde_json::from_value(document).unwrap()
@@ -29,7 +35,7 @@ fn verdict_of_number(host: Arch, profile: &Seccomp, arch: Arch, number: u32, arg
 #[test]
 fn dockers_profile() {
     const ADMIN: &[Capability] = &[Capability::CAP_SYS_ADMIN];
-    let table: &[(&[Capability], Arch, &str, &[u64], u32)] = &[
+    let table: &[Case<'_>] = &[
         (&[], Arch::X86_64, "read", &[], ALLOW),
         (&[], Arch::X86, "read", &[], ALLOW),
         (&[], Arch::X32, "read", &[], ALLOW),
@@ -82,6 +88,24 @@ fn dockers_profile() {
         let profile = default_profile_for(Arch::X86_64, bounding);
         let found = verdict(Arch::X86_64, &profile, *arch, call, arguments);
         assert_eq!(found, *expected, "{call}{arguments:x?} of {arch:?} with {bounding:?}: {found:#x}");
+    }
+}
+
+/// A budget: the program is loaded once for each container and run before each of its calls.
+#[test]
+fn dockers_profile_is_short() {
+    let program = compile_for(Arch::X86_64, &default_profile_for(Arch::X86_64, &[])).unwrap().instructions;
+    assert!(program.len() <= 400, "{} instructions", program.len());
+    for arch in [Arch::X86_64, Arch::X86, Arch::X32] {
+        let steps = |call: &str, argument| {
+            let call = Call { number: arch.number(call)?, arch: arch.audit(), arguments: [argument; 6] };
+            Some(run(&program, &call, false).1)
+        };
+        let all: Vec<usize> = calls().filter_map(|call| steps(call, 0)).collect();
+        let longest = *all.iter().max().unwrap();
+        println!("{arch:?}: {longest} steps at most, {} on average", all.iter().sum::<usize>() / all.len());
+        assert!(longest <= 20, "{longest} steps on {arch:?}");
+        assert!(steps("socket", 45).unwrap() <= 20);
     }
 }
 
@@ -219,7 +243,7 @@ fn rules_of_one_call() {
         |index: u32, op: &str, value: u64| json!({"index": index, "value": value, "op": format!("SCMP_CMP_{op}")});
     let rule =
         |action: &str, args: Value| json!({"names": ["read"], "action": format!("SCMP_ACT_{action}"), "args": args});
-    let table: Vec<(&str, Vec<Value>, Vec<(&[u64], u32)>)> = vec![
+    let table: Vec<(&str, Vec<Value>, Vec<Verdict<'_>>)> = vec![
         (
             "conditions of a rule hold together",
             vec![rule("ALLOW", json!([arg(0, "EQ", 1), arg(2, "GT", 5)]))],
