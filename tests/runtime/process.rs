@@ -230,7 +230,10 @@ fn empty_arguments_are_refused() {
 fn personality_of_32_bit() {
     test(|t| {
         differs!(t, Kind::Runc, "1.1 does not know personality");
-        let facts = t.facts(t.bundle().set("/linux/personality", json!({"domain": "LINUX32"})));
+        let output =
+            t.run(&t.bundle().set("/linux/personality", json!({"domain": "LINUX32"})).args(&["/bin/payload", "facts"]));
+        needs!(t, !output.stderr.contains("linux.personality: is not built yet"), "refused by its path: not built yet");
+        let facts = output.json();
         assert_eq!(facts["personality"], "00000008");
     });
 }
