@@ -129,7 +129,8 @@ impl<'t> Container<'t> {
     #[track_caller]
     pub fn end(self) {
         self.kill("KILL").ok();
-        assert_eq!(self.wait(), 137);
+        // Its end waits for all processes in its pid namespace, those of `exec` included, and those have become our children.
+        assert_eq!(self.test.wait_for_all_until(self.pid), 137);
         self.delete();
     }
 }

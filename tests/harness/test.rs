@@ -178,6 +178,17 @@ impl Test {
         }
     }
 
+    /// [`Test::wait_pid`], but waits for the other orphans that end before it as well.
+    pub(crate) fn wait_for_all_until(&self, pid: i32) -> i32 {
+        let wanted = rustix::process::Pid::from_raw(pid);
+        loop {
+            let (pid, status) = rustix::process::wait(WaitOptions::empty()).unwrap().unwrap();
+            if Some(pid) == wanted {
+                return status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap());
+            }
+        }
+    }
+
     fn leaks(&self, before: &Snapshot) -> Vec<String> {
         reap_orphans();
         self.remove_cgroups();

@@ -54,7 +54,6 @@ fn contradictions_are_named() {
             "linux.devices[0].path",
         );
         refused(t, "/process/rlimits", json!([{"type": "NOFILE", "soft": 1, "hard": 1}]), "process.rlimits[0].type");
-        refused(t, "/process/capabilities", json!({"ambient": ["CAP_KILL"]}), "process.capabilities.ambient");
     });
 }
 

@@ -67,6 +67,18 @@ fn absent_sets_grant_nothing() {
 }
 
 #[test]
+fn ambient_without_inheritable_grants_nothing() {
+    test(|t| {
+        // As `runc spec` of 1.1 writes it.
+        let sets = json!({"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"]});
+        let bundle = t.bundle().set("/process/capabilities", sets).set("/process/user/uid", json!(1000));
+        let facts = t.facts(bundle);
+        assert_eq!(facts["status"]["CapAmb"], NO_SETS);
+        assert_eq!(facts["status"]["CapEff"], NO_SETS);
+    });
+}
+
+#[test]
 fn unknown_name_is_refused() {
     test(|t| {
         differs!(t, Kind::Runc, "1.1 warns and goes on");
@@ -94,14 +106,13 @@ fn set_user_id_program_is_bound_by_no_new_privileges() {
                 .set("/process/user", json!({"uid": 1000, "gid": 1000}));
             fs::create_dir(bundle.rootfs().join("suid")).unwrap();
             // Not the shared copy: its mode changes.
-            let program = bundle.rootfs().join("suid/cat");
-            fs::copy("/bin/busybox", &program).unwrap();
+            let program = bundle.rootfs().join("suid/payload");
+            fs::copy(tests::payload(), &program).unwrap();
             std::os::unix::fs::chown(&program, Some(0), Some(0)).unwrap();
             fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
-            let bundle = bundle.args(&["/suid/cat", "/proc/self/status"]);
-            let output = t.run(&bundle).ok();
-            let line = output.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
-            assert_eq!(line.split_whitespace().nth(1), Some(uid), "no new privileges {flag}: {line}");
+            let facts = t.run(&bundle.args(&["/suid/payload", "facts"])).json();
+            let ids = facts["status"]["Uid"].as_str().unwrap();
+            assert_eq!(ids.split('\t').nth(1), Some(uid), "no new privileges {flag}: {ids}");
         }
     });
 }

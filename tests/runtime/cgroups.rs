@@ -118,9 +118,8 @@ fn cpuset_of_missing_cpus_is_refused() {
 fn swap_limit() {
     test(|t| {
         needs!(t, t.cgroups.has("memory"), "no memory controller");
-        let root = fs::read_dir("/sys/fs/cgroup/memory").map_or(false, |mut entries| {
-            entries.any(|entry| entry.unwrap().file_name() == "memory.memsw.limit_in_bytes")
-        });
+        let root = fs::read_dir("/sys/fs/cgroup/memory")
+            .is_ok_and(|mut entries| entries.any(|entry| entry.unwrap().file_name() == "memory.memsw.limit_in_bytes"));
         needs!(t, t.cgroups.is_v2() && fs::read_to_string("/proc/swaps").is_ok() || root, "no swap accounting");
         let resources = json!({"memory": {"limit": 64 << 20, "swap": 96 << 20}});
         let container = match t.try_create(&t.bundle().set("/linux/resources", resources), &[]) {

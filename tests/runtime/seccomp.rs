@@ -271,6 +271,11 @@ fn list_of_allowed_calls() {
             "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
             "syscalls": [{"names": NEEDED, "action": "SCMP_ACT_ALLOW"}],
         });
+        // Loaded last: runc calls more than this on its way.
+        let answer = |t: &Test, profile: &Value, call: &[&str]| {
+            let bundle = with(t, profile.clone()).set("/process/noNewPrivileges", json!(true));
+            t.run(&bundle.args(&[&["/bin/calls"], call].concat())).ok()
+        };
         assert_eq!(answer(t, &profile, &["x86-64", "39"]), "1");
         assert_eq!(answer(t, &profile, &["x86-64", "103", "0", "0", "0"]), "-99", "syslog");
         // Past every table: runc answers ENOSYS there, so that libraries fall back.
@@ -327,7 +332,7 @@ fn wrong_profiles_are_refused() {
         let wrong_operator = denying(
             json!([{"names": ["times"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_ISH"}]}]),
         );
-        t.run(&with(t, wrong_operator)).fails(&["SCMP_CMP_ISH"]);
+        t.run(&with(t, wrong_operator)).fails(if kind() == Kind::Crun { &["operator"] } else { &["SCMP_CMP_ISH"] });
         let wrong_index = denying(
             json!([{"names": ["times"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]),
         );
