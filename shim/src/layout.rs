@@ -90,6 +90,9 @@ pub struct Status {
     pub boot_id: String,
     /// Process id of the shim and its start time (field 22 of /proc/PID/stat).
     pub shim: (i32, u64),
+    /// Path of the container's cgroup as in `linux.cgroupsPath`; absent before there could be one.
+    #[serde(default)]
+    pub cgroup: Option<String>,
     /// State of the container.
     pub state: State,
     /// How many times the restart policy started it again.

@@ -176,9 +176,9 @@ impl Directory {
     /// [`Error::Alive`]; what could not be killed.
     pub fn settle(&self, _lock: &Lock) -> Result<(), Error> {
         self.refuse_alive()?;
-        let left = |problem| Error::Left { id: self.id.clone(), problems: vec![problem] };
-        remove_cgroup(self.fd.as_fd(), &self.id).map_err(left)?;
-        if let Some(status) = record::read::<Status>(&self.fd)? {
+        let status = record::read::<Status>(&self.fd)?;
+        remove_cgroup(status.as_ref()).map_err(|error| self.left(&error))?;
+        if let Some(status) = status {
             let settled = truth(status.clone(), &record::boot_id()?, record::now());
             if settled != status {
                 record::write(&self.fd, &settled)?;
@@ -195,13 +195,17 @@ impl Directory {
     pub fn remove_dead(self, _lock: &Lock) -> Result<(), Error> {
         self.refuse_alive()?;
         let task = record::read::<Task>(&self.fd)?;
-        if let Some(mut status) = record::read::<Status>(&self.fd)? {
+        let mut status = record::read::<Status>(&self.fd)?;
+        if let Some(status) = &mut status {
             status.state = State::Removing;
-            record::write(&self.fd, &status)?;
+            record::write(&self.fd, status)?;
         }
-        remove_cgroup(self.fd.as_fd(), &self.id)
-            .map_err(|problem| Error::Left { id: self.id.clone(), problems: vec![problem] })?;
+        remove_cgroup(status.as_ref()).map_err(|error| self.left(&error))?;
         remove_files(self.fd.as_fd(), &self.id, task.as_ref())
+    }
+
+    fn left(&self, error: &cgroup::Error) -> Error {
+        Error::Left { id: self.id.clone(), problems: vec![error.to_string()] }
     }
 
     fn refuse_alive(&self) -> Result<(), Error> {
@@ -240,29 +244,18 @@ pub fn truth(status: Status, boot_id: &str, now: u64) -> Status {
     }
 }
 
-/// The cgroup of a container: `linux.cgroupsPath`, or one named after its id.
-///
-/// # Errors
-/// The path is not valid.
-pub fn cgroup_path(spec: &Spec, id: &str) -> Result<cgroup::Path, cgroup::Error> {
-    spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or(id).parse()
+/// The path of a container's cgroup: `linux.cgroupsPath`, or its id.
+#[must_use]
+pub fn cgroup_path<'a>(spec: &'a Spec, id: &'a str) -> &'a str {
+    spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or(id)
 }
 
-/// Kills what is in the container's cgroup and removes it.
-fn remove_cgroup(dir: BorrowedFd<'_>, id: &str) -> Result<(), String> {
-    // Without config.json nothing was ever started.
-    match record::read_file(dir, "config.json") {
-        Ok(None) => return Ok(()),
-        Ok(Some(_)) => {}
-        Err(error) => return Err(error.to_string()),
-    }
-    let spec = runtime::spec::load(dir, Path::new("config.json")).map_err(|error| error.to_string())?;
-    let path = cgroup_path(&spec, id).map_err(|error| error.to_string())?;
-    let group = cgroup::Host::detect().and_then(|host| cgroup::Cgroup::open(&host, &path));
-    if let Some(group) = group.map_err(|error| error.to_string())? {
-        group.kill().and_then(|()| group.remove()).map_err(|error| error.to_string())?;
-    }
-    Ok(())
+/// Kills what is in the container's cgroup and removes it. Without a record nothing was ever started.
+fn remove_cgroup(status: Option<&Status>) -> Result<(), cgroup::Error> {
+    let Some(path) = status.and_then(|status| status.cgroup.as_deref()) else { return Ok(()) };
+    let Some(group) = cgroup::Cgroup::open(&cgroup::Host::detect()?, &path.parse()?)? else { return Ok(()) };
+    group.kill()?;
+    group.remove()
 }
 
 /// Removes the files of a container whose processes are gone: first what belongs to it elsewhere, then its name, then its own
@@ -333,6 +326,7 @@ mod tests {
             version: VERSION,
             boot_id: "this".into(),
             shim: (1, 1),
+            cgroup: None,
             state,
             restart_count: 2,
             started_at: 5,

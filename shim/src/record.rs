@@ -185,6 +185,7 @@ mod tests {
             version: VERSION,
             boot_id: boot_id().unwrap(),
             shim: (1, 2),
+            cgroup: Some("c".into()),
             state: State::Running { init: (3, 4) },
             restart_count: 0,
             started_at: now(),

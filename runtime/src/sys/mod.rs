@@ -13,6 +13,7 @@ pub mod packet;
 pub mod pidfd;
 pub mod process;
 pub mod seccomp;
+pub mod signals;
 pub mod tty;
 
 use nix::errno::Errno;

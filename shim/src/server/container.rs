@@ -24,6 +24,8 @@ pub(super) struct Container {
     pub(super) spec: Spec,
     pub(super) task: Task,
     pub(super) cgroup: Option<Cgroup>,
+    /// Its path, for the record.
+    pub(super) cgroup_path: String,
     pub(super) log: Option<Log>,
     pub(super) phase: Phase,
     /// Start of the current or last run, in nanoseconds since the epoch.
@@ -116,6 +118,7 @@ impl Server {
             version: VERSION,
             boot_id: self.boot_id.clone(),
             shim: self.identity,
+            cgroup: Some(container.cgroup_path.clone()),
             state,
             restart_count: container.restart_count,
             started_at: container.started_at,

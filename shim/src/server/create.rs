@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
-use runtime::cgroup::Cgroup;
+use runtime::cgroup::{self, Cgroup};
 use runtime::hooks;
 use runtime::launch::{self, Kind, Lifetime, Rootfs, StartMode};
 use runtime::sys::{Call, CallError};
@@ -45,7 +45,7 @@ impl Server {
         if self.containers.contains_key(id) {
             self.container(id, Verb::Create)?;
         }
-        let container = self.load(dir)?;
+        let container = self.load(id, dir)?;
         self.containers.insert(id.to_owned(), container);
         match self.make(id) {
             Ok(pid) => Ok(Reply::Created { pid }),
@@ -100,8 +100,7 @@ impl Server {
     }
 
     /// Reads what is in a container's directory.
-    fn load(&mut self, dir: &str) -> Result<Container, Failure> {
-        let invalid = |message: String| Failure::new(FailureKind::Invalid, message);
+    fn load(&mut self, id: &str, dir: &str) -> Result<Container, Failure> {
         let plain = Path::new(dir).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !plain || dir.is_empty() {
             return Err(invalid(format!("dir {dir:?} must be a relative path without \"..\"")));
@@ -121,6 +120,7 @@ impl Server {
             record::read(&dir).map_err(malformed)?.ok_or_else(|| invalid("shim.json: missing".to_owned()))?;
         let before: Option<Status> = record::read(&dir).map_err(malformed)?;
         let before = before.map(|status| local::truth(status, &self.boot_id, record::now()));
+        let cgroup_path = local::cgroup_path(&spec, id).to_owned();
         Ok(Container {
             dir,
             path,
@@ -128,6 +128,7 @@ impl Server {
             spec,
             task,
             cgroup: None,
+            cgroup_path,
             log: None,
             phase: Phase::Creating,
             started_at: before.as_ref().map_or(0, |status| status.started_at),
@@ -228,7 +229,7 @@ impl Server {
         let Some(container) = self.containers.get(id) else { return Err(not_found(id)) };
         let resources = container.spec.linux.as_ref().and_then(|linux| linux.resources.clone());
         if container.cgroup.is_none() {
-            let path = local::cgroup_path(&container.spec, id).map_err(Failure::internal)?;
+            let path = container.cgroup_path.parse().map_err(|error: cgroup::Error| invalid(error.to_string()))?;
             let cgroup = self.host().and_then(|host| Cgroup::create(host, &path)).map_err(Failure::internal)?;
             let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
             let cgroup = container.cgroup.insert(cgroup);
@@ -300,6 +301,10 @@ impl Server {
             self.forget_process(number, failure);
         }
     }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(FailureKind::Invalid, message)
 }
 
 /// When hooks run that are the shim's to run.

@@ -11,7 +11,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen,
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{UnlinkatFlags, daemon, getpid, unlinkat};
 use runtime::sys::process::{CloseRange, close_range};
-use runtime::sys::{Call, CallError, packet};
+use runtime::sys::{Call, CallError, packet, signals};
 
 use super::Server;
 use super::poller::{Interest, Poller, Token};
@@ -113,6 +113,8 @@ fn block_signals() -> Result<SignalFd, CallError> {
         blocked.remove(fault);
     }
     blocked.thread_set_mask().call(|| "rt_sigprocmask(SIG_SETMASK)".to_owned())?;
+    // Containers inherit no ignored signal. A blocked SIGPIPE needs not be ignored: write(2) answers EPIPE.
+    signals::reset_all();
     let mut set = SigSet::empty();
     set.add(Signal::SIGCHLD);
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).call(|| "signalfd4()".to_owned())

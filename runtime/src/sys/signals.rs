@@ -1,0 +1,17 @@
+//! Signal dispositions, rt_sigaction(2).
+
+/// Number of signals.
+const SIGNALS: i32 = 64;
+
+/// Sets every signal to its default: programs that are started later inherit no ignored one, whoever started this process. For
+/// a program that blocks the signals it does not want; those that cannot be changed (SIGKILL, SIGSTOP) are left alone.
+pub fn reset_all() {
+    // The kernel's struct sigaction: handler, flags, restorer, mask.
+    let default = [0_u64; 4];
+    for signal in 1..=SIGNALS {
+        let old: *mut libc::c_void = std::ptr::null_mut();
+        // SAFETY: a zeroed sigaction is SIG_DFL without flags; it outlives the call and the old one is not asked for. EINVAL, the
+        // only error, means a signal that cannot be changed.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, size_of::<u64>()) };
+    }
+}
