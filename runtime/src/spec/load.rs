@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use serde::de::DeserializeOwned;
 
 use super::Spec;
+use super::locate::path_at;
 
 /// Largest document that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
@@ -84,22 +85,14 @@ pub fn read(directory: impl AsFd, path: &Path) -> Result<Vec<u8>, LoadError> {
 /// # Errors
 /// [`LoadError::Invalid`].
 pub fn parse<T: DeserializeOwned>(document: &str, text: &[u8]) -> Result<T, LoadError> {
-    // The plain parser is the fast way; only a document that is wrong pays for finding out where.
-    if let Ok(value) = serde_json::from_slice(text) {
-        return Ok(value);
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => match deserializer.end() {
-            Ok(()) => return Err(invalid(document, ".", "parses only in part")),
-            Err(error) => return Err(invalid(document, ".", &error.to_string())),
-        },
-        Err(error) => error,
-    };
-    let at = error.path().to_string();
-    Err(invalid(document, &at, &error.into_inner().to_string()))
-}
-
-fn invalid(document: &str, at: &str, problem: &str) -> LoadError {
-    LoadError::Invalid { document: document.to_owned(), at: at.to_owned(), problem: problem.to_owned() }
+    serde_json::from_slice(text).map_err(|error| {
+        let problem = error.to_string();
+        // The position says nothing beside the path.
+        let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem);
+        LoadError::Invalid {
+            document: document.to_owned(),
+            at: path_at(text, error.line(), error.column()),
+            problem: problem.to_owned(),
+        }
+    })
 }

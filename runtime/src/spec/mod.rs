@@ -6,6 +6,7 @@
 
 mod linux;
 mod load;
+mod locate;
 mod process;
 
 use std::collections::BTreeMap;
