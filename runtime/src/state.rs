@@ -152,7 +152,7 @@ pub struct StateDir {
     id: ContainerId,
     parent: OwnedFd,
     directory: File,
-    _lock: Option<OwnedFd>,
+    lock: Option<OwnedFd>,
 }
 
 impl StateDir {
@@ -198,7 +198,7 @@ impl StateDir {
             Access::Look => None,
             Access::Change => Some(lock(&directory, id)?),
         };
-        Ok(Self { id: id.clone(), parent, directory, _lock: lock })
+        Ok(Self { id: id.clone(), parent, directory, lock })
     }
 
     /// Reads the record; `None`: the container's making was cut off before there was one.
@@ -401,12 +401,34 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
     Some(ProcessStat { alive, start_time })
 }
 
+/// Whether another process is changing the container.
+fn being_changed(directory: &StateDir) -> Result<bool, CallError> {
+    // We are; and closing the file once more would give the lock up, fcntl_locking(2).
+    if directory.lock.is_some() {
+        return Ok(false);
+    }
+    let call = |name: &str| format!("{name}({:?}, \"lock\")", directory.id.as_str());
+    let file =
+        match openat(&directory.directory, "lock", OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+        {
+            Err(Errno::ENOENT) => return Ok(false),
+            result => result.call(|| call("openat"))?,
+        };
+    let mut held = libc::flock { l_type: WRITE_LOCK, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(&file, FcntlArg::F_GETLK(&mut held)).call(|| call("fcntl"))?;
+    Ok(held.l_type == WRITE_LOCK)
+}
+
 /// Looks at what a container is doing, and finds its init.
 ///
 /// # Errors
 /// A call that failed.
 pub fn status(directory: &StateDir, record: Option<&Record>) -> Result<(Status, Option<Init>), Error> {
-    let Some(init) = record.and_then(|record| record.init) else { return Ok((Status::Creating, None)) };
+    let Some(init) = record.and_then(|record| record.init) else {
+        // A creation that was cut off left nothing that runs: init ends when its maker does.
+        let status = if being_changed(directory)? { Status::Creating } else { Status::Stopped };
+        return Ok((status, None));
+    };
     match Init::find(init)? {
         None => Ok((Status::Stopped, None)),
         Some(init) => match directory.connect()? {

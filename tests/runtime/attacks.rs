@@ -346,7 +346,7 @@ fn ids_cannot_leave_the_state_folder() {
 fn entering_process_shows_no_descriptors_of_the_host() {
     test(|t| {
         differs!(t, Kind::Crun, "1.8 shows the descriptor of the cgroup");
-        let script = "echo ready; while [ ! -e /tmp/stop ]; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || ls -l $p/fd 2>/dev/null; done; done";
+        let script = "echo ready; while [ ! -e /tmp/stop ]; do for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || ls -l $p/fd 2>/dev/null; done; done; exit 0";
         let bundle = t.bundle().capabilities(
             &["bounding", "effective", "permitted"],
             &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"],

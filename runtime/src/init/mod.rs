@@ -151,8 +151,6 @@ pub(crate) enum Streams {
 
 /// How the child learns that it may run the program.
 pub(crate) enum Wait {
-    /// It may at once.
-    No,
     /// By the parent.
     Parent,
     /// By a connection to this socket.
@@ -339,8 +337,7 @@ impl Create<'_> {
     /// Says that the container is created and waits for the word; gives the connection that the word came by, where that is
     /// not the parent's.
     fn wait_for_start(&mut self) -> Result<Option<Channel>, CallError> {
-        match std::mem::replace(&mut self.wait, Wait::No) {
-            Wait::No => Ok(None),
+        match std::mem::replace(&mut self.wait, Wait::Parent) {
             Wait::Parent => {
                 self.channel.created()?;
                 self.channel.wait()?;

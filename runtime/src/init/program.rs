@@ -70,7 +70,11 @@ fn check(path: &CStr) -> Result<CString, Failure> {
         .map_err(|errno| failure(Step::Program, path, errno))?;
     let directory = nix::sys::stat::stat(path).is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFDIR);
     if directory {
-        return Err(Failure { step: Step::Program, errno: Errno::EACCES, text: format!("{path:?}: is a directory") });
+        return Err(Failure {
+            step: Step::Program,
+            errno: Errno::EACCES,
+            text: format!("{path:?}: is a directory: permission denied"),
+        });
     }
     Ok(path.to_owned())
 }
@@ -82,6 +86,7 @@ fn failure(step: Step, path: &CStr, errno: Errno) -> Failure {
             format!("{path:?}: its interpreter is missing (no such file or directory)")
         }
         Errno::ENOENT => format!("{path:?}: no such file or directory"),
+        Errno::ENOTDIR => format!("{path:?}: not a directory"),
         Errno::EACCES => format!("{path:?}: permission denied"),
         other => format!("{path:?}: {other}"),
     };

@@ -40,7 +40,6 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     };
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let paired = matches!(create.start, StartMode::Paired);
-    let immediate = matches!(create.start, StartMode::Immediately);
     let child = init::Create {
         join: std::mem::take(&mut joined.others),
         procs: create.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
@@ -51,7 +50,6 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
         devices: open::devices(&plan)?,
         streams: streams(create.stdio),
         wait: match create.start {
-            StartMode::Immediately => Wait::No,
             StartMode::Paired => Wait::Parent,
             StartMode::Listener(listener) => Wait::Listener(listener),
         },
@@ -74,14 +72,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     // The child's end must be open in the child alone, or its end of file would never come.
     drop(child);
     let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None };
-    match supervise(
-        &plan,
-        &mut created,
-        &ours,
-        &State { pid: pid.as_raw(), ..state },
-        create.spec.hooks.as_ref(),
-        immediate,
-    ) {
+    match supervise(&plan, &mut created, &ours, &State { pid: pid.as_raw(), ..state }, create.spec.hooks.as_ref()) {
         Ok(()) => {
             created.channel = paired.then_some(ours);
             Ok(created)
@@ -132,7 +123,6 @@ fn supervise(
     channel: &Channel,
     state: &State<'_>,
     hooks: Option<&crate::spec::Hooks>,
-    immediate: bool,
 ) -> Result<(), Error> {
     if plan.namespaces.makes(NamespaceKind::User) {
         map_ids(created.pid, plan).during(|| "user namespace".to_owned())?;
@@ -152,7 +142,6 @@ fn supervise(
             Message::Created => return Ok(()),
             Message::Born(_) => {}
             Message::Failed(failure) => return Err(Error::Init(failure)),
-            Message::Ended if immediate => return Ok(()),
             Message::Ended => return Err(Error::Killed(how(&created.pidfd))),
         }
     }

@@ -77,8 +77,6 @@ pub enum Stdio {
 
 /// How an init process learns that it may run the program.
 pub enum StartMode {
-    /// At once: `create` returns when execve has succeeded.
-    Immediately,
     /// By [`Created::start`] of the process that created it.
     Paired,
     /// By a connection to this listening socket (`rt-runtime create`, then `start`).
@@ -94,7 +92,7 @@ pub enum Lifetime {
     Parent,
 }
 
-/// An init process that waits, or runs in case of [`StartMode::Immediately`].
+/// An init process that waits for its start.
 pub struct Created {
     /// Its process id.
     pub pid: Pid,

@@ -151,9 +151,10 @@ fn capabilities(sets: Option<&spec::Capabilities>, at: &str) -> Result<Capabilit
         None => Ok(()),
     };
     contained(parsed.effective, parsed.permitted, ("effective", "permitted"))?;
-    contained(parsed.ambient, parsed.permitted, ("ambient", "permitted"))?;
-    contained(parsed.ambient, parsed.inheritable, ("ambient", "inheritable"))?;
-    Ok(parsed)
+    // Wide-spread documents name ambient capabilities that are not inheritable; the kernel would grant none of these, and neither
+    // does runc (CVE-2022-29162: they were made inheritable once).
+    let ambient = CapSet(parsed.ambient.0 & parsed.permitted.0 & parsed.inheritable.0);
+    Ok(Capabilities { ambient, ..parsed })
 }
 
 /// A capability of the set.

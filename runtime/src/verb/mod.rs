@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod foreground;
@@ -74,6 +75,7 @@ const VERBS: &[&Verb] = &[
     &pause::VERB,
     &resume::VERB,
     &update::VERB,
+    &events::VERB,
     &spec::VERB,
     &features::VERB,
 ];
@@ -158,7 +160,7 @@ impl<'a> Context<'a> {
     pub(crate) fn container(&self, id: &ContainerId, access: Access) -> Result<Container, Failure> {
         let directory = StateDir::open(&self.root, id, access)?;
         let record = directory.read()?;
-        let (mut status, init) = kept::status(&directory, record.as_ref())?;
+        let (status, init) = kept::status(&directory, record.as_ref())?;
         let cgroup = match &record {
             Some(record) => Cgroup::open(&cgroup::Host::detect()?, &cgroup::Path::from_str(&record.cgroup)?)?,
             None => None,
@@ -167,9 +169,6 @@ impl<'a> Context<'a> {
             (Some(cgroup), Status::Running) => cgroup.frozen()?,
             _ => false,
         };
-        if init.is_none() && record.is_none() {
-            status = Status::Creating;
-        }
         Ok(Container { directory, record, status, frozen, init, cgroup })
     }
 }

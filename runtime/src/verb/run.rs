@@ -50,7 +50,12 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     };
     // Signals are caught before there is a container that they could miss.
     let foreground = if detach { None } else { Some(Foreground::new()?) };
-    let mut made = make(context, request, stdio, |_| Ok(StartMode::Immediately))?;
+    // The record is written before the program runs: killed at any time, this process leaves a container that is known.
+    let mut made = make(context, request, stdio, |_| Ok(StartMode::Paired))?;
+    if let Err(error) = made.created.start() {
+        destroy(context, made.directory, Some(&made.record), Some(&made.cgroup))?;
+        return Err(error.into());
+    }
     poststart(&made)?;
     let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
     let console = made.created.console.take();

@@ -31,7 +31,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
         "status": container.status_word(),
         "bundle": record.map(|record| &record.bundle),
         "rootfs": record.and_then(|record| record.spec.root.as_ref().map(|root| record.bundle.join(&root.path))),
-        "created": record.map(|record| super::list::created(record)),
+        "created": record.map(super::list::created),
         "owner": record.map_or("", |record| if record.owner == 0 { "root" } else { "" }),
         "annotations": record.map(|record| &record.spec.annotations),
     });
