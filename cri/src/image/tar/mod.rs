@@ -25,6 +25,7 @@ use self::number::{signed, unsigned};
 use self::pax::{Scope, Values};
 
 const BLOCK: usize = 512;
+const CHECKSUM: std::ops::Range<usize> = 148..156;
 /// Longest name, link target or extended header that is kept in memory.
 const NAME_MAX: u64 = 64 << 10;
 const PAX_MAX: u64 = 1 << 20;
@@ -288,16 +289,11 @@ impl<R: Read> Reader<R> {
             }
         }
         self.position += BLOCK as u64;
-        if block.iter().all(|byte| *byte == 0) {
+        if block == [0; BLOCK] {
             return Ok(None);
         }
-        let sums = |from: fn(u8) -> i64| -> i64 {
-            let field = 148..156;
-            block.iter().enumerate().map(|(at, byte)| if field.contains(&at) { 32 } else { from(*byte) }).sum()
-        };
-        let stated = signed(&block[148..156], "checksum")?;
-        // Some old programs summed signed bytes.
-        if stated != sums(i64::from) && stated != sums(|byte| i64::from(byte.cast_signed())) {
+        let stated = signed(&block[CHECKSUM], "checksum")?;
+        if stated != sum(&block, i64::from) && stated != sum(&block, |byte| i64::from(byte.cast_signed())) {
             return Err(TarError::Checksum);
         }
         Ok(Some(block))
@@ -363,6 +359,12 @@ impl<R: Read + Seek> Reader<R> {
         self.padding = 0;
         Ok(())
     }
+}
+
+/// The sum of a header's bytes, those of the checksum itself counted as spaces. Some old programs added signed bytes.
+fn sum(block: &[u8; BLOCK], value: impl Fn(u8) -> i64) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum + value(*byte));
+    sum(&block[..CHECKSUM.start]) + 8 * i64::from(b' ') + sum(&block[CHECKSUM.end..])
 }
 
 /// Reads the data of the present entry, then ends.
