@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use nix::errno::Errno;
+use runtime::rooted::CallError;
+
 use super::config::ImageConfig;
 use super::digest::{Algorithm, Digest};
 use super::document::{Descriptor, Kind, parse_index};
@@ -150,7 +153,13 @@ impl Store {
     /// What the ingests that run now found in the store and rely on.
     fn mark_kept(&self, needed: &mut Needed) -> Result<(), Error> {
         for folder in self.ingest.names()? {
-            for name in self.ingest.sub(&folder)?.names()? {
+            let folder = match self.ingest.sub(&folder) {
+                Ok(folder) => folder,
+                // It ended just now: what it kept is in the index, or was not needed.
+                Err(CallError { errno: Errno::ENOENT, .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            for name in folder.names()? {
                 if let Some(blob) = name.strip_prefix("keep-blob-") {
                     needed.blobs.extend(blob.replacen('-', ":", 1).parse::<Digest>());
                 }
