@@ -15,6 +15,7 @@ pub mod process;
 pub mod seccomp;
 pub mod signals;
 pub mod tty;
+pub mod xattr;
 
 use nix::errno::Errno;
 
