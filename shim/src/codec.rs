@@ -187,10 +187,10 @@ mod tests {
     fn malformed_requests_name_what_is_wrong() {
         for (text, part) in [
             ("", "EOF"),
-            ("{}", "missing field `request`"),
-            (r#"{"request":"fly"}"#, "unknown variant `fly`"),
-            (r#"{"request":"kill","container":"c","signal":"nine","all":false}"#, "expected i32"),
-            (r#"{"request":"start"}"#, "missing field `container`"),
+            ("{}", "expected value"),
+            (r#"{"fly":{}}"#, "unknown variant `fly`"),
+            (r#"{"kill":{"container":"c","signal":"nine","all":false}}"#, "expected i32"),
+            (r#"{"start":{}}"#, "missing field `container`"),
         ] {
             let error = decode::<Request>("request", text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(part) && error.starts_with("request: "), "{text}: {error}");

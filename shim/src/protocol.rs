@@ -35,7 +35,7 @@ pub const FDS_LIMIT: usize = 3;
 
 /// A request. `container` is the id; a standalone shim has one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case", rename_all_fields = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Makes the container that `<dir>/config.json` and `<dir>/shim.json` describe; `dir` is relative to the shim's
     /// directory, `.` for a standalone container. Answer: [`Reply::Created`].
@@ -170,7 +170,7 @@ pub struct Streams {
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "reply", rename_all = "snake_case", rename_all_fields = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The shim listens on its socket. Sent once, unasked, on its first connection.
     Ready {

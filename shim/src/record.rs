@@ -62,12 +62,12 @@ struct Version {
 pub fn read<T: Record>(dir: impl AsFd) -> Result<Option<T>, Error> {
     let Some(text) = read_file(dir, T::NAME)? else { return Ok(None) };
     // The version first: a newer record may have members of other types.
-    let parse = |error: runtime::spec::LoadError| Error::Malformed(error.to_string());
-    let Version { version } = runtime::spec::parse(T::NAME, &text).map_err(parse)?;
+    let malformed = |error: runtime::spec::LoadError| Error::Malformed(error.to_string());
+    let Version { version } = runtime::spec::parse(T::NAME, &text).map_err(malformed)?;
     if version > VERSION {
         return Err(Error::Newer { name: T::NAME, version });
     }
-    runtime::spec::parse(T::NAME, &text).map(Some).map_err(parse)
+    runtime::spec::parse(T::NAME, &text).map(Some).map_err(malformed)
 }
 
 /// Replaces a record below the directory `dir`: readers see the old or the new one. No fsync.

@@ -16,7 +16,9 @@ pub fn rewrite(dir: impl AsFd, resources: &Resources) -> Result<(), record::Erro
     let malformed = |what: String| record::Error::Malformed(format!("{NAME}: {what}"));
     let text = record::read_file(&dir, NAME)?.ok_or_else(|| malformed("missing".to_owned()))?;
     let mut document: Value = serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
-    let resources = serde_json::to_value(resources).map_err(|error| malformed(error.to_string()))?;
+    // By way of its text, which needs no second serializer.
+    let resources = serde_json::to_vec(resources).and_then(|text| serde_json::from_slice(&text));
+    let resources: Value = resources.map_err(|error| malformed(error.to_string()))?;
     let root = document.as_object_mut().ok_or_else(|| malformed("not an object".to_owned()))?;
     let linux = root.entry("linux").or_insert_with(|| Value::Object(Map::new()));
     let linux = linux.as_object_mut().ok_or_else(|| malformed("linux: not an object".to_owned()))?;

@@ -228,7 +228,10 @@ fn orphans_are_reaped_and_end_with_the_container() {
     let (_, _, exit) = client.finish();
     assert_eq!(exit.code, 1, "read saw the end of input");
     crate::place::ended(&orphan);
-    assert_eq!(children(), [0; 0]);
+    // Told of the container's end, the shim may have the orphan's still before it.
+    while !children().is_empty() {
+        place.state(&connection);
+    }
     assert!(!place.has_cgroup());
 }
 
