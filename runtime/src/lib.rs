@@ -9,6 +9,7 @@
 //! thin. Unsafe code lives in [`sys`] alone. The programs that clone have one thread: see `launch`.
 
 pub mod cgroup;
+pub mod rooted;
 pub mod seccomp;
 pub mod spec;
 pub mod sys;
