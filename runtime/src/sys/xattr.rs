@@ -19,9 +19,8 @@ pub const LIST_MAX: usize = 65536;
 /// The kernel's answer; `EBADF` for an `O_PATH` descriptor.
 pub fn fset(fd: impl AsFd, name: &CStr, value: &[u8]) -> Result<(), Errno> {
     // SAFETY: name is NUL-terminated, value is valid for its length, both outlive the call.
-    let result = unsafe {
-        libc::fsetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
-    };
+    let result =
+        unsafe { libc::fsetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     Errno::result(result).map(drop)
 }
 
@@ -32,9 +31,8 @@ pub fn fset(fd: impl AsFd, name: &CStr, value: &[u8]) -> Result<(), Errno> {
 pub fn fget(fd: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
     let mut value = vec![0u8; VALUE_MAX];
     // SAFETY: name is NUL-terminated; the buffer is valid for the length given.
-    let result = unsafe {
-        libc::fgetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
-    };
+    let result =
+        unsafe { libc::fgetxattr(fd.as_fd().as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
     match Errno::result(result) {
         Ok(length) => {
             value.truncate(length.unsigned_abs());
@@ -59,7 +57,11 @@ pub fn flist(fd: impl AsFd) -> Result<Vec<CString>, Errno> {
         Err(errno) => return Err(errno),
     };
     names.truncate(length);
-    Ok(names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).filter_map(|name| CString::new(name).ok()).collect())
+    Ok(names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .filter_map(|name| CString::new(name).ok())
+        .collect())
 }
 
 /// Sets `name` on the entry `leaf` of the open directory `dir` itself, never on what a link points to: lsetxattr(2).
@@ -69,8 +71,7 @@ pub fn flist(fd: impl AsFd) -> Result<Vec<CString>, Errno> {
 pub fn set_at(dir: impl AsFd, leaf: &[u8], name: &CStr, value: &[u8]) -> Result<(), Errno> {
     let path = leaf_path(dir, leaf)?;
     // SAFETY: path and name are NUL-terminated, value is valid for its length, all outlive the call.
-    let result =
-        unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    let result = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     Errno::result(result).map(drop)
 }
 
