@@ -14,6 +14,7 @@ mod init;
 pub mod launch;
 pub mod plan;
 pub mod root;
+pub mod rooted;
 pub mod seccomp;
 pub mod spec;
 pub mod sys;

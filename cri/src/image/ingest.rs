@@ -1,0 +1,496 @@
+//! The way of every image into the store, wherever it comes from.
+//!
+//! ```text
+//!  begin ─▶ keep ─▶ layers, in parallel: read ─▶ hash ─▶ decompress ─▶ hash ─▶ unpack   (staging folder, no lock)
+//!                                                   └▶ blob file
+//!        ─▶ syncfs ─▶ seal ─▶ commit: renames, then index.json                          (under the lock, short)
+//! ```
+//!
+//! What a running ingest found in the store already, it writes down as `keep-…` files in its staging folder: nothing
+//! that these name is removed while its process lives. A crash at any point leaves the index as it was and a staging
+//! folder that the next change of the store clears away.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, mpsc};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::Mode;
+use nix::unistd::syncfs;
+use runtime::rooted::{self, CallError, Links, Shown};
+
+use super::digest::{Algorithm, Digest};
+use super::dir::Dir;
+use super::document::{Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
+use super::error::{Context, Error};
+use super::layer::{Seal, TREE, sealed};
+use super::progress::Progress;
+use super::store::{Store, WriteLock};
+use super::unpack::{Compression, Found, Stop, Stream, Unpacked, unpack};
+
+/// Gives the bytes of a layer, from the start each time it is called.
+pub(crate) type Open<'a> = Box<dyn Fn() -> Result<Box<dyn Read + 'a>, Error> + Send + Sync + 'a>;
+
+/// A layer that an image needs.
+pub(crate) struct Incoming<'a> {
+    /// What it unpacks to.
+    pub(crate) diff_id: Digest,
+    /// The digest of the bytes; `None`: the source does not say (docker archives).
+    pub(crate) digest: Option<Digest>,
+    /// The number of bytes.
+    pub(crate) size: u64,
+    /// Where the bytes are.
+    pub(crate) open: Open<'a>,
+}
+
+/// A layer that was received: its blob, described.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) blob: Descriptor,
+}
+
+/// A staging folder with what is on its way into the store.
+pub(crate) struct Ingest<'s> {
+    store: &'s Store,
+    name: String,
+    dir: Dir,
+    trash: Dir,
+    /// Released, with the folder, when this is dropped.
+    _alive: Flock<File>,
+    blobs: HashMap<Digest, String>,
+    layers: HashMap<Digest, Staged>,
+    counter: u64,
+}
+
+struct Staged {
+    folder: String,
+    unpacked: Unpacked,
+}
+
+/// What is to be done for one layer.
+struct Job<'j, 'a> {
+    at: usize,
+    incoming: &'j Incoming<'a>,
+    /// Name of the file for the blob, unless it is there.
+    blob: Option<String>,
+    /// Name of the folder for the layer, unless it is there.
+    layer: Option<String>,
+}
+
+enum Report {
+    Bytes(usize, u64),
+    Done(usize, Box<Result<(Option<Unpacked>, Found), Error>>),
+}
+
+impl<'s> Ingest<'s> {
+    /// Makes a staging folder and clears away those of processes that ended.
+    pub(crate) fn begin(store: &'s Store) -> Result<Ingest<'s>, Error> {
+        let lock = store.lock()?;
+        store.clear_stale(&lock)?;
+        let pid = std::process::id();
+        let mut number = 0u32;
+        let (name, dir) = loop {
+            let name = format!("{pid}-{number}");
+            match store.ingest.make(&name) {
+                Ok(dir) => break (name, dir),
+                Err(CallError { errno: Errno::EEXIST, .. }) => number += 1,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let alive = try_flock(&dir)?.ok_or_else(|| Error::Damaged {
+            what: dir.path().display().to_string(),
+            reason: "is new, and locked by another process".into(),
+        })?;
+        let trash = dir.make("trash")?;
+        drop(lock);
+        let (blobs, layers) = (HashMap::new(), HashMap::new());
+        Ok(Ingest { store, name, dir, trash, _alive: alive, blobs, layers, counter: 0 })
+    }
+
+    /// A new file in the staging folder, for a source that must be spooled.
+    pub(crate) fn spool(&mut self) -> Result<File, Error> {
+        let name = self.next("spool");
+        Ok(self.dir.create(&name)?)
+    }
+
+    fn next(&mut self, prefix: &str) -> String {
+        self.counter += 1;
+        format!("{prefix}-{}", self.counter)
+    }
+
+    /// Takes in a document whose digest was checked.
+    pub(crate) fn add_document(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        self.keep_blob(digest)?;
+        if self.blobs.contains_key(digest) || self.store.open_blob(digest)?.is_some() {
+            return Ok(());
+        }
+        let name = self.next("blob");
+        let mut file = self.dir.create(&name)?;
+        file.write_all(bytes).call(|| format!("write({})", Shown(&file)))?;
+        self.blobs.insert(digest.clone(), name);
+        Ok(())
+    }
+
+    fn keep_blob(&self, digest: &Digest) -> Result<(), Error> {
+        self.keep(&format!("keep-blob-{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
+    fn keep(&self, name: &str) -> Result<(), Error> {
+        match self.dir.create(name) {
+            Ok(_) | Err(CallError { errno: Errno::EEXIST, .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Receives all layers, several at a time; gives their blobs in the same order.
+    ///
+    /// # Errors
+    /// The first error of a layer, with its diffID. Nothing of it becomes visible.
+    pub(crate) fn layers(
+        &mut self,
+        incoming: &[Incoming<'_>],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Received>, Error> {
+        let mut received: Vec<Option<Received>> = vec![None; incoming.len()];
+        let mut jobs = VecDeque::new();
+        {
+            // Under the lock nothing can be removed between seeing it and writing down that we keep it.
+            let _lock = self.store.lock()?;
+            for (at, layer) in incoming.iter().enumerate() {
+                let twin = incoming[..at].iter().position(|other| same(other, layer));
+                if twin.is_some() {
+                    continue;
+                }
+                match self.plan(at, layer)? {
+                    Ok(there) => {
+                        progress(Progress::Exists { layer: layer.diff_id.clone() });
+                        received[at] = Some(there);
+                    }
+                    Err(job) => jobs.push_back(job),
+                }
+            }
+        }
+        self.run(jobs, &mut received, progress)?;
+        for at in 0..incoming.len() {
+            if received[at].is_none() {
+                let twin = incoming.iter().position(|other| same(other, &incoming[at]));
+                received[at] = twin.and_then(|twin| received[twin].clone());
+            }
+        }
+        let missing = || Error::Damaged { what: "ingest".into(), reason: "a layer was not received".into() };
+        received.into_iter().map(|layer| layer.ok_or_else(missing)).collect()
+    }
+
+    /// Says what is to be done for a layer: nothing (its blob) or a job.
+    fn plan<'j, 'a>(&mut self, at: usize, layer: &'j Incoming<'a>) -> Result<Result<Received, Job<'j, 'a>>, Error> {
+        let diff_id = &layer.diff_id;
+        self.keep(&format!("keep-layer-{}", diff_id.hex()))?;
+        let has_layer = self.layers.contains_key(diff_id) || self.store.sealed_layer(diff_id)?.is_some();
+        // An uncompressed layer is its own blob; that is all we can know about one without a digest.
+        let digest = layer.digest.as_ref().unwrap_or(diff_id);
+        self.keep_blob(digest)?;
+        let blob_size = match self.blobs.get(digest) {
+            Some(name) => self.dir.stat_of(name.as_bytes())?.map(|stat| stat.st_size.unsigned_abs()),
+            None => match self.store.open_blob(digest)? {
+                Some(file) => Some(file.metadata().call(|| format!("fstat({})", Shown(&file)))?.len()),
+                None => None,
+            },
+        };
+        let has_blob = blob_size == Some(layer.size);
+        let verified = layer.digest.is_none() || self.is_known(digest, diff_id)?;
+        if has_layer && has_blob && verified {
+            let media_type = media_type(self.compression_of(digest)?).into();
+            let blob =
+                Descriptor { media_type, digest: digest.clone(), size: layer.size, platform: None, annotations: None };
+            return Ok(Ok(Received { blob }));
+        }
+        let blob = (!has_blob).then(|| self.next("blob"));
+        let folder = (!has_layer && !self.layers.contains_key(diff_id)).then(|| self.next("layer"));
+        if let Some(folder) = &folder {
+            // Taken now, so that a second blob with the same contents is only checked.
+            self.layers.insert(diff_id.clone(), Staged { folder: folder.clone(), unpacked: Unpacked::default() });
+        }
+        Ok(Err(Job { at, incoming: layer, blob, layer: folder }))
+    }
+
+    /// Whether an image in the store says that this blob unpacks to this layer: it was checked then.
+    fn is_known(&self, digest: &Digest, diff_id: &Digest) -> Result<bool, Error> {
+        if digest == diff_id {
+            return Ok(true);
+        }
+        Ok(self.store.layer_pairs()?.iter().any(|(blob, layer)| blob == digest && layer == diff_id))
+    }
+
+    fn compression_of(&self, digest: &Digest) -> Result<Compression, Error> {
+        let mut start = [0; 4];
+        let file = match self.blobs.get(digest) {
+            Some(name) => self.dir.open_file(name.as_bytes())?,
+            None => self.store.open_blob(digest)?,
+        };
+        let read = match file {
+            Some(mut file) => file.read(&mut start).call(|| format!("read({})", Shown(&file)))?,
+            None => 0,
+        };
+        Ok(Compression::of(&start[..read]))
+    }
+
+    fn run(
+        &mut self,
+        jobs: VecDeque<Job<'_, '_>>,
+        received: &mut [Option<Received>],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let planned: HashMap<usize, (Digest, u64, Option<String>, Option<String>)> = jobs
+            .iter()
+            .map(|job| {
+                let layer = job.incoming;
+                (job.at, (layer.diff_id.clone(), layer.size, job.blob.clone(), job.layer.clone()))
+            })
+            .collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        let queue = Mutex::new(jobs);
+        let stop = Stop::default();
+        let mut done_bytes: HashMap<usize, u64> = HashMap::new();
+        let mut first_error = None;
+        let (sender, reports) = mpsc::channel();
+        let (store, dir, trash) = (self.store, &self.dir, &self.trash);
+        let mut finished = Vec::new();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (sender, queue, stop) = (sender.clone(), &queue, &stop);
+                scope.spawn(move || {
+                    let next = || {
+                        queue
+                            .lock()
+                            .map_or_else(|poisoned| poisoned.into_inner().pop_front(), |mut jobs| jobs.pop_front())
+                    };
+                    while let Some(job) = next() {
+                        let result = receive(store, dir, trash, &job, stop, &sender);
+                        if result.is_err() {
+                            stop.set();
+                        }
+                        // The receiver lives until all threads have ended.
+                        let _ = sender.send(Report::Done(job.at, Box::new(result)));
+                    }
+                });
+            }
+            drop(sender);
+            for report in reports {
+                match report {
+                    Report::Bytes(at, more) => {
+                        let (diff_id, total, ..) = &planned[&at];
+                        let done = done_bytes.entry(at).or_default();
+                        *done += more;
+                        progress(Progress::Bytes { layer: diff_id.clone(), done: *done, total: *total });
+                    }
+                    Report::Done(at, result) => match *result {
+                        Ok((unpacked, found)) => {
+                            progress(Progress::Unpacked { layer: planned[&at].0.clone() });
+                            finished.push((at, unpacked, found));
+                        }
+                        // The error that stopped the others is the one to tell.
+                        Err(error) if first_error.is_none() && !is_cancelled(&error) => first_error = Some(error),
+                        Err(_) => {}
+                    },
+                }
+            }
+        });
+        if let Some(error) = first_error {
+            return Err(error);
+        }
+        for (at, unpacked, found) in finished {
+            let (diff_id, _, blob, folder) = &planned[&at];
+            if let (Some(folder), Some(unpacked)) = (folder, unpacked) {
+                self.layers.insert(diff_id.clone(), Staged { folder: folder.clone(), unpacked });
+            }
+            let blob_descriptor = Descriptor {
+                media_type: media_type(found.compression).into(),
+                digest: found.digest.clone(),
+                size: found.size,
+                platform: None,
+                annotations: None,
+            };
+            self.keep_blob(&found.digest)?;
+            if let Some(blob) = blob {
+                self.blobs.insert(found.digest, blob.clone());
+            }
+            received[at] = Some(Received { blob: blob_descriptor });
+        }
+        Ok(())
+    }
+
+    /// Makes everything visible at once: `change` turns the old index into the new one.
+    pub(crate) fn commit(
+        mut self,
+        progress: &mut dyn FnMut(Progress),
+        change: impl FnOnce(Vec<Descriptor>) -> Result<Vec<Descriptor>, Error>,
+    ) -> Result<(), Error> {
+        if !self.blobs.is_empty() || !self.layers.is_empty() {
+            progress(Progress::Syncing);
+            syncfs(&self.store.root).call(|| format!("syncfs({})", Shown(&self.store.root)))?;
+        }
+        for (diff_id, staged) in &self.layers {
+            Seal::new(diff_id.clone(), &staged.unpacked).write(&self.dir.sub(&staged.folder)?)?;
+        }
+        let lock = self.store.lock()?;
+        for (digest, name) in std::mem::take(&mut self.blobs) {
+            let target = self.store.blob_dir(digest.algorithm())?;
+            self.dir.rename(&name, &target, digest.hex())?;
+        }
+        for (diff_id, staged) in std::mem::take(&mut self.layers) {
+            self.place(&diff_id, diff_id.hex(), &staged.folder)?;
+        }
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            self.store.blob_dir(algorithm)?.sync()?;
+        }
+        self.store.layers.sync()?;
+        let old = self.store.read_index()?;
+        let new = change(old.clone())?;
+        if new != old {
+            self.store.write_index(&lock, new)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a sealed folder its name among the layers, unless a whole one has it.
+    fn place(&self, id: &Digest, name: &str, folder: &str) -> Result<(), Error> {
+        if sealed(&self.store.layers, name, id)?.is_some() {
+            return Ok(());
+        }
+        match self.store.layers.rename(name, &self.trash, &format!("damaged-{name}")) {
+            Ok(()) | Err(CallError { errno: Errno::ENOENT, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.dir.rename(folder, &self.store.layers, name)?)
+    }
+}
+
+impl Drop for Ingest<'_> {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next change of the store.
+        let _ = self.store.ingest.remove_tree(&self.name);
+    }
+}
+
+fn same(one: &Incoming<'_>, other: &Incoming<'_>) -> bool {
+    one.diff_id == other.diff_id && one.digest == other.digest
+}
+
+fn is_cancelled(error: &Error) -> bool {
+    match error {
+        Error::Cancelled => true,
+        Error::Layer { source, .. } => is_cancelled(source),
+        _ => false,
+    }
+}
+
+fn receive(
+    store: &Store,
+    dir: &Dir,
+    trash: &Dir,
+    job: &Job<'_, '_>,
+    stop: &Stop,
+    sender: &mpsc::Sender<Report>,
+) -> Result<(Option<Unpacked>, Found), Error> {
+    let incoming = job.incoming;
+    receive_checked(store, dir, trash, job, stop, sender)
+        .map_err(|source| Error::Layer { diff_id: incoming.diff_id.clone(), source: Box::new(source) })
+}
+
+fn receive_checked(
+    store: &Store,
+    dir: &Dir,
+    trash: &Dir,
+    job: &Job<'_, '_>,
+    stop: &Stop,
+    sender: &mpsc::Sender<Report>,
+) -> Result<(Option<Unpacked>, Found), Error> {
+    let incoming = job.incoming;
+    let copy = job.blob.as_ref().map(|name| dir.create(name)).transpose()?;
+    let tree = match &job.layer {
+        Some(name) => Some((dir.make(name)?.make(TREE)?, trash.make(name)?)),
+        None => None,
+    };
+    let mut input = (incoming.open)()?;
+    let mut waiting = 0u64;
+    let mut report = |bytes: u64| {
+        waiting += bytes;
+        if waiting >= REPORT_BYTES {
+            let _ = sender.send(Report::Bytes(job.at, waiting));
+            waiting = 0;
+        }
+    };
+    let stream = Stream {
+        input: &mut *input,
+        algorithm: incoming.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm),
+        diff_algorithm: incoming.diff_id.algorithm(),
+        size: incoming.size,
+        copy: copy.as_ref(),
+        progress: &mut report,
+        stop,
+    };
+    let (unpacked, found) = stream.run(&store.limits, |plain| match &tree {
+        Some((tree, trash)) => unpack(plain, tree.as_fd(), trash, &store.limits).map(Some),
+        None => Ok(None),
+    })?;
+    let mismatch = |field, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| Error::Mismatch {
+        what: "blob".into(),
+        field,
+        expected: expected.to_string(),
+        found: found.to_string(),
+    };
+    if found.size != incoming.size {
+        return Err(mismatch("size", &incoming.size, &found.size));
+    }
+    if let Some(expected) = incoming.digest.as_ref().filter(|digest| **digest != found.digest) {
+        return Err(mismatch("digest", expected, &found.digest));
+    }
+    if found.diff_id != incoming.diff_id {
+        return Err(mismatch("diffID", &incoming.diff_id, &found.diff_id));
+    }
+    let _ = sender.send(Report::Bytes(job.at, waiting));
+    Ok((unpacked, found))
+}
+
+/// How many bytes are read between two reports.
+const REPORT_BYTES: u64 = 1 << 20;
+
+fn media_type(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => OCI_LAYER,
+        Compression::Gzip => OCI_LAYER_GZIP,
+        Compression::Zstd => OCI_LAYER_ZSTD,
+    }
+}
+
+/// Locks a folder unless another process has it locked.
+pub(crate) fn try_flock(dir: &Dir) -> Result<Option<Flock<File>>, Error> {
+    let own = rooted::open(dir, b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty(), Links::Refuse)?;
+    match Flock::lock(File::from(own), FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(Some(held)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((file, errno)) => {
+            Err(CallError { call: format!("flock({}, LOCK_EX|LOCK_NB)", Shown(&file)), errno }.into())
+        }
+    }
+}
+
+impl Store {
+    /// Removes staging folders whose processes ended.
+    pub(crate) fn clear_stale(&self, _lock: &WriteLock) -> Result<(), Error> {
+        for name in self.ingest.names()? {
+            let dir = match self.ingest.sub(&name) {
+                Ok(dir) => dir,
+                Err(CallError { errno: Errno::ENOENT, .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if try_flock(&dir)?.is_some() {
+                self.ingest.remove_tree(&name)?;
+            }
+        }
+        Ok(())
+    }
+}

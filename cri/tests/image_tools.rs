@@ -1,0 +1,112 @@
+//! Images that other tools wrote, and ours read by them: umoci and skopeo of Debian. Needs root.
+
+use std::path::Path;
+use std::process::Command;
+
+use cri::image::{LoadOptions, LoadedImage, Source, Store};
+
+/// Whether everything this file needs is there; says so if not.
+fn ready() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root (device nodes, owners, overlay attributes)");
+        return false;
+    }
+    for tool in ["skopeo", "umoci", "busybox"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            eprintln!("skipped: {tool} is not installed");
+            return false;
+        }
+    }
+    true
+}
+
+fn run(folder: &Path, line: &str) -> String {
+    let output = Command::new("sh").arg("-ec").arg(line).current_dir(folder).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An OCI layout `layout` with the image `busybox`: two layers, the second deletes and hides.
+fn make_layout(folder: &Path) {
+    run(
+        folder,
+        "umoci init --layout layout; umoci new --image layout:busybox
+         umoci unpack --image layout:busybox one
+         mkdir -p one/rootfs/bin one/rootfs/etc one/rootfs/gone one/rootfs/hidden
+         cp $(which busybox) one/rootfs/bin/busybox; ln one/rootfs/bin/busybox one/rootfs/bin/sh
+         ln -s busybox one/rootfs/bin/ls; mknod one/rootfs/null c 1 3; mkfifo one/rootfs/fifo
+         echo root:x:0:0:root:/root:/bin/sh > one/rootfs/etc/passwd; chown 3000000000:7 one/rootfs/etc/passwd
+         chmod 4755 one/rootfs/bin/busybox; touch one/rootfs/gone/file one/rootfs/hidden/file; touch -d @7 one/rootfs/etc
+         umoci repack --image layout:busybox one; umoci config --image layout:busybox --config.cmd sh --config.env PATH=/bin
+         umoci unpack --image layout:busybox two; rm -r two/rootfs/gone; echo x > two/rootfs/new
+         umoci repack --image layout:busybox two; rm -r one two",
+    );
+}
+
+fn load(store: &Store, source: Source<'_>) -> Vec<LoadedImage> {
+    store.load(source, &LoadOptions::default(), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn root_loads_what_skopeo_wrote() {
+    if !ready() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    make_layout(folder);
+    run(folder, "skopeo copy --insecure-policy oci:layout:busybox docker-archive:docker.tar:busybox:docker");
+    run(folder, "skopeo copy --insecure-policy oci:layout:busybox oci-archive:oci.tar:busybox:oci");
+    run(folder, "gzip -k oci.tar docker.tar");
+
+    let mut ids = Vec::new();
+    for (source, name) in [
+        ("layout", "busybox:latest"),
+        ("oci.tar", "busybox:oci"),
+        ("oci.tar.gz", "busybox:oci"),
+        ("docker.tar", "busybox:docker"),
+        ("docker.tar.gz", "busybox:docker"),
+    ] {
+        let store = Store::open(&folder.join(format!("store-{source}"))).unwrap();
+        let loaded = load(&store, Source::Path(folder.join(source)));
+        assert_eq!(loaded[0].names[0].familiar(), name);
+        let prepared = store.prepare(name, &mut |_| panic!("nothing is left to do")).unwrap();
+        assert_eq!(prepared.config.cmd, ["sh"]);
+        assert_eq!(prepared.layers.len(), 2);
+        let (top, bottom) = (&prepared.layers[0], &prepared.layers[1]);
+        let stat = run(
+            folder,
+            &format!(
+                "cd {}; stat -c '%a %u %g %h %F' bin/busybox bin/sh bin/ls null fifo etc/passwd",
+                bottom.display()
+            ),
+        );
+        let busybox = "4755 0 0 2 regular file\n";
+        let rest = "777 0 0 1 symbolic link\n644 0 0 1 character special file\n644 0 0 1 fifo\n644 3000000000 7 1 regular file\n";
+        assert_eq!(stat, format!("{busybox}{busybox}{rest}"));
+        assert_eq!(run(bottom, "stat -c %t:%T null; stat -c %.1Y etc"), "1:3\n7.0\n");
+        assert_eq!(run(top, "stat -c '%F %t:%T' gone; cat new"), "character special file 0:0\nx\n");
+        run(bottom, "chroot . /bin/sh -c 'test -e /etc/passwd'");
+        ids.push(loaded[0].id.clone());
+    }
+    assert!(ids.iter().all(|id| *id == ids[0]), "the same image has the same id wherever it comes from: {ids:?}");
+}
+
+#[test]
+fn root_loads_a_stream_and_is_read_by_skopeo() {
+    if !ready() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    make_layout(folder);
+    run(folder, "skopeo copy --insecure-policy oci:layout:busybox oci-archive:oci.tar:busybox:oci");
+    let store = Store::open(&folder.join("store")).unwrap();
+    let mut archive = std::fs::File::open(folder.join("oci.tar")).unwrap();
+    let loaded = load(&store, Source::Stream(&mut archive));
+    let inspected = run(folder, "skopeo inspect oci:store/images:docker.io/library/busybox:oci");
+    assert!(inspected.contains(&loaded[0].manifest.to_string()), "{inspected}");
+    run(folder, "skopeo copy --insecure-policy oci:store/images:docker.io/library/busybox:oci dir:copy");
+    assert_eq!(run(folder, "ls store/ingest"), "");
+}
