@@ -39,22 +39,22 @@ pub(crate) struct Parsed {
 
 impl Parsed {
     /// Whether a switch is given; `--x=false` takes it back.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
+    pub(crate) fn is_set(&self, name: &'static str) -> bool {
         self.value(name).is_some_and(|value| value != "false")
     }
 
     /// The last value of an option.
-    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+    pub(crate) fn value(&self, name: &'static str) -> Option<&str> {
         self.all(name).next_back()
     }
 
     /// All values of an option in order.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.values.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of an option as a number or another parsed type.
-    pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, String> {
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, String> {
         self.value(name)
             .map(|value| value.parse().map_err(|_| format!("--{name}: {value:?} is not {expected}")))
             .transpose()
@@ -149,7 +149,11 @@ mod tests {
             &["-bundle", "/b", "c1"],
         ] {
             let parsed = parse("create", args).unwrap();
-            assert_eq!((parsed.value("bundle"), parsed.positionals.as_slice()), (Some("/b"), &["c1".to_owned()][..]), "{args:?}");
+            assert_eq!(
+                (parsed.value("bundle"), parsed.positionals.as_slice()),
+                (Some("/b"), &["c1".to_owned()][..]),
+                "{args:?}"
+            );
         }
     }
 

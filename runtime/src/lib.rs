@@ -17,4 +17,5 @@ pub mod root;
 pub mod rooted;
 pub mod seccomp;
 pub mod spec;
+pub mod state;
 pub mod sys;

@@ -24,7 +24,12 @@ impl Log {
             Some(other) => return Err(format!("--log-format: {other:?} is neither text nor json")),
         };
         let open = |path: &str| -> Result<File, CallError> {
-            OpenOptions::new().append(true).create(true).mode(0o644).open(path).call(|| format!("open({path:?}, O_APPEND)"))
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o644)
+                .open(path)
+                .call(|| format!("open({path:?}, O_APPEND)"))
         };
         let path = global.value("log").filter(|path| !path.is_empty());
         let file = path.map(open).transpose().map_err(|error| format!("--log: {error}"))?;

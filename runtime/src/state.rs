@@ -286,7 +286,11 @@ impl StateDir {
             }
             match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(errno).call(|| format!("unlinkat({:?}, {name:?})", self.id.as_str())).map_err(Error::Call),
+                Err(errno) => {
+                    return Err(errno)
+                        .call(|| format!("unlinkat({:?}, {name:?})", self.id.as_str()))
+                        .map_err(Error::Call);
+                }
             }
         }
         match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {

@@ -2,6 +2,7 @@
 //!
 //! On a hybrid host each test runs twice: as it is, and as if cgroup2 were not mounted (v1 only). Run the binary in a mount
 //! namespace with cgroup2 on /sys/fs/cgroup, or in a machine that has it there, for v2.
+#![allow(clippy::unwrap_used, reason = "a test program")]
 
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,8 +24,13 @@ use serde_json::json;
 struct Scratch {
     host: Host,
     top: String,
-    /// `cgroup.subtree_control` of the root as it was found.
-    enabled: Option<(PathBuf, String)>,
+}
+
+/// How many views are in use, and `cgroup.subtree_control` of the cgroup2 root as it was before the first of them.
+static IN_USE: Mutex<(usize, String)> = Mutex::new((0, String::new()));
+
+fn subtree_control(host: &Host) -> Option<PathBuf> {
+    host.cgroup2().map(|mount| mount.join("cgroup.subtree_control"))
 }
 
 impl Scratch {
@@ -79,11 +86,13 @@ impl Drop for Scratch {
                 assert!(Cgroup::open(&self.host, &self.top.parse().unwrap()).unwrap().is_none());
             }
         }
-        if let Some((file, before)) = &self.enabled {
-            let now = std::fs::read_to_string(file).unwrap();
-            for added in now.split_whitespace().filter(|one| !before.split_whitespace().any(|old| old == *one)) {
-                // Another test may still use it: the last one takes it away.
-                let _ = std::fs::write(file, format!("-{added}"));
+        let Ok(mut in_use) = IN_USE.lock() else { return };
+        in_use.0 -= 1;
+        if let Some(file) = subtree_control(&self.host).filter(|_| in_use.0 == 0) {
+            let now = std::fs::read_to_string(&file).unwrap();
+            for added in now.split_whitespace().filter(|one| !in_use.1.split_whitespace().any(|old| old == *one)) {
+                // Groups of other programs may use it by now: then it stays.
+                let _ = std::fs::write(&file, format!("-{added}"));
             }
         }
     }
@@ -104,13 +113,13 @@ fn views(test: &str) -> Vec<Scratch> {
         assert_eq!(hosts[1].mode(), Mode::V1);
     }
     let scratch = |host: Host| {
-        let enabled = host.cgroup2().map(|mount| {
-            let file = mount.join("cgroup.subtree_control");
-            let text = std::fs::read_to_string(&file).unwrap();
-            (file, text)
-        });
+        let mut in_use = IN_USE.lock().unwrap();
+        if let Some(file) = subtree_control(&host).filter(|_| in_use.0 == 0) {
+            in_use.1 = std::fs::read_to_string(file).unwrap();
+        }
+        in_use.0 += 1;
         let top = format!("/rt-test-{}-{test}-{:?}", std::process::id(), host.mode());
-        Scratch { host, top, enabled }
+        Scratch { host, top }
     };
     hosts.into_iter().map(scratch).collect()
 }
@@ -398,6 +407,24 @@ fn root_kill_takes_the_whole_tree_even_frozen() {
 }
 
 #[test]
+fn root_kill_ends_a_fork_bomb() {
+    for at in views("bomb") {
+        if at.lacks("bomb", &["pids"]) {
+            continue;
+        }
+        let group = at.create("c");
+        group.apply(&resources(json!({"pids": {"limit": 60}}))).unwrap();
+        let mut child = Inside::start(&group, "echo ready; bomb() { bomb & bomb & sleep 0; bomb; }; bomb");
+        child.says("ready");
+        until("it has gone off", || group.stats().unwrap().pids.unwrap().current > 30);
+        group.kill().unwrap();
+        // pids.current still counts the dead until their parent, pid 1 by now, has waited for them.
+        assert_eq!(group.processes().unwrap(), []);
+        group.remove().unwrap();
+    }
+}
+
+#[test]
 fn root_kill_names_what_remains() {
     for at in views("remain") {
         if at.host.mode() != Mode::V1 {
@@ -670,6 +697,35 @@ fn root_missing_controllers_are_refused_before_anything_is_written() {
         assert_eq!(group.oom_kills().unwrap(), 0);
         assert!(group.oom_fd().unwrap().is_none());
         group.remove().unwrap();
+    }
+}
+
+#[test]
+fn root_groups_below_a_group_with_processes() {
+    for at in views("internal") {
+        if at.host.mode() != Mode::V2 || at.lacks("internal", &["memory", "pids"]) {
+            println!("internal: skipped on {:?}", at.host.mode());
+            continue;
+        }
+        let above = at.create("c");
+        let mut child = Inside::start(&above, SLEEP);
+        child.says("ready");
+        // No controllers, but it works; only a limit that needs one is refused, with the reason.
+        let group = at.create("c/own");
+        let mut inside = Inside::start(&group, SLEEP);
+        inside.says("ready");
+        let error = group.apply(&resources(json!({"pids": {"limit": 5}}))).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "linux.resources.pids.limit: needs the cgroup controller pids, which a group above does not pass on: \
+                 write(\"/sys/fs/cgroup{}/c/cgroup.subtree_control\", \"+pids\"): EBUSY (a process sits in this group; \
+                 controllers reach only children of groups without processes of their own)",
+                at.top
+            )
+        );
+        above.remove().unwrap();
+        assert_eq!(inside.0.wait().unwrap().signal(), Some(9));
     }
 }
 

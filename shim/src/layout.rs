@@ -41,6 +41,9 @@ pub struct Task {
     pub owned: Vec<PathBuf>,
     /// File that gets the init process's id.
     pub pid_file: Option<PathBuf>,
+    /// Signal that asks the program to end; absent means SIGTERM. Sending it by hand disables the restart policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<i32>,
 }
 
 /// An overlay root file system.
@@ -95,8 +98,11 @@ pub struct Status {
     pub started_at: u64,
     /// How the last run ended.
     pub last_exit: Option<Exit>,
-    /// Why the last attempt to create or start it failed.
+    /// Why the last attempt to create or start it failed, or what its log could not take.
     pub error: Option<String>,
+    /// Bytes of output that were not written to the log because writing failed.
+    #[serde(default)]
+    pub log_dropped: u64,
 }
 
 /// State of a container.
@@ -127,6 +133,8 @@ pub enum State {
     },
     /// Ended; see [`Status::last_exit`]. Without one it never ran.
     Exited,
+    /// Its files are being removed; if nobody is at it any more, removing it again finishes the work.
+    Removing,
 }
 
 /// How a process ended.

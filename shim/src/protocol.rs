@@ -16,6 +16,9 @@
 //!    │◀───────────────────────────── Done ─│
 //!    │◀───────────────── Exited { code, .. }│
 //! ```
+//!
+//! The very first packet on the socket pair that a shim is started with is the shim's own: [`Reply::Ready`], or
+//! [`Reply::Failed`] when it cannot serve.
 
 use std::time::Duration;
 
@@ -42,12 +45,13 @@ pub enum Request {
         /// Its directory.
         dir: String,
     },
-    /// Lets the created container run its program. Answer: [`Reply::Started`].
+    /// Lets the created container run its program; one that waits for its restart is started at once. Answer: [`Reply::Started`].
     Start {
         /// Id of the container.
         container: String,
     },
-    /// Sends a signal to the init process, or to all processes. Answer: [`Reply::Done`].
+    /// Sends a signal to the init process, or to all processes. SIGKILL and the container's stop signal disable the restart
+    /// policy for this run, as docker's kill. Answer: [`Reply::Done`].
     Kill {
         /// Id of the container.
         container: String,
@@ -56,8 +60,8 @@ pub enum Request {
         /// All processes of the container.
         all: bool,
     },
-    /// Stops it for good (no restart): `signal`, then after `timeout` SIGKILL to all. Answers [`Reply::Exited`] once it is over;
-    /// a second Stop joins the first and can only shorten its timeout.
+    /// Stops it for good (no restart): `signal`, then after `timeout` SIGKILL to all. Answers [`Reply::Exited`] once it is over,
+    /// [`Reply::Done`] for a container that never ran; a second Stop joins the first and can only shorten its timeout.
     Stop {
         /// Id of the container.
         container: String,
@@ -101,7 +105,8 @@ pub enum Request {
         streams: Streams,
     },
     /// Connects to the streams of the init process; descriptors as for `Exec`. Answer: [`Reply::Done`], then [`Reply::Exited`].
-    /// A container's output waits for a slow client while at most 64 KiB of it are under way.
+    /// A container's output waits for a slow client while at most 64 KiB of it are under way. An attach between `Create` and
+    /// `Start` sees every byte.
     Attach {
         /// Id of the container.
         container: String,
@@ -126,7 +131,8 @@ pub enum Request {
         /// Signal number.
         signal: i32,
     },
-    /// Answers [`Reply::Exited`] when the container ends for good (no restart is due).
+    /// Answers [`Reply::Exited`] when the container ends for good (no restart is due), [`Reply::Done`] when it never ran and
+    /// never will.
     Wait {
         /// Id of the container.
         container: String,
@@ -163,9 +169,14 @@ pub struct Streams {
 }
 
 /// An answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case", rename_all_fields = "snake_case")]
 pub enum Reply {
+    /// The shim listens on its socket. Sent once, unasked, on its first connection.
+    Ready {
+        /// Process id of the shim.
+        pid: i32,
+    },
     /// The init process exists and waits for `Start`.
     Created {
         /// Its process id on the host.

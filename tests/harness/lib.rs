@@ -1,1 +1,52 @@
 //! What the tests on a real kernel share.
+//!
+//! ```text
+//!  test(|t| …)  one at a time: own mount namespace, own folder, own cgroup, snapshot ─▶ body ─▶ snapshot: nothing may be left
+//!    t.bundle() ─▶ Bundle  (a spec as JSON, a root file system of busybox and the payload)
+//!    t.create(&bundle) ─▶ Container  (start, state, kill, exec, wait, delete)
+//! ```
+//!
+//! Environment: `RT_RUNTIME` is the OCI command line under test (default: the built `rt-runtime`); `RT_TEST_SKIPS` a file to
+//! which every test that could not run appends its name and the reason; `RT_TEST_TIMEOUT` seconds that one test may take.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bundle;
+mod cgroup;
+mod container;
+mod leak;
+mod output;
+mod programs;
+mod terminal;
+mod test;
+
+pub use bundle::{Bundle, has_capability};
+pub use cgroup::Cgroups;
+pub use container::{Container, Exit};
+pub use output::Output;
+pub use programs::{Kind, calls, kind, payload, program};
+pub use terminal::{Console, ConsoleSocket};
+pub use test::{Test, test};
+
+/// Ends the test as skipped unless the condition holds; the reason is shown and counted.
+#[macro_export]
+macro_rules! needs {
+    ($test:expr, $condition:expr, $reason:expr) => {
+        if !$condition {
+            $test.skip($reason);
+            return;
+        }
+    };
+}
+
+/// Ends the test as skipped on a runtime that is known to differ: `differs!(t, Kind::Crun, "why")`.
+#[macro_export]
+macro_rules! differs {
+    ($test:expr, $kind:expr, $why:expr) => {
+        if $crate::kind() == $kind {
+            $test.skip(&format!("{:?} differs: {}", $kind, $why));
+            return;
+        }
+    };
+}

@@ -52,10 +52,10 @@ impl Dir {
             .map_err(|errno| Error::on("open", &self.path.join(file), errno))
     }
 
-    /// The whole text of a file.
+    /// The text of a file; not for `cgroup.procs`, see [`read_record`].
     pub(super) fn read(&self, file: &str) -> Result<String, Error> {
         let fd = self.open_file(file, OFlag::O_RDONLY)?;
-        read_text(fd.as_fd()).map_err(|errno| Error::on("read", &self.path.join(file), errno))
+        read_record(fd.as_fd()).map_err(|errno| Error::on("read", &self.path.join(file), errno))
     }
 
     /// The same, `None` if there is no such file.
@@ -103,7 +103,7 @@ impl Dir {
                 Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
                 Err(errno) => return Err(Error::on("open", &file(), errno)),
             };
-            match read_text(fd.as_fd()) {
+            match read_list(fd.as_fd()) {
                 Ok(text) => parse_pids(&text, &mut all).map_err(|content| Error::Malformed { path: file(), content }),
                 // A threaded group: its processes are listed in the domain above it.
                 Err(Errno::EOPNOTSUPP) => Ok(()),
@@ -191,14 +191,28 @@ fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// Reads to the end: a read of these files may return less than asked without being the last.
-pub(super) fn read_text(fd: BorrowedFd<'_>) -> Result<String, Errno> {
+/// Reads a file that the kernel makes in one piece, which is all but the lists of processes: a read that does not fill the
+/// buffer has it all, and saves the read that returns nothing.
+pub(super) fn read_record(fd: BorrowedFd<'_>) -> Result<String, Errno> {
+    read_until(fd, |count, asked| count < asked)
+}
+
+/// Reads a list, of which a read may return less than asked without being the last.
+fn read_list(fd: BorrowedFd<'_>) -> Result<String, Errno> {
+    read_until(fd, |count, _| count == 0)
+}
+
+fn read_until(fd: BorrowedFd<'_>, is_last: impl Fn(usize, usize) -> bool) -> Result<String, Errno> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8192];
     loop {
         match read(fd, &mut buffer) {
-            Ok(0) => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Ok(count) => {
+                bytes.extend_from_slice(&buffer[..count]);
+                if is_last(count, buffer.len()) {
+                    return Ok(String::from_utf8_lossy(&bytes).into_owned());
+                }
+            }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }

@@ -173,6 +173,9 @@ fn advice(path: &FsPath, errno: Errno) -> Option<&'static str> {
         (Errno::EINVAL, "memory.limit_in_bytes" | "memory.memsw.limit_in_bytes") => {
             Some("the limit of memory and swap together must stay at least the memory limit: set both")
         }
+        (Errno::EINVAL, "devices.allow" | "devices.deny") => {
+            Some("the container has groups of its own, while these exist cgroup v1 cannot set the rules anew")
+        }
         (Errno::EINVAL, "cpu.rt_runtime_us") => Some("the parent group has no realtime time to give"),
         (Errno::ENODEV, file) if file.starts_with("io.") || file.starts_with("blkio.") => {
             Some("no such block device, or a partition: limits are set on whole disks")

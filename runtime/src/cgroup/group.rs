@@ -71,7 +71,7 @@ impl Cgroup {
             let dir = make(&mount.point, path, &mut made, &mut fresh)?;
             if mount.controllers.contains(Controller::Cpuset) {
                 made.pass_on_cpusets(&mount.point, path)?;
-                fill_cpuset(dir.path(), &mount.point)?;
+                fill_cpuset(&dir, &mount.point)?;
             }
             group.v1.push(V1 { dir, mount_point: mount.point.clone(), controllers: mount.controllers });
         }
@@ -85,7 +85,11 @@ impl Cgroup {
         }
         if !fresh {
             group.fresh.set(false);
-            group.thaw()?;
+            match group.thaw() {
+                // Without a freezer nothing is frozen.
+                Ok(()) | Err(Error::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         made.keep();
         Ok(group)
@@ -99,7 +103,11 @@ impl Cgroup {
         let mut group = Cgroup { v1: Vec::new(), v2: None, fresh: Cell::new(false) };
         for mount in &host.mounts().v1 {
             let dir = Dir::open(path.below(&mount.point))?;
-            group.v1.extend(dir.map(|dir| V1 { dir, mount_point: mount.point.clone(), controllers: mount.controllers }));
+            group.v1.extend(dir.map(|dir| V1 {
+                dir,
+                mount_point: mount.point.clone(),
+                controllers: mount.controllers,
+            }));
         }
         if let Some(mount) = &host.mounts().v2 {
             group.v2 = Dir::open(path.below(mount))?.map(|dir| V2::new(dir, mount, path));
@@ -116,16 +124,17 @@ impl Cgroup {
     /// The group in each hierarchy, for what a container sees of it.
     #[must_use]
     pub fn hierarchies(&self) -> Vec<Hierarchy<'_>> {
-        let v1 = self.v1.iter().map(|v1| Hierarchy { mount_point: &v1.mount_point, group: v1.dir.as_fd(), unified: false });
+        let v1 =
+            self.v1.iter().map(|v1| Hierarchy { mount_point: &v1.mount_point, group: v1.dir.as_fd(), unified: false });
         let v2 = self.v2.iter().map(|v2| Hierarchy { mount_point: &v2.above[0], group: v2.dir.as_fd(), unified: true });
         v1.chain(v2).collect()
     }
 
     /// For each v1 hierarchy a file to which a process with a single thread writes `0` to move there; empty on v2.
     ///
-    /// These are the `tasks` files: unlike `cgroup.procs` they move only the writing thread, for which the kernel need not
-    /// stop all forks and exits of the whole host (`cgroup_threadgroup_rwsem`), and a process that has just been cloned is
-    /// its only thread.
+    /// These are the `tasks` files. They move only the writing thread, and a process that has just been cloned is its only
+    /// one. A write to `cgroup.procs` would stop all forks and exits of the host meanwhile (`cgroup_threadgroup_rwsem`), and
+    /// begin with an RCU grace period when nobody has done so lately: about 10 ms against 0.1 ms for nine hierarchies.
     ///
     /// # Errors
     /// [`Error::System`] of open(2).
@@ -133,7 +142,7 @@ impl Cgroup {
         self.v1.iter().map(|v1| v1.dir.open_file("tasks", OFlag::O_WRONLY)).collect()
     }
 
-    /// Moves a whole process, with all its threads, into the group.
+    /// Moves a whole process, with all its threads, into the group. Slow: see [`Cgroup::procs_files`].
     ///
     /// # Errors
     /// [`Error::System`]: ESRCH when there is no such process.
@@ -246,13 +255,24 @@ impl V2 {
             let enabled = Controllers::parse_v2(&level.read("cgroup.subtree_control")?);
             let absent = missing.without(enabled);
             let request = |set: Controllers| set.iter().map(|one| format!("+{one}")).collect::<Vec<_>>().join(" ");
-            if absent.is_empty() || level.write("cgroup.subtree_control", &request(absent)).is_ok() {
+            if absent.is_empty() {
                 continue;
             }
-            // All or nothing: find out which of them.
+            let busy = match level.write("cgroup.subtree_control", &request(absent)) {
+                Ok(()) => continue,
+                Err(error) => error.errno() == Some(Errno::EBUSY),
+            };
+            // All or nothing: find out which of them. But not where processes sit: that group would take those controllers
+            // that can be threaded, and then no group below it could hold a process.
             for controller in absent.iter() {
-                let one = [controller].into_iter().collect();
-                if let Err(error) = level.write("cgroup.subtree_control", &request(one)) {
+                let one: Controllers = [controller].into_iter().collect();
+                let request = request(one);
+                let written = if busy {
+                    Err(Error::write(&path.join("cgroup.subtree_control"), &request, Errno::EBUSY))
+                } else {
+                    level.write("cgroup.subtree_control", &request)
+                };
+                if let Err(error) = written {
                     *missing = missing.without(one);
                     refusals.push((controller, error));
                 }
@@ -338,21 +358,25 @@ fn make_above(mount: &FsPath, path: &Path, made: &mut Made) -> Result<(), Error>
 
 /// A v1 cpuset group begins without CPUs and memory nodes and then takes no process: gives it those of the group above,
 /// after seeing that that one has them.
-fn fill_cpuset(group: &FsPath, mount: &FsPath) -> Result<(), Error> {
+fn fill_cpuset(group: &Dir, mount: &FsPath) -> Result<(), Error> {
+    // Nodes are written last, so where they are the CPUs are, too.
+    let is_full = |dir: &Dir| Ok::<_, Error>(dir.path() == mount || !dir.read("cpuset.mems")?.trim().is_empty());
+    if is_full(group)? {
+        return Ok(());
+    }
     let mut empty = Vec::new();
-    let mut level = group.to_owned();
+    let mut level = group.path().to_owned();
     let full = loop {
+        level.pop();
         let dir = Dir::open(level.clone())?.ok_or_else(|| Error::on("open", &level, Errno::ENOENT))?;
-        // Nodes are written last, so where they are the CPUs are, too.
-        if level == mount || !dir.read("cpuset.mems")?.trim().is_empty() {
+        if is_full(&dir)? {
             break dir;
         }
-        level.pop();
         empty.push(dir);
     };
-    for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|_| !empty.is_empty()) {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
         let value = full.read(file)?;
-        for dir in empty.iter().rev() {
+        for dir in empty.iter().rev().chain([group]) {
             dir.write(file, value.trim())?;
         }
     }

@@ -4,9 +4,11 @@ use std::path::{Path as FsPath, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::{AccessFlags, access};
 
 use super::Error;
-use super::mountinfo::{self, Mounts};
+use super::controller::Controller;
+use super::mountinfo::{self, Mounts, V1Mount};
 
 const USUAL: &str = "/sys/fs/cgroup";
 
@@ -31,6 +33,8 @@ impl Host {
     /// Looks at the mount table, unless cgroup2 is at its usual place: then nothing else counts, one call tells, and the
     /// table (which grows with every container of a busy host) is not read.
     ///
+    /// systemd's own v1 hierarchy counts only where systemd runs (sd_booted(3)).
+    ///
     /// # Errors
     /// [`Error::System`] when the table cannot be read, [`Error::NotMounted`].
     pub fn detect() -> Result<Host, Error> {
@@ -46,7 +50,14 @@ impl Host {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
             Error::on("read", FsPath::new(table), errno)
         })?;
-        Host::from_mountinfo(&bytes)
+        let mut host = Host::from_mountinfo(&bytes)?;
+        let is_named = |mount: &V1Mount| mount.controllers == [Controller::Systemd].into_iter().collect();
+        if let Some(named) = host.mounts.v1.iter().position(is_named)
+            && access("/run/systemd/system", AccessFlags::F_OK).is_err()
+        {
+            host.mounts.v1.remove(named);
+        }
+        Ok(host)
     }
 
     /// The same from the text of a mount table (proc_pid_mountinfo(5)).

@@ -86,24 +86,27 @@ impl Cgroup {
     /// ends; and again, until the group is empty.
     fn kill_one_by_one(&self, dir: &Dir, deadline: Instant) -> Result<(), Error> {
         let mut pause = wait::Pause::default();
+        let mut before = Vec::new();
         loop {
-            if dir.processes()?.is_empty() {
+            let pids = dir.processes()?;
+            if pids.is_empty() {
                 return Ok(());
             }
+            if Instant::now() >= deadline {
+                return Err(Error::Remaining { path: dir.path().to_owned(), pids });
+            }
+            // The same again: all have ended and are still listed, or are in another pid namespace. No event tells when
+            // that changes.
+            if pids == before {
+                pause.rest();
+            }
+            before = pids;
             // Best effort and short: without it the loop only needs more turns.
             let short = || deadline.min(Instant::now() + Duration::from_millis(200));
             let _ = self.freeze_until(short());
             let signalled = signal_all(dir);
             let _ = self.thaw_until(short());
-            let pidfds = signalled?;
-            let ended_before = wait_for(&pidfds, deadline)?;
-            if Instant::now() >= deadline {
-                return if dir.processes()?.is_empty() { Ok(()) } else { remaining(dir) };
-            }
-            // All are dead and still listed, or in another pid namespace: no event will tell when that changes.
-            if ended_before {
-                pause.rest();
-            }
+            wait_for(&signalled?, deadline)?;
         }
     }
 }
@@ -143,26 +146,19 @@ fn signal_all(dir: &Dir) -> Result<Vec<OwnedFd>, Error> {
     Ok(pidfds)
 }
 
-/// Waits until all have ended or the time is over; `true` if nothing had to be waited for.
-fn wait_for(pidfds: &[OwnedFd], deadline: Instant) -> Result<bool, Error> {
-    let mut waited = false;
+/// Waits until all have ended or the time is over.
+fn wait_for(pidfds: &[OwnedFd], deadline: Instant) -> Result<(), Error> {
     for fd in pidfds {
-        loop {
-            let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-            let Some(timeout) = wait::left(deadline) else { return Ok(!waited) };
-            let began = Instant::now();
-            match poll(&mut fds, timeout) {
-                Ok(0) => return Ok(false),
-                Ok(_) => {
-                    waited |= began.elapsed() > Duration::from_micros(50);
-                    break;
-                }
-                Err(Errno::EINTR) => {}
+        // One after the other: the last has to be waited for anyway.
+        while let Some(timeout) = wait::left(deadline) {
+            match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => break,
                 Err(errno) => {
                     return Err(Error::System { call: "poll", object: "pidfd".to_owned(), errno, advice: None });
                 }
             }
         }
     }
-    Ok(!waited)
+    Ok(())
 }

@@ -10,7 +10,7 @@ use nix::sys::uio::pread;
 use nix::unistd::read;
 
 use super::controller::Controller;
-use super::dir::{Visit, read_text};
+use super::dir::{Visit, read_record};
 use super::{Cgroup, Error, wait};
 
 /// A descriptor that becomes ready when the group may have run out of memory.
@@ -86,7 +86,7 @@ impl Cgroup {
                 let file = "memory.oom_control";
                 let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
                 let text = nix::fcntl::openat(group, file, flags, nix::sys::stat::Mode::empty())
-                    .and_then(|fd| read_text(fd.as_fd()));
+                    .and_then(|fd| read_record(fd.as_fd()));
                 match text {
                     Ok(text) => kills += wait::value(&text, "oom_kill").unwrap_or(0),
                     Err(Errno::ENOENT | Errno::ENODEV) => {}

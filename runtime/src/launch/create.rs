@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::Pid;
@@ -64,7 +64,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
         state,
     };
     let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
-    let (pid, pidfd) = match in_pid_namespace(joined.pid.as_ref(), || clone3(plan.namespaces.clone_flags(), into))? {
+    let (pid, pidfd) = match clone_in(joined.pid.as_ref(), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
             drop(ours);
             child.run()
@@ -183,12 +183,9 @@ pub(super) fn streams(stdio: Stdio) -> Streams {
 }
 
 /// Clones inside another pid namespace, and comes back: entering one only decides where children are born, setns(2).
-pub(super) fn in_pid_namespace<T>(
-    namespace: Option<&OwnedFd>,
-    clone: impl FnOnce() -> Result<T, nix::errno::Errno>,
-) -> Result<T, Error> {
-    let call = || "clone3()".to_owned();
-    let Some(namespace) = namespace else { return clone().call(call).during(|| "clone".to_owned()) };
+pub(super) fn clone_in(namespace: Option<&OwnedFd>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, Error> {
+    let clone = || clone3(kinds, into).call(|| format!("clone3({kinds:#x})")).during(|| "clone".to_owned());
+    let Some(namespace) = namespace else { return clone() };
     let enter = |namespace: &OwnedFd| {
         setns(namespace, CloneFlags::CLONE_NEWPID)
             .call(|| "setns(<pid namespace>)".to_owned())
@@ -196,8 +193,10 @@ pub(super) fn in_pid_namespace<T>(
     };
     let own = open::namespace("/proc/self/ns/pid".as_ref()).during(|| "clone".to_owned())?;
     enter(namespace)?;
-    let cloned = clone().call(call).during(|| "clone".to_owned());
-    enter(&own)?;
+    let cloned = clone();
+    if !matches!(cloned, Ok(Clone3::Child)) {
+        enter(&own)?;
+    }
     cloned
 }
 

@@ -2,7 +2,7 @@
 
 use nix::sched::CloneFlags;
 
-use super::create::{in_pid_namespace, streams};
+use super::create::{clone_in, streams};
 use super::error::{During, Error};
 use super::sync::{Message, pair};
 use super::{Exec, Executed, open};
@@ -10,7 +10,7 @@ use crate::init;
 use crate::plan;
 use crate::seccomp;
 use crate::spec::NamespaceKind;
-use crate::sys::clone::{Clone3, clone3};
+use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, pidfd_send_signal, wait};
 
 /// Runs a process in a container; returns when execve has succeeded.
@@ -39,7 +39,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
     };
     let into = exec.cgroup.and_then(|cgroup| cgroup.clone_into());
     let namespace = pid_namespace.then_some(exec.init);
-    let (pid, pidfd) = match in_pid_namespace(namespace, || clone3(0, into))? {
+    let (pid, pidfd) = match clone_in(namespace, 0, into)? {
         Clone3::Child => {
             drop(ours);
             child.run()

@@ -67,6 +67,29 @@ pub(super) fn devices(devices: &[spec::Device], defaults: bool) -> Result<Vec<De
     Ok(all)
 }
 
+/// Device numbers that every container may use (config-linux.md, "Default Devices", and its terminals); -1 is any.
+const ALLOWED: [(i64, i64); 9] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, -1)];
+
+/// The resources with the devices that every container may use behind the rules of the document, which as a rule begin with a
+/// denial of everything. Nodes may always be made: what opens them is checked.
+#[must_use]
+pub fn with_default_devices(resources: &spec::Resources) -> spec::Resources {
+    let mut resources = resources.clone();
+    if resources.devices.is_empty() {
+        return resources;
+    }
+    let rule = |kind: &str, major, minor, access: &str| spec::DeviceRule {
+        allow: true,
+        kind: Some(kind.to_owned()),
+        major: Some(major),
+        minor: Some(minor),
+        access: Some(access.to_owned()),
+    };
+    resources.devices.extend([rule("c", -1, -1, "m"), rule("b", -1, -1, "m")]);
+    resources.devices.extend(ALLOWED.iter().map(|(major, minor)| rule("c", *major, *minor, "rwm")));
+    resources
+}
+
 fn convert(device: &spec::Device, at: &str) -> Result<Device, PlanError> {
     let path = clean(Path::new(&device.path));
     if !device.path.starts_with('/') || device.path.contains('\0') || path.as_os_str().is_empty() {

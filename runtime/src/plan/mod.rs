@@ -12,7 +12,7 @@ mod sysctl;
 
 use std::path::PathBuf;
 
-pub use devices::{Device, DeviceKind};
+pub use devices::{Device, DeviceKind, with_default_devices};
 pub use mounts::{Mount, Source};
 pub use namespaces::Namespaces;
 pub use options::{Options, Parameter};

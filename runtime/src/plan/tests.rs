@@ -81,7 +81,7 @@ fn wrong_types_are_named_by_path() {
             "config.json: linux.resources.memory.limit: invalid type",
         ),
         (with("").replace("pid", "pidx"), "config.json: linux.namespaces[1].type: unknown variant `pidx`"),
-        ("{".to_owned(), "config.json: .: EOF"),
+        ("{".to_owned(), "config.json: ?: EOF"),
         (r#"{"root":{}}"#.to_owned(), "config.json: root: missing field `path`"),
     ] {
         let Err(error) = plan(&json) else { panic!("{json} was taken") };

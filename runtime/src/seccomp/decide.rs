@@ -152,9 +152,12 @@ fn within(by: Multiplexer, function: u32) -> Condition {
 fn blind(decision: Decision, default: Action) -> Action {
     match decision {
         Decision::Always(action) => action,
-        Decision::When(matches) => {
-            matches.into_iter().map(|found| found.action).chain([default]).min_by_key(|action| action.leniency()).unwrap_or(default)
-        }
+        Decision::When(matches) => matches
+            .into_iter()
+            .map(|found| found.action)
+            .chain([default])
+            .min_by_key(|action| action.leniency())
+            .unwrap_or(default),
     }
 }
 

@@ -92,13 +92,14 @@ pub(super) fn read(host: Arch, profile: &spec::Seccomp) -> Result<Profile<'_>, E
     }
     let mut flags = 0;
     for (index, name) in profile.flags.iter().enumerate() {
-        flags |= flag(name)
-            .ok_or_else(|| invalid(format!("{root}.flags[{index}]"), Problem::UnknownFlag(name.clone())))?;
+        flags |=
+            flag(name).ok_or_else(|| invalid(format!("{root}.flags[{index}]"), Problem::UnknownFlag(name.clone())))?;
     }
     if profile.listener_metadata.is_some() && profile.listener_path.is_none() {
         return Err(invalid(format!("{root}.listenerMetadata"), Problem::NoListener));
     }
-    let rules = profile.syscalls.iter().enumerate().map(|(index, given)| rule(index, given)).collect::<Result<_, _>>()?;
+    let rules =
+        profile.syscalls.iter().enumerate().map(|(index, given)| rule(index, given)).collect::<Result<_, _>>()?;
     Ok(Profile { default, flags, arches, enosys: !default.permissive() && default != Action::ENOSYS, rules })
 }
 

@@ -4,10 +4,10 @@
 //! what remains is found by bisection. Rules about one argument become ranges of its value in the same way; other rules
 //! are tried one after the other.
 
+use super::Arch;
 use super::arch::{ARM_PRIVATE, X32_BIT};
 use super::decide::{Decision, Decisions, Match};
 use super::profile::{Action, Comparison, Condition, Profile};
-use super::Arch;
 
 /// Offset of `nr` in struct seccomp_data.
 const NUMBER: u32 = 0;

@@ -57,16 +57,26 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`]; wrong members are named by their JSON path.
 pub fn load(bundle: impl AsFd, path: &Path) -> Result<Spec, LoadError> {
+    let text = read(bundle, path)?;
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
+    parse(&name, &text)
+}
+
+/// Reads a document, at most 16 MiB.
+///
+/// # Errors
+/// [`LoadError::Open`], [`LoadError::Read`], [`LoadError::TooLarge`].
+pub fn read(directory: impl AsFd, path: &Path) -> Result<Vec<u8>, LoadError> {
     let open = |errno| LoadError::Open { path: path.to_owned(), errno };
-    let fd = openat(bundle, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty()).map_err(open)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let fd = openat(directory, path, flags, Mode::empty()).map_err(open)?;
     let mut text = Vec::with_capacity(32 << 10);
-    let read = |source| LoadError::Read { path: path.to_owned(), source };
-    File::from(fd).take(LIMIT + 1).read_to_end(&mut text).map_err(read)?;
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    File::from(fd).take(LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > LIMIT {
         return Err(LoadError::TooLarge { path: path.to_owned() });
     }
-    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
-    parse(&name, &text)
+    Ok(text)
 }
 
 /// Parses a JSON document, naming the path of what is wrong.

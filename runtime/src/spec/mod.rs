@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use linux::*;
-pub use load::{LoadError, load, parse};
+pub use load::{LoadError, load, parse, read};
 pub use process::*;
 
 /// `config.json`, as in OCI runtime-spec 1.3, config.md and config-linux.md.

@@ -21,7 +21,8 @@ pub enum Clone3 {
 }
 
 /// Makes a child with a copy of the caller's memory, as fork(2), in new namespaces (`namespaces`: CLONE_NEW* bits) and born
-/// into the cgroup2 directory `cgroup`. Its signal handlers are reset.
+/// into the cgroup2 directory `cgroup`. Its signal handlers are reset, and what a program inherits over execve(2): no signal is
+/// blocked, and SIGPIPE, which the Rust runtime ignores, ends it again.
 ///
 /// The caller must have one thread: in the child, locks held by other threads would never be released. This is checked by no
 /// one; the programs that use this start no threads.
@@ -51,9 +52,22 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone3,
     // has one thread, so the child's copy of the memory is consistent.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
+        default_signals();
         return Ok(Clone3::Child);
     }
     let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?);
     // SAFETY: the kernel has just made this descriptor (CLONE_PIDFD) and nothing else knows it.
     Ok(Clone3::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// CLONE_CLEAR_SIGHAND leaves ignored signals ignored, and the mask as it is.
+fn default_signals() {
+    // SAFETY: SIG_DFL is a valid disposition; sigset_t is plain data that sigemptyset(3) fills in; both live long enough. None of
+    // the calls can fail with these arguments.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
 }

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod caps;
 pub mod clone;
 pub mod mount;
+pub mod packet;
 pub mod pidfd;
 pub mod process;
 pub mod seccomp;

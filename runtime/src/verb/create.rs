@@ -8,6 +8,7 @@ use std::str::FromStr;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use runtime::cgroup::{self, Cgroup};
 use runtime::launch::{self, Create, Created, Lifetime, Rootfs, StartMode, Stdio};
+use runtime::plan::with_default_devices;
 use runtime::spec::{self, Spec};
 use runtime::state::{ContainerId, Record, StateDir, process_stat};
 use runtime::sys::process::{pidfd_send_signal, wait};
@@ -16,16 +17,25 @@ use runtime::sys::{Call, CallError};
 use super::{Context, Failure, Verb, write_pid_file};
 use crate::args::{Flag, Parsed};
 
-pub(super) const BUNDLE: Flag =
-    Flag { name: "bundle", short: Some('b'), value: Some("DIR"), help: "directory with config.json (default: the current one)" };
-pub(super) const CONSOLE_SOCKET: Flag =
-    Flag { name: "console-socket", short: None, value: Some("PATH"), help: "unix socket that gets the terminal's master" };
+pub(super) const BUNDLE: Flag = Flag {
+    name: "bundle",
+    short: Some('b'),
+    value: Some("DIR"),
+    help: "directory with config.json (default: the current one)",
+};
+pub(super) const CONSOLE_SOCKET: Flag = Flag {
+    name: "console-socket",
+    short: None,
+    value: Some("PATH"),
+    help: "unix socket that gets the terminal's master",
+};
 pub(super) const PID_FILE: Flag =
     Flag { name: "pid-file", short: None, value: Some("PATH"), help: "file that gets the process id" };
 pub(super) const PRESERVE_FDS: Flag =
     Flag { name: "preserve-fds", short: None, value: Some("N"), help: "keep N descriptors from 3 on (default 0)" };
 pub(super) const NO_PIVOT: Flag = Flag { name: "no-pivot", short: None, value: None, help: "not built yet" };
-pub(super) const NO_NEW_KEYRING: Flag = Flag { name: "no-new-keyring", short: None, value: None, help: "not built yet" };
+pub(super) const NO_NEW_KEYRING: Flag =
+    Flag { name: "no-new-keyring", short: None, value: None, help: "not built yet" };
 
 pub(super) const VERB: Verb = Verb {
     name: "create",
@@ -42,7 +52,9 @@ pub(super) const VERB: Verb = Verb {
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     let request = Request::new(parsed)?;
     if request.spec.process.as_ref().is_some_and(|process| process.terminal) && request.console_socket.is_none() {
-        return Err(Failure::new("config.json: process.terminal: needs --console-socket, as nobody stays to relay the terminal"));
+        return Err(Failure::new(
+            "config.json: process.terminal: needs --console-socket, as nobody stays to relay the terminal",
+        ));
     }
     let stdio = match &request.console_socket {
         Some(path) => Stdio::ConsoleSocket(connect_to(path)?),
@@ -71,8 +83,7 @@ impl Request {
             }
         }
         let id = parsed.positionals[0].parse()?;
-        let bundle = std::path::absolute(parsed.value("bundle").unwrap_or("."))
-            .call(|| "getcwd()".to_owned())?;
+        let bundle = std::path::absolute(parsed.value("bundle").unwrap_or(".")).call(|| "getcwd()".to_owned())?;
         let directory = nix::fcntl::open(
             &bundle,
             nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC,
@@ -183,7 +194,12 @@ fn populate(
     Ok(created)
 }
 
-fn finish(directory: &StateDir, record: &mut Record, created: &Created, pid_file: Option<&Path>) -> Result<(), Failure> {
+fn finish(
+    directory: &StateDir,
+    record: &mut Record,
+    created: &Created,
+    pid_file: Option<&Path>,
+) -> Result<(), Failure> {
     let pid = created.pid;
     let stat = process_stat(pid).ok_or_else(|| Failure::new(format!("read(\"/proc/{pid}/stat\"): init has ended")))?;
     record.init = Some((pid.as_raw(), stat.start_time));
@@ -194,21 +210,10 @@ fn finish(directory: &StateDir, record: &mut Record, created: &Created, pid_file
     Ok(())
 }
 
-/// The devices that every container may use, behind the rules of the configuration (config-linux.md, "Default Devices"): those
-/// begin with a denial of everything.
-pub(super) fn with_default_devices(resources: &spec::Resources) -> spec::Resources {
-    let mut resources = resources.clone();
-    if !resources.devices.is_empty() {
-        resources.devices.extend(cgroup::default_device_rules());
-    }
-    resources
-}
-
 /// Connects to the socket of `--console-socket`.
 pub(super) fn connect_to(path: &Path) -> Result<OwnedFd, CallError> {
     let call = |name: &str| format!("--console-socket: {name}({path:?})");
-    let socket =
-        socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).call(|| call("socket"))?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).call(|| call("socket"))?;
     let address = UnixAddr::new(path).call(|| call("connect"))?;
     connect(socket.as_raw_fd(), &address).call(|| call("connect"))?;
     Ok(socket)

@@ -13,7 +13,12 @@ pub(super) const VERB: Verb = Verb {
     name: "delete",
     usage: "delete [options] ID",
     summary: "remove a stopped container",
-    flags: &[Flag { name: "force", short: Some('f'), value: None, help: "kill it first; a missing container is no error" }],
+    flags: &[Flag {
+        name: "force",
+        short: Some('f'),
+        value: None,
+        help: "kill it first; a missing container is no error",
+    }],
     least: 1,
     most: 1,
     passes_arguments: false,
@@ -66,7 +71,9 @@ pub(super) fn destroy(
     }
     let id = directory.id().clone();
     directory.remove()?;
-    let Some((record, hooks)) = record.and_then(|record| Some((record, record.spec.hooks.as_ref()?))) else { return Ok(()) };
+    let Some((record, hooks)) = record.and_then(|record| Some((record, record.spec.hooks.as_ref()?))) else {
+        return Ok(());
+    };
     let state = State {
         oci_version: &record.spec.oci_version,
         id: id.as_str(),

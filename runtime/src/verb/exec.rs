@@ -25,7 +25,12 @@ pub(super) const VERB: Verb = Verb {
         CONSOLE_SOCKET,
         PID_FILE,
         PRESERVE_FDS,
-        Flag { name: "process", short: Some('p'), value: Some("FILE"), help: "take everything from this JSON document" },
+        Flag {
+            name: "process",
+            short: Some('p'),
+            value: Some("FILE"),
+            help: "take everything from this JSON document",
+        },
         Flag { name: "cwd", short: None, value: Some("DIR"), help: "working directory in the container" },
         Flag { name: "env", short: Some('e'), value: Some("NAME=VALUE"), help: "set a variable; may be repeated" },
         Flag { name: "tty", short: Some('t'), value: None, help: "allocate a terminal" },
@@ -56,7 +61,10 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("container {} is {}", record.id, container.status_word())));
     }
     if container.frozen && !parsed.is_set("ignore-paused") {
-        return Err(Failure::new(format!("container {} is paused; resume it first, or use --ignore-paused", record.id)));
+        return Err(Failure::new(format!(
+            "container {} is paused; resume it first, or use --ignore-paused",
+            record.id
+        )));
     }
     let process = process(&container, parsed)?;
     let detach = parsed.is_set("detach");
@@ -167,10 +175,16 @@ mod tests {
 
     #[test]
     fn users() {
-        for (text, ids) in [("0", Some((0, 0))), ("1", Some((1, 0))), ("10:20", Some((10, 20))), ("4294967294", Some((4_294_967_294, 0)))] {
+        for (text, ids) in [
+            ("0", Some((0, 0))),
+            ("1", Some((1, 0))),
+            ("10:20", Some((10, 20))),
+            ("4294967294", Some((4_294_967_294, 0))),
+        ] {
             assert_eq!(user_ids(text).ok(), ids, "{text}");
         }
-        for text in ["", "-1", "+1", "1:", ":1", "1:2:3", "root", " 1", "1 ", "0x1", "4294967295", "4294967296", "1e3"] {
+        for text in ["", "-1", "+1", "1:", ":1", "1:2:3", "root", " 1", "1 ", "0x1", "4294967295", "4294967296", "1e3"]
+        {
             assert!(user_ids(text).is_err(), "{text}");
         }
     }

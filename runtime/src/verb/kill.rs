@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use runtime::cgroup::Cgroup;
 use runtime::spec::NamespaceKind;
 use runtime::state::Access;
 use runtime::sys::Call;
-use runtime::sys::process::{pidfd_send_signal, signal_number};
+use runtime::sys::process::{pidfd_open, pidfd_send_signal, signal_number};
 
 use super::{Context, Failure, Verb};
 use crate::args::{Flag, Parsed};
@@ -24,19 +27,37 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     let name = parsed.positionals.get(1).map_or("SIGTERM", String::as_str);
-    let signal = signal_number(name)
-        .ok_or_else(|| Failure::new(format!("unknown signal {name:?}; a name such as TERM or a number from 1 to 64")))?;
+    let signal = signal_number(name).ok_or_else(|| {
+        Failure::new(format!("unknown signal {name:?}; a name such as TERM or a number from 1 to 64"))
+    })?;
     let container = context.open(parsed, Access::Look)?;
     let (record, init) = container.alive("there is nothing to send a signal to")?;
     // Without a pid namespace the others would live on.
-    let shared = !record.spec.linux.as_ref().is_some_and(|linux| {
-        linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid)
-    });
+    let shared = !record
+        .spec
+        .linux
+        .as_ref()
+        .is_some_and(|linux| linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid));
     match &container.cgroup {
-        Some(cgroup) if parsed.is_set("all") || (shared && signal == libc::SIGKILL) => cgroup.signal(signal)?,
+        Some(cgroup) if parsed.is_set("all") || (shared && signal == libc::SIGKILL) => all(cgroup, signal)?,
         Some(_) | None => {
             pidfd_send_signal(&init.pidfd, signal).call(|| format!("pidfd_send_signal({}, {signal})", init.pid))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn all(cgroup: &Cgroup, signal: i32) -> Result<(), Failure> {
+    if signal == libc::SIGKILL {
+        return Ok(cgroup.signal(Signal::SIGKILL)?);
+    }
+    for pid in cgroup.processes()? {
+        let sent = pidfd_open(pid).and_then(|pidfd| pidfd_send_signal(&pidfd, signal));
+        match sent {
+            // It has ended meanwhile.
+            Ok(()) | Err(Errno::ESRCH | Errno::EINVAL) => {}
+            Err(errno) => return Err(Failure::new(format!("pidfd_send_signal({pid}, {signal}): {errno}"))),
+        }
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
-use runtime::state::{Access, Error, Record};
+use runtime::state::{Access, ContainerId, Error, Record};
 use runtime::sys::Call;
 
 use super::{Context, Failure, Verb};
@@ -74,7 +74,8 @@ fn rows(context: &Context<'_>) -> Result<Vec<Row>, Failure> {
     for entry in entries {
         let entry = entry.call(|| format!("readdir({:?})", context.root))?;
         let Ok(id) = entry.file_name().into_string() else { continue };
-        match context.open(&Parsed { positionals: vec![id.clone()], ..Parsed::default() }, Access::Look) {
+        let Ok(parsed) = id.parse::<ContainerId>() else { continue };
+        match context.container(&parsed, Access::Look) {
             Ok(container) => {
                 let record = container.record.as_ref();
                 rows.push(Row {
@@ -85,20 +86,21 @@ fn rows(context: &Context<'_>) -> Result<Vec<Row>, Failure> {
                     bundle: record.map(|record| record.bundle.display().to_string()).unwrap_or_default(),
                 });
             }
-            Err(failure) if failure.message == missing(&id) => {}
+            Err(failure) if failure.message == Error::Missing(parsed.clone()).to_string() => {}
             Err(failure) => {
                 context.log.warning(&failure.message);
-                rows.push(Row { id, pid: 0, status: "unknown".to_owned(), created: String::new(), bundle: String::new() });
+                rows.push(Row {
+                    id,
+                    pid: 0,
+                    status: "unknown".to_owned(),
+                    created: String::new(),
+                    bundle: String::new(),
+                });
             }
         }
     }
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(rows)
-}
-
-/// What a container says that was deleted while the list was made.
-fn missing(id: &str) -> String {
-    id.parse().map(|id| Error::Missing(id).to_string()).unwrap_or_default()
 }
 
 /// Creation time of a container, RFC 3339.

@@ -28,7 +28,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks::Status;
 use runtime::launch;
-use runtime::state::{self, Access, ContainerId, Init, Record, StateDir};
+use runtime::state::{self as kept, Access, ContainerId, Init, Record, StateDir};
 use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
 use runtime::sys::{Call, CallError};
@@ -106,7 +106,16 @@ macro_rules! failures {
         }
     })* };
 }
-failures!(CallError, state::Error, cgroup::Error, launch::Error, runtime::spec::LoadError, runtime::hooks::Error, runtime::plan::PlanError, String);
+failures!(
+    CallError,
+    kept::Error,
+    cgroup::Error,
+    launch::Error,
+    runtime::spec::LoadError,
+    runtime::hooks::Error,
+    runtime::plan::PlanError,
+    String
+);
 
 /// What the global options say.
 pub(crate) struct Context<'a> {
@@ -131,10 +140,14 @@ impl<'a> Context<'a> {
 
     /// The container that the first positional names.
     pub(crate) fn open(&self, parsed: &Parsed, access: Access) -> Result<Container, Failure> {
-        let id: ContainerId = parsed.positionals[0].parse()?;
-        let directory = StateDir::open(&self.root, &id, access)?;
+        self.container(&parsed.positionals[0].parse()?, access)
+    }
+
+    /// The container of an id.
+    pub(crate) fn container(&self, id: &ContainerId, access: Access) -> Result<Container, Failure> {
+        let directory = StateDir::open(&self.root, id, access)?;
         let record = directory.read()?;
-        let (mut status, init) = state::status(&directory, record.as_ref())?;
+        let (mut status, init) = kept::status(&directory, record.as_ref())?;
         let cgroup = match &record {
             Some(record) => Cgroup::open(&cgroup::Host::detect()?, &cgroup::Path::from_str(&record.cgroup)?)?,
             None => None,
@@ -206,7 +219,8 @@ pub(crate) fn protect_own_program() -> Result<(), Failure> {
 }
 
 fn read_only(program: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let copy = open_tree(program, c"", Depth::Single).call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
+    let copy =
+        open_tree(program, c"", Depth::Single).call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
     let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
     mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
     Ok(copy)
@@ -222,7 +236,9 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), CallError> {
 
 /// Help for the whole program.
 pub(crate) fn help() -> String {
-    let mut text = "rt-runtime: creates and runs containers from OCI bundles\n\nusage: rt-runtime [options] COMMAND\n\n".to_owned();
+    let mut text =
+        "rt-runtime: creates and runs containers from OCI bundles\n\nusage: rt-runtime [options] COMMAND\n\n"
+            .to_owned();
     text += "commands:\n";
     for verb in VERBS {
         let _ = writeln!(text, "  {:<10}{}", verb.name, verb.summary);

@@ -158,7 +158,13 @@ fn numbers(host: Arch) -> impl Iterator<Item = u32> {
     (0..=600).chain(edges.into_iter().flatten()).chain(last)
 }
 
-fn compare(profile: &Seccomp, host: Arch, ours: &[Instruction], theirs: &[Instruction], arguments: &[[u64; 6]]) -> Result<usize, String> {
+fn compare(
+    profile: &Seccomp,
+    host: Arch,
+    ours: &[Instruction],
+    theirs: &[Instruction],
+    arguments: &[[u64; 6]],
+) -> Result<usize, String> {
     let mut compared = 0;
     let foreign = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm, Arch::S390x].map(Arch::audit);
     let archs: BTreeSet<u32> = host.presents().iter().map(|arch| arch.audit()).chain(foreign).collect();
@@ -169,7 +175,11 @@ fn compare(profile: &Seccomp, host: Arch, ours: &[Instruction], theirs: &[Instru
                 let (found, _) = run(ours, &call, false);
                 let mut expected = expected(profile, host, theirs, &call);
                 let presented = named(host, profile).iter().any(|named| named.audit() == arch)
-                    && (host != Arch::X86_64 || number & X32_BIT == 0 || arch != Arch::X86_64.audit() || number == u32::MAX || named(host, profile).contains(&Arch::X32));
+                    && (host != Arch::X86_64
+                        || number & X32_BIT == 0
+                        || arch != Arch::X86_64.audit()
+                        || number == u32::MAX
+                        || named(host, profile).contains(&Arch::X32));
                 if !presented && expected == KILL_THREAD {
                     // An architecture that is not named: one thread is killed there, the process here.
                     expected = KILL_PROCESS;
@@ -215,7 +225,8 @@ fn numbers_of_all_calls() {
                     }
                     // Newer than this libseccomp (450 is its last), or known to one side under another name.
                     (Some(number), None) => assert!(
-                        number & 0xffff > 450 || ["sync_file_range2", "uretprobe", "uprobe", "riscv_hwprobe"].contains(&name),
+                        number & 0xffff > 450
+                            || ["sync_file_range2", "uretprobe", "uprobe", "riscv_hwprobe"].contains(&name),
                         "{name} of {arch:?}: {number}, libseccomp has none"
                     ),
                     (None, Some(number)) => assert!(number < 0, "{name} of {arch:?}: none, libseccomp has {number}"),
@@ -307,15 +318,14 @@ fn rule(name: &str, (action, errno_ret, _): (&str, Option<u32>, u32), args: Vec<
 /// leaves a door open that this compiler does not.
 fn one_action() -> impl Strategy<Value = Vec<SeccompRule>> {
     let one = (0..POOL.len() + MULTIPLEXED.len(), conjunction(3));
-    (prop::collection::vec(select(&ACTIONS[..]), POOL.len() + MULTIPLEXED.len()), prop::collection::vec(one, 0..14)).prop_map(
-        |(actions, rules)| {
+    (prop::collection::vec(select(&ACTIONS[..]), POOL.len() + MULTIPLEXED.len()), prop::collection::vec(one, 0..14))
+        .prop_map(|(actions, rules)| {
             let rules = rules.into_iter().map(|(index, args)| match POOL.get(index) {
                 Some(name) => rule(name, actions[index], args),
                 None => rule(MULTIPLEXED[index - POOL.len()], actions[index], Vec::new()),
             });
             rules.collect()
-        },
-    )
+        })
 }
 
 /// Several actions for one call, by values of one argument.
@@ -334,21 +344,22 @@ fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<Seccomp
     let oracle = std::cell::RefCell::new(oracle);
     let refused = std::cell::Cell::new(0);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&(random(rules), prop::collection::vec(arguments(), 4)), |((host, profile), mut arguments)| {
-        let mut oracle = oracle.borrow_mut();
-        let profile = known_to(&mut oracle, host, profile);
-        let Some(theirs) = oracle.compile(host, &profile) else {
-            refused.set(refused.get() + 1);
-            return Ok(());
-        };
-        let Ok(ours) = compile_for(host, &profile) else {
-            return Err(TestCaseError::fail("refused, and libseccomp does not"));
-        };
-        check(&ours.instructions);
-        arguments.extend(telling_arguments(&profile));
-        compare(&profile, host, &ours.instructions, &theirs, &arguments).map_err(TestCaseError::fail)?;
-        Ok(())
-    });
+    let outcome =
+        runner.run(&(random(rules), prop::collection::vec(arguments(), 4)), |((host, profile), mut arguments)| {
+            let mut oracle = oracle.borrow_mut();
+            let profile = known_to(&mut oracle, host, profile);
+            let Some(theirs) = oracle.compile(host, &profile) else {
+                refused.set(refused.get() + 1);
+                return Ok(());
+            };
+            let Ok(ours) = compile_for(host, &profile) else {
+                return Err(TestCaseError::fail("refused, and libseccomp does not"));
+            };
+            check(&ours.instructions);
+            arguments.extend(telling_arguments(&profile));
+            compare(&profile, host, &ours.instructions, &theirs, &arguments).map_err(TestCaseError::fail)?;
+            Ok(())
+        });
     outcome.unwrap();
     assert!(refused.get() < cases / 2, "libseccomp refused {} of {cases} profiles", refused.get());
     println!("{cases} profiles, {} refused by libseccomp", refused.get());

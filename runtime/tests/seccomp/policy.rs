@@ -87,7 +87,8 @@ fn dockers_profile() {
 
 #[test]
 fn dockers_profile_on_other_hosts() {
-    let on = |host, arch, call, arguments: &[u64]| verdict(host, &default_profile_for(host, &[]), arch, call, arguments);
+    let on =
+        |host, arch, call, arguments: &[u64]| verdict(host, &default_profile_for(host, &[]), arch, call, arguments);
     assert_eq!(on(Arch::Aarch64, Arch::Arm, "set_tls", &[]), ALLOW);
     assert_eq!(on(Arch::Aarch64, Arch::Aarch64, "openat", &[]), ALLOW);
     assert_eq!(on(Arch::Riscv64, Arch::Riscv64, "riscv_flush_icache", &[]), ALLOW);
@@ -170,7 +171,8 @@ fn calls_newer_than_the_profile_do_not_exist() {
         "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_ARM"],
         "syscalls": [{"names": ["read", "cacheflush"], "action": "SCMP_ACT_ALLOW"}],
     }));
-    for (number, expected) in [(3, ALLOW), (2, EPERM), (4, ENOSYS), (0xf_0001, EPERM), (0xf_0002, ALLOW), (0xf_0003, EPERM)]
+    for (number, expected) in
+        [(3, ALLOW), (2, EPERM), (4, ENOSYS), (0xf_0001, EPERM), (0xf_0002, ALLOW), (0xf_0003, EPERM)]
     {
         assert_eq!(verdict_of_number(Arch::Aarch64, &arm, Arch::Arm, number, &[]), expected, "{number:#x}");
     }
@@ -179,7 +181,8 @@ fn calls_newer_than_the_profile_do_not_exist() {
 #[test]
 fn operators() {
     let big = 0x0000_0002_0000_0005_u64;
-    let values = [0, 4, 5, 6, 0x1_0000_0005, big - 1, big, big + 1, 0x2_ffff_ffff, 0x3_0000_0000, u64::MAX - 1, u64::MAX];
+    let values =
+        [0, 4, 5, 6, 0x1_0000_0005, big - 1, big, big + 1, 0x2_ffff_ffff, 0x3_0000_0000, u64::MAX - 1, u64::MAX];
     for value in [0, 5, 0xffff_ffff, big, u64::MAX] {
         for second in [0, 4, big, 0xff] {
             for op in ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"] {
@@ -212,8 +215,10 @@ fn operators() {
 
 #[test]
 fn rules_of_one_call() {
-    let arg = |index: u32, op: &str, value: u64| json!({"index": index, "value": value, "op": format!("SCMP_CMP_{op}")});
-    let rule = |action: &str, args: Value| json!({"names": ["read"], "action": format!("SCMP_ACT_{action}"), "args": args});
+    let arg =
+        |index: u32, op: &str, value: u64| json!({"index": index, "value": value, "op": format!("SCMP_CMP_{op}")});
+    let rule =
+        |action: &str, args: Value| json!({"names": ["read"], "action": format!("SCMP_ACT_{action}"), "args": args});
     let table: Vec<(&str, Vec<Value>, Vec<(&[u64], u32)>)> = vec![
         (
             "conditions of a rule hold together",
@@ -254,7 +259,11 @@ fn rules_of_one_call() {
             vec![rule("ALLOW", json!([{"index": 0, "value": 0, "valueTwo": 9, "op": "SCMP_CMP_MASKED_EQ"}]))],
             vec![(&[3], ALLOW)],
         ),
-        ("the same rule twice", vec![rule("ALLOW", json!([arg(0, "EQ", 1)])), rule("ALLOW", json!([arg(0, "EQ", 1)]))], vec![(&[1], ALLOW), (&[0], EPERM)]),
+        (
+            "the same rule twice",
+            vec![rule("ALLOW", json!([arg(0, "EQ", 1)])), rule("ALLOW", json!([arg(0, "EQ", 1)]))],
+            vec![(&[1], ALLOW), (&[0], EPERM)],
+        ),
     ];
     for (what, rules, calls) in table {
         let profile = profile(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
@@ -267,10 +276,13 @@ fn rules_of_one_call() {
 
 #[test]
 fn functions_of_socketcall_and_ipc() {
-    let of = |default: &str, rules: Value| profile(json!({
-        "defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": rules,
-    }));
-    let on_x86 = |profile: &Seccomp, call, arguments: &[u64]| verdict(Arch::X86_64, profile, Arch::X86, call, arguments);
+    let of = |default: &str, rules: Value| {
+        profile(json!({
+            "defaultAction": default, "architectures": ["SCMP_ARCH_X86"], "syscalls": rules,
+        }))
+    };
+    let on_x86 =
+        |profile: &Seccomp, call, arguments: &[u64]| verdict(Arch::X86_64, profile, Arch::X86, call, arguments);
 
     // A rule about the function is one about its place in the multiplexing call, too.
     let connect = of("SCMP_ACT_ERRNO", json!([{"names": ["connect", "accept", "shmat"], "action": "SCMP_ACT_ALLOW"}]));
@@ -318,7 +330,10 @@ fn errors_name_the_json_path() {
     };
     let table = [
         (json!({"defaultAction": "ALLOW"}), "linux.seccomp.defaultAction: \"ALLOW\" is not an action"),
-        (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported yet"),
+        (
+            json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported yet",
+        ),
         (
             json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
             "linux.seccomp.defaultErrnoRet: SCMP_ACT_ALLOW takes no errno",
@@ -339,7 +354,10 @@ fn errors_name_the_json_path() {
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
             "linux.seccomp.listenerMetadata: needs listenerPath",
         ),
-        (rule("action", json!("SCMP_ACT_NOTIFY")), "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY is not supported yet"),
+        (
+            rule("action", json!("SCMP_ACT_NOTIFY")),
+            "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY is not supported yet",
+        ),
         (rule("action", json!("")), "linux.seccomp.syscalls[1].action: \"\" is not an action"),
         (rule("errnoRet", json!(1)), "linux.seccomp.syscalls[1].errnoRet: SCMP_ACT_ALLOW takes no errno"),
         (rule("names", json!([])), "linux.seccomp.syscalls[1].names: must not be empty"),
@@ -367,9 +385,8 @@ fn errors_name_the_json_path() {
 
 #[test]
 fn flags() {
-    let flags = |names: &[&str]| {
-        compile(&profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": names}))).unwrap().flags
-    };
+    let flags =
+        |names: &[&str]| compile(&profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": names}))).unwrap().flags;
     assert_eq!(flags(&[]), 0);
     assert_eq!(flags(&["SECCOMP_FILTER_FLAG_LOG"]), 2);
     assert_eq!(flags(&["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]), 6);

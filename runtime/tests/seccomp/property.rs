@@ -9,9 +9,30 @@ use super::interpreter::{ALLOW, Call, ENOSYS, EPERM, KILL_PROCESS, KILL_THREAD, 
 
 /// Calls of random rules: with and without functions of the multiplexing calls, of all architectures and of one.
 pub(crate) const POOL: [&str; 24] = [
-    "read", "write", "openat", "clone", "clone3", "personality", "mmap2", "chown32", "arch_prctl", "ioctl", "futex",
-    "execveat", "openat2", "rt_sigaction", "set_tls", "getpid", "prctl", "fcntl64", "statx", "umount2", "mount", "fork",
-    "epoll_wait", "close_range",
+    "read",
+    "write",
+    "openat",
+    "clone",
+    "clone3",
+    "personality",
+    "mmap2",
+    "chown32",
+    "arch_prctl",
+    "ioctl",
+    "futex",
+    "execveat",
+    "openat2",
+    "rt_sigaction",
+    "set_tls",
+    "getpid",
+    "prctl",
+    "fcntl64",
+    "statx",
+    "umount2",
+    "mount",
+    "fork",
+    "epoll_wait",
+    "close_range",
 ];
 /// Functions of socketcall(2) and ipc(2), and these themselves.
 pub(crate) const MULTIPLEXED: [&str; 6] = ["socket", "accept", "recvmmsg", "semop", "shmat", "msgctl"];
@@ -26,13 +47,23 @@ pub(crate) const ACTIONS: [(&str, Option<u32>, u32); 7] = [
     ("SCMP_ACT_KILL_PROCESS", None, KILL_PROCESS),
 ];
 
-pub(crate) const OPERATORS: [&str; 7] = [
-    "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ",
-];
+pub(crate) const OPERATORS: [&str; 7] =
+    ["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"];
 
 /// Values that meet each other, in both words.
 pub(crate) const VALUES: [u64; 12] = [
-    0, 1, 2, 5, 0x7fff_ffff, 0xffff_fffe, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 0x2_0000_0005, u64::MAX - 1, u64::MAX,
+    0,
+    1,
+    2,
+    5,
+    0x7fff_ffff,
+    0xffff_fffe,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x1_0000_0001,
+    0x2_0000_0005,
+    u64::MAX - 1,
+    u64::MAX,
 ];
 
 pub(crate) fn argument() -> impl Strategy<Value = SeccompArg> {
@@ -51,10 +82,12 @@ pub(crate) fn conjunction(at_most: usize) -> impl Strategy<Value = Vec<SeccompAr
 
 /// The architectures that a profile may name on a host.
 pub(crate) fn host() -> impl Strategy<Value = (Arch, Vec<String>)> {
-    select(vec![Arch::X86_64, Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Ppc64le, Arch::S390x]).prop_flat_map(|host| {
-        let names: Vec<String> = host.presents().iter().map(|arch| arch.name().to_owned()).collect();
-        (Just(host), prop::sample::subsequence(names.clone(), 0..=names.len()))
-    })
+    select(vec![Arch::X86_64, Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::Ppc64le, Arch::S390x]).prop_flat_map(
+        |host| {
+            let names: Vec<String> = host.presents().iter().map(|arch| arch.name().to_owned()).collect();
+            (Just(host), prop::sample::subsequence(names.clone(), 0..=names.len()))
+        },
+    )
 }
 
 /// A profile in which all rules for a call have one action: then they are plain alternatives.
@@ -105,7 +138,9 @@ fn holds(args: &[SeccompArg], wide: bool, arguments: &[u64; 6]) -> bool {
 
 /// Arguments around the values of the profile, with and without bits above 32.
 pub(crate) fn arguments() -> impl Strategy<Value = [u64; 6]> {
-    prop::array::uniform6((select(&VALUES[..]), select(&[0, 1, u64::MAX][..])).prop_map(|(value, more)| value.wrapping_add(more)))
+    prop::array::uniform6(
+        (select(&VALUES[..]), select(&[0, 1, u64::MAX][..])).prop_map(|(value, more)| value.wrapping_add(more)),
+    )
 }
 
 proptest! {
@@ -152,7 +187,8 @@ proptest! {
 /// Members of any kind, mostly ones that make sense.
 fn anything() -> impl Strategy<Value = Seccomp> {
     let text = |known: Vec<&'static str>| prop_oneof![30 => select(known).prop_map(str::to_owned), 1 => ".{0,12}"];
-    let actions = || text(vec!["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"]);
+    let actions =
+        || text(vec!["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"]);
     let errno = || prop::option::weighted(0.1, prop_oneof![0_u32..5000, any::<u32>()]);
     let names = || text([&POOL[..], &MULTIPLEXED[..], &["socketcall", "ipc", "nosuchcall"]].concat());
     let arg = (0_u32..6, any::<u64>(), any::<u64>(), text(OPERATORS.to_vec()));
@@ -161,13 +197,9 @@ fn anything() -> impl Strategy<Value = Seccomp> {
         .prop_map(|(names, action, errno_ret, args)| SeccompRule { names, action, errno_ret, args });
     let arches = text(vec!["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_MIPS"]);
     let flags = text(vec!["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]);
-    let lists = (prop::collection::vec(arches, 0..4), prop::collection::vec(flags, 0..3), prop::collection::vec(rule, 0..40));
-    (actions(), errno(), lists).prop_map(|(default_action, default_errno_ret, (architectures, flags, syscalls))| Seccomp {
-        default_action,
-        default_errno_ret,
-        architectures,
-        flags,
-        syscalls,
-        ..Seccomp::default()
+    let lists =
+        (prop::collection::vec(arches, 0..4), prop::collection::vec(flags, 0..3), prop::collection::vec(rule, 0..40));
+    (actions(), errno(), lists).prop_map(|(default_action, default_errno_ret, (architectures, flags, syscalls))| {
+        Seccomp { default_action, default_errno_ret, architectures, flags, syscalls, ..Seccomp::default() }
     })
 }

@@ -1,0 +1,160 @@
+//! Connections: packets in, replies out. A client that does not read its replies is not listened to.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::geteuid;
+use runtime::sys::packet;
+
+use super::poller::{Interest, Token};
+use super::{Failure, Server};
+use crate::codec;
+use crate::protocol::{FailureKind, Reply, Request};
+
+/// Most connections at a time; more wait in the socket's queue.
+const CONNECTIONS_LIMIT: usize = 128;
+
+/// A client.
+pub(super) struct Connection {
+    socket: OwnedFd,
+    /// Replies that the socket did not take yet.
+    replies: VecDeque<Vec<u8>>,
+    /// What the client still waits for.
+    pub(super) session: Option<Session>,
+}
+
+/// What a client waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Session {
+    /// The end of the process that this attachment is of.
+    Attached(u64),
+    /// The end of a container for good.
+    Wait(String),
+    /// The same, after a Stop.
+    Stop(String),
+    /// The same, then the removal.
+    Remove(String),
+}
+
+impl Server {
+    /// Takes in those who knock.
+    pub(super) fn accept(&mut self) {
+        while self.connections.len() < CONNECTIONS_LIMIT {
+            match packet::accept(&self.listener) {
+                Ok(socket) => {
+                    let ours = getsockopt(&socket, sockopt::PeerCredentials)
+                        .is_ok_and(|peer| peer.uid() == geteuid().as_raw());
+                    if ours {
+                        self.add_connection(socket);
+                    }
+                }
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                // No descriptors left: until a client goes.
+                Err(_) => break,
+            }
+        }
+        self.poller.ignore(&self.listener);
+    }
+
+    /// Serves a connected, non-blocking socket.
+    pub(super) fn add_connection(&mut self, socket: OwnedFd) -> u64 {
+        let id = self.next_id();
+        if self.poller.watch(&socket, Token::Connection(id), Interest::Read).is_ok() {
+            self.connections.insert(id, Connection { socket, replies: VecDeque::new(), session: None });
+        }
+        id
+    }
+
+    /// Ends a connection and its session, and nothing else.
+    pub(super) fn close_connection(&mut self, id: u64) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some(Session::Attached(attachment)) = connection.session {
+            self.detach(attachment);
+        }
+        drop(connection);
+        // There may be room for another one now.
+        let _ = self.poller.watch(&self.listener, Token::Listener, Interest::Read);
+    }
+
+    /// A connection has a packet, room for a reply, or has ended.
+    pub(super) fn connection_ready(&mut self, id: u64) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if !connection.replies.is_empty() {
+            return self.send_replies(id);
+        }
+        let request = match codec::receive(&connection.socket) {
+            Ok(None) => return self.close_connection(id),
+            Ok(Some(packet)) => codec::decode::<Request>("request", &packet.text).map(|request| (request, packet.fds)),
+            Err(error) => Err(error),
+        };
+        let answer = match request {
+            Ok((request, fds)) => self.handle(id, request, fds),
+            Err(error) if error.would_block() => return,
+            Err(codec::Error::Call(_)) => return self.close_connection(id),
+            Err(error) => Err(Failure::new(FailureKind::Invalid, error.to_string())),
+        };
+        match answer {
+            Ok(Some(reply)) => self.reply(id, &reply),
+            Ok(None) => {}
+            Err(Failure { kind, message }) => self.reply(id, &Reply::Failed { kind, message }),
+        }
+    }
+
+    /// Sends a reply, or queues it; a client that is gone does not matter.
+    pub(super) fn reply(&mut self, id: u64, reply: &Reply) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let text = codec::encode(reply).unwrap_or_else(|error| {
+            // A message that repeats a long text of the request.
+            let message = format!("the answer cannot be sent: {error}");
+            codec::encode(&Reply::Failed { kind: FailureKind::Internal, message }).unwrap_or_default()
+        });
+        connection.replies.push_back(text);
+        self.send_replies(id);
+    }
+
+    fn send_replies(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        while let Some(text) = connection.replies.front() {
+            match codec::send(&connection.socket, text, &[]) {
+                Ok(()) => {
+                    connection.replies.pop_front();
+                }
+                Err(error) if error.would_block() => {
+                    // One thing at a time: nothing is read from it until it has taken this.
+                    let _ = self.poller.watch(&connection.socket, Token::Connection(id), Interest::Write);
+                    return;
+                }
+                Err(_) => return self.close_connection(id),
+            }
+        }
+        let _ = self.poller.watch(&connection.socket, Token::Connection(id), Interest::Read);
+    }
+
+    /// Notes what a client waits for.
+    pub(super) fn set_session(&mut self, id: u64, session: Session) -> Result<(), Failure> {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Err(Failure::new(FailureKind::Internal, "the connection is gone"));
+        };
+        if connection.session.is_some() {
+            let message = "this connection waits for something already; use another one";
+            return Err(Failure::new(FailureKind::Invalid, message));
+        }
+        connection.session = Some(session);
+        Ok(())
+    }
+
+    /// The connections whose session is `wanted`, which ends.
+    pub(super) fn end_sessions(&mut self, wanted: &Session) -> Vec<u64> {
+        let mut ended = Vec::new();
+        for (id, connection) in &mut self.connections {
+            if connection.session.as_ref() == Some(wanted) {
+                connection.session = None;
+                ended.push(*id);
+            }
+        }
+        ended
+    }
+}

@@ -1,0 +1,147 @@
+//! A container: its configuration, its state, its record.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use runtime::cgroup::Cgroup;
+use runtime::spec::Spec;
+
+use super::{Failure, Server};
+use crate::layout::{Exit, State, Status, Task, VERSION};
+use crate::log::Log;
+use crate::protocol::FailureKind;
+use crate::record;
+use crate::verbs::{Condition, Verb, allowed};
+
+/// A container of the shim.
+pub(super) struct Container {
+    pub(super) dir: OwnedFd,
+    /// Absolute path of its directory.
+    pub(super) path: PathBuf,
+    /// Whether its directory is the shim's own: it is removed along with it.
+    pub(super) standalone: bool,
+    pub(super) spec: Spec,
+    pub(super) task: Task,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) log: Option<Log>,
+    pub(super) phase: Phase,
+    /// Start of the current or last run, in nanoseconds since the epoch.
+    pub(super) started_at: u64,
+    /// The same on the clock that does not jump.
+    pub(super) started: Option<Instant>,
+    pub(super) last_exit: Option<Exit>,
+    pub(super) restart_count: u32,
+    /// The pause before this run, if the restart policy started it.
+    pub(super) pause: Option<Duration>,
+    /// Somebody stopped it by hand.
+    pub(super) stopped: bool,
+    /// OOM kills in its cgroup before this run.
+    pub(super) oom_kills: u64,
+    pub(super) error: Option<String>,
+    /// Whether the record says already that the log loses output.
+    pub(super) log_problem_told: bool,
+}
+
+/// State of a container; numbers are of its init process in `Server::processes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its init process is being made.
+    Creating,
+    /// It waits for Start.
+    Created(u64),
+    /// It runs.
+    Running(u64),
+    /// It is frozen.
+    Paused(u64),
+    /// It has ended; output is still read.
+    Ending(u64),
+    /// It starts again at this time, in nanoseconds since the epoch.
+    Restarting(u64),
+    /// It has ended, or could not be made.
+    Exited,
+}
+
+impl Phase {
+    /// The state as requests see it. While a container is being made no request is served.
+    pub(super) fn condition(self) -> Condition {
+        match self {
+            Self::Creating | Self::Created(_) => Condition::Created,
+            Self::Running(_) => Condition::Running,
+            Self::Paused(_) => Condition::Paused,
+            Self::Ending(_) => Condition::Ending,
+            Self::Restarting(_) => Condition::Restarting,
+            Self::Exited => Condition::Exited,
+        }
+    }
+
+    /// The init process, if there is one.
+    pub(super) fn init(self) -> Option<u64> {
+        match self {
+            Self::Created(init) | Self::Running(init) | Self::Paused(init) => Some(init),
+            Self::Creating | Self::Ending(_) | Self::Restarting(_) | Self::Exited => None,
+        }
+    }
+}
+
+impl Server {
+    /// The container of a request, if the request is allowed now.
+    ///
+    /// # Errors
+    /// There is none, or not now.
+    pub(super) fn container(&mut self, id: &str, verb: Verb) -> Result<&mut Container, Failure> {
+        let container = self.containers.get_mut(id).ok_or_else(|| not_found(id))?;
+        match allowed(verb, container.phase.condition()) {
+            Ok(()) => Ok(container),
+            Err(reason) => Err(Failure::new(FailureKind::WrongState, reason)),
+        }
+    }
+
+    /// The record of a container as it is now.
+    pub(super) fn status(&self, container: &Container) -> Status {
+        let init =
+            |process: u64| self.processes.get(&process).map_or((0, 0), |init| (init.pid.as_raw(), init.start_time));
+        let state = match container.phase {
+            Phase::Creating => State::Creating,
+            Phase::Created(process) => State::Created { init: init(process) },
+            // Until its output has been read it counts as running; its process id is not reused before that.
+            Phase::Running(process) | Phase::Ending(process) => State::Running { init: init(process) },
+            Phase::Paused(process) => State::Paused { init: init(process) },
+            Phase::Restarting(at) => State::Restarting { at },
+            Phase::Exited => State::Exited,
+        };
+        let log = container.log.as_ref();
+        let lost = log.and_then(Log::problem).map(|problem| format!("the log loses output: {problem}"));
+        Status {
+            version: VERSION,
+            boot_id: self.boot_id.clone(),
+            shim: self.identity,
+            state,
+            restart_count: container.restart_count,
+            started_at: container.started_at,
+            last_exit: container.last_exit.clone(),
+            error: container.error.clone().or(lost),
+            log_dropped: log.map_or(0, Log::dropped),
+        }
+    }
+
+    /// Writes the record of a container.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub(super) fn record(&mut self, id: &str) -> Result<(), Failure> {
+        let Some(container) = self.containers.get(id) else { return Ok(()) };
+        record::write(&container.dir, &self.status(container)).map_err(Failure::internal)
+    }
+
+    /// Writes the record where there is nobody to tell that this failed (a full disk): the container goes on, `State` still knows
+    /// the truth, and once the shim has gone the old record is read as "the shim died".
+    pub(super) fn record_quietly(&mut self, id: &str) {
+        let _ = self.record(id);
+    }
+}
+
+/// There is no such container here.
+pub(super) fn not_found(id: &str) -> Failure {
+    Failure::new(FailureKind::NotFound, format!("no container {id:?} in this shim"))
+}

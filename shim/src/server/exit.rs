@@ -1,0 +1,244 @@
+//! The end of processes and of containers.
+//!
+//! ```text
+//!  init reaped ▸ kill what is left ▸ OOM? ▸ drain output ▸ record ─┬▸ restart after a pause
+//!                                                                 └▸ cgroup removed ▸ poststop ▸ tell ▸ [remove all]
+//!  exec reaped ▸ drain output ▸ tell
+//! ```
+
+use std::time::{Duration, Instant};
+
+use runtime::cgroup;
+use runtime::sys::process::{Exited, pidfd_send_signal, wait_any};
+
+use super::connection::Session;
+use super::container::Phase;
+use super::create::Moment;
+use super::poller::{Interest, Token};
+use super::process::Role;
+use super::timers::Timer;
+use super::{Failure, Server};
+use crate::layout::Exit;
+use crate::log::Stream;
+use crate::protocol::Reply;
+use crate::record;
+use crate::restart;
+
+const SIGKILL: i32 = 9;
+
+/// How long output of an ended process is waited for, when something outside its container keeps the pipe open.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the loop waits for killed processes to end; after that it looks again once in [`DRAIN_LIMIT`].
+const KILL_PATIENCE: Duration = Duration::from_millis(500);
+
+impl Server {
+    /// Reaps all children that have ended: the shim's own, and orphans that came to it.
+    pub(super) fn reap(&mut self) {
+        // One signal may stand for many; its content does not matter.
+        while let Ok(Some(_)) = self.children.read_signal() {}
+        while let Ok(Some((pid, how))) = wait_any() {
+            let ours = self.processes.iter().find(|(_, process)| process.pid == pid && process.exit.is_none());
+            if let Some((&number, _)) = ours {
+                self.process_ended(number, how);
+            }
+        }
+    }
+
+    fn process_ended(&mut self, number: u64, how: Exited) {
+        let Some(process) = self.processes.get_mut(&number) else { return };
+        let signal = match how {
+            Exited::Code(_) => None,
+            Exited::Signal(signal) => Some(signal),
+        };
+        let mut exit = Exit { code: how.code(), signal, oom_killed: false, finished_at: record::now() };
+        if matches!(process.role, Role::Init(_)) {
+            let id = process.container.clone();
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.phase = Phase::Ending(number);
+                let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
+                exit.oom_killed = signal == Some(SIGKILL) && kills > container.oom_kills;
+            }
+            self.timers.cancel(&Timer::Stop(id.clone()));
+            self.kill_all(&id);
+        }
+        if let Some(process) = self.processes.get_mut(&number) {
+            process.exit = Some(exit);
+        }
+        self.drain(number);
+    }
+
+    /// Kills everything of a container: its init process, exec processes and whatever else is in its cgroup.
+    pub(super) fn kill_all(&mut self, id: &str) {
+        for process in self.processes.values().filter(|process| process.container == id && process.exit.is_none()) {
+            // ESRCH: it has ended already.
+            let _ = pidfd_send_signal(process.pidfd(), SIGKILL);
+        }
+        if let Some(container) = self.containers.get_mut(id)
+            && let Some(cgroup) = &container.cgroup
+            && let Err(error) = cgroup.kill_within(KILL_PATIENCE)
+        {
+            container.error = Some(error.to_string());
+        }
+    }
+
+    /// Whether nothing of a container lives. A process in an uninterruptible wait (a dead disk or server) can take its time.
+    fn emptied(&mut self, id: &str) -> bool {
+        let Some(container) = self.containers.get_mut(id) else { return true };
+        match container.cgroup.as_ref().map(|cgroup| cgroup.kill_within(Duration::ZERO)) {
+            None | Some(Ok(())) => true,
+            Some(Err(cgroup::Error::Remaining { .. })) => false,
+            Some(Err(error)) => {
+                container.error = Some(error.to_string());
+                true
+            }
+        }
+    }
+
+    /// Reads what an ended process has left in its pipes, for its log and for its clients.
+    fn drain(&mut self, number: u64) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.drain_stream(number, stream);
+        }
+        if self.outputs_ended(number) {
+            return self.process_over(number);
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let Some(process) = self.processes.get_mut(&number) else { return };
+            if let Some(output) = process.output(stream) {
+                output.held = false;
+                let _ = self.poller.watch(&output.fd, Token::Output(number, stream), Interest::Read);
+            }
+        }
+        self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
+    }
+
+    /// Somebody outside the container keeps the pipes open: what is in them now is the last.
+    pub(super) fn drain_overdue(&mut self, number: u64) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            self.drain_stream(number, stream);
+            self.end_output(number, stream);
+        }
+        self.process_over(number);
+    }
+
+    /// Whether all output of an ended process has been read.
+    pub(super) fn outputs_ended(&self, number: u64) -> bool {
+        let process = self.processes.get(&number);
+        process.is_some_and(|process| process.exit.is_some() && process.ends.outputs.iter().all(Option::is_none))
+    }
+
+    /// All output has been read: the exit is recorded, then told.
+    pub(super) fn process_over(&mut self, number: u64) {
+        self.timers.cancel(&Timer::Drain(number));
+        let Some(process) = self.processes.get(&number) else { return };
+        let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
+        let init = matches!(process.role, Role::Init(_));
+        if init && !self.emptied(&id) {
+            return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
+        }
+        if init {
+            self.run_over(&id, exit.clone());
+        }
+        if init && self.containers.get(&id).is_some_and(|container| container.phase == Phase::Exited) {
+            self.tell(&id);
+        }
+        self.end_input(number);
+        let attachments = self.processes.remove(&number).map_or_else(Vec::new, |process| process.attachments);
+        for attachment in attachments {
+            self.farewell(attachment, &exit);
+        }
+        self.remove_if_due(&id);
+    }
+
+    /// Drops an init process that never ran the program.
+    pub(super) fn forget_process(&mut self, number: u64, failure: &Failure) {
+        self.timers.cancel(&Timer::Drain(number));
+        let Some(process) = self.processes.remove(&number) else { return };
+        for attachment in process.attachments {
+            let connection = self.attachments.get(&attachment).map(|attachment| attachment.connection);
+            self.drop_attachment(attachment);
+            if let Some(connection) = connection {
+                let reply = Reply::Failed { kind: failure.kind, message: failure.message.clone() };
+                self.reply(connection, &reply);
+            }
+        }
+    }
+
+    /// A run has ended and its output is in the log: records it and decides what comes next.
+    fn run_over(&mut self, id: &str, exit: Exit) {
+        let now = record::now();
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if let Some(log) = &mut container.log {
+            log.finish(now, &mut self.gather);
+        }
+        let run = restart::Run {
+            code: exit.code,
+            lasted: container.started.map_or(Duration::ZERO, |started| started.elapsed()),
+            stopped: container.stopped || container.started.is_none(),
+            restarts: container.restart_count,
+            pause: container.pause,
+        };
+        container.started = None;
+        container.last_exit = Some(exit);
+        let pause = restart::pause(container.task.restart, run);
+        self.end_or_restart(id, pause);
+    }
+
+    /// Records the end of a run and, if there is a `pause`, sets the timer for the next.
+    pub(super) fn end_or_restart(&mut self, id: &str, pause: Option<Duration>) {
+        if let Some(pause) = pause {
+            let at = record::now().saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+            let Some(container) = self.containers.get_mut(id) else { return };
+            container.pause = Some(pause);
+            container.phase = Phase::Restarting(at);
+            self.timers.set(Instant::now() + pause, Timer::Restart(id.to_owned()));
+            self.record_quietly(id);
+            self.poststop(id);
+        } else {
+            self.end(id);
+        }
+    }
+
+    /// A container has ended for good. Told is nobody yet.
+    pub(super) fn end(&mut self, id: &str) {
+        self.timers.cancel(&Timer::Restart(id.to_owned()));
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.phase = Phase::Exited;
+        if let Some(cgroup) = container.cgroup.take()
+            && let Err(error) = cgroup.remove()
+        {
+            container.error = Some(error.to_string());
+        }
+        self.record_quietly(id);
+        self.poststop(id);
+    }
+
+    /// A failed poststop hook changes nothing any more (OCI runtime-spec runtime.md, "Lifecycle"); the record names it.
+    fn poststop(&mut self, id: &str) {
+        if let Err(failure) = self.run_hooks(id, 0, Moment::Poststop) {
+            if let Some(container) = self.containers.get_mut(id) {
+                container.error = Some(failure.message);
+            }
+            self.record_quietly(id);
+        }
+    }
+
+    /// A container that has no process will not run again: ends it, tells, and removes it if that is due.
+    pub(super) fn settle(&mut self, id: &str) {
+        self.end(id);
+        self.tell(id);
+        self.remove_if_due(id);
+    }
+
+    /// Tells everyone who waits for the end of a container.
+    fn tell(&mut self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
+        let reply = container.last_exit.clone().map_or(Reply::Done, |exit| Reply::Exited { exit });
+        for session in [Session::Wait(id.to_owned()), Session::Stop(id.to_owned())] {
+            for connection in self.end_sessions(&session) {
+                self.reply(connection, &reply);
+            }
+        }
+    }
+}

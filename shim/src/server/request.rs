@@ -1,0 +1,123 @@
+//! Requests: one place that knows them all.
+
+use std::os::fd::OwnedFd;
+
+use runtime::spec::{ConsoleSize, Resources};
+use runtime::sys::{Call, tty};
+
+use super::connection::Session;
+use super::container::{Phase, not_found};
+use super::exec::Exec;
+use super::signal::Targets;
+use super::{Failure, Server};
+use crate::layout::RestartPolicy;
+use crate::log::Stream;
+use crate::protocol::{FailureKind, Reply, Request};
+use crate::verbs::Verb;
+use crate::{record, update};
+
+impl Server {
+    /// Carries out a request. `None`: the answer comes later.
+    ///
+    /// # Errors
+    /// Why it was not carried out.
+    pub(super) fn handle(
+        &mut self,
+        connection: u64,
+        request: Request,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Option<Reply>, Failure> {
+        if !fds.is_empty() && !matches!(request, Request::Exec { .. } | Request::Attach { .. }) {
+            return Err(Failure::new(FailureKind::Invalid, "descriptors come with exec and attach only"));
+        }
+        match request {
+            Request::Create { container, dir } => self.create(&container, &dir).map(Some),
+            Request::Start { container } => self.start(&container).map(Some),
+            Request::Kill { container, signal, all } => {
+                let targets = if all { Targets::All } else { Targets::Init };
+                self.kill(&container, signal, targets).map(Some)
+            }
+            Request::Stop { container, signal, timeout } => self.stop(connection, &container, signal, timeout),
+            Request::Pause { container } => self.pause(&container).map(Some),
+            Request::Resume { container } => self.resume(&container).map(Some),
+            Request::Update { container, resources, restart } => {
+                self.update(&container, resources.map(|resources| *resources), restart).map(Some)
+            }
+            Request::Exec { container, exec_id, process, streams } => {
+                self.exec(connection, Exec { container, name: exec_id, process: *process, streams, fds }).map(Some)
+            }
+            Request::Attach { container, streams } => self.attach(connection, &container, streams, fds).map(Some),
+            Request::Resize { container, exec_id, size } => self.resize(&container, exec_id.as_deref(), size).map(Some),
+            Request::KillExec { container, exec_id, signal } => self.kill_exec(&container, &exec_id, signal).map(Some),
+            Request::Wait { container } => self.wait(connection, &container),
+            Request::State { container } => {
+                let container = self.containers.get(&container).ok_or_else(|| not_found(&container))?;
+                Ok(Some(Reply::Status { status: Box::new(self.status(container)) }))
+            }
+            Request::ReopenLog { container } => {
+                let container = self.containers.get_mut(&container).ok_or_else(|| not_found(&container))?;
+                if let Some(log) = &mut container.log {
+                    log.reopen().map_err(Failure::internal)?;
+                }
+                Ok(Some(Reply::Done))
+            }
+            Request::Remove { container, force } => self.remove(connection, &container, force),
+        }
+    }
+
+    fn wait(&mut self, connection: u64, id: &str) -> Result<Option<Reply>, Failure> {
+        let container = self.containers.get(id).ok_or_else(|| not_found(id))?;
+        if container.phase == Phase::Exited {
+            let exit = container.last_exit.clone();
+            return Ok(Some(exit.map_or(Reply::Done, |exit| Reply::Exited { exit })));
+        }
+        self.set_session(connection, Session::Wait(id.to_owned()))?;
+        Ok(None)
+    }
+
+    /// Update: the running container first, as it can refuse; then the files that a restart reads.
+    fn update(
+        &mut self,
+        id: &str,
+        resources: Option<Resources>,
+        restart: Option<RestartPolicy>,
+    ) -> Result<Reply, Failure> {
+        let container = self.container(id, Verb::Update)?;
+        if restart.is_some_and(|policy| policy != RestartPolicy::No) && container.task.auto_remove {
+            let message = "a container that is removed when it ends cannot have a restart policy";
+            return Err(Failure::new(FailureKind::Invalid, message));
+        }
+        if let Some(resources) = resources {
+            if let Some(cgroup) = &container.cgroup {
+                cgroup.apply(&resources).map_err(Failure::internal)?;
+            }
+            let merged = container.spec.linux.get_or_insert_default().resources.get_or_insert_default();
+            update::merge(merged, resources);
+            update::rewrite(&container.dir, merged).map_err(Failure::internal)?;
+        }
+        if let Some(policy) = restart {
+            container.task.restart = policy;
+            record::write(&container.dir, &container.task).map_err(Failure::internal)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn resize(&mut self, id: &str, exec_id: Option<&str>, size: ConsoleSize) -> Result<Reply, Failure> {
+        let number = match exec_id {
+            Some(name) => self.find_exec(id, name)?,
+            None => {
+                let phase = self.container(id, Verb::Resize)?.phase;
+                phase.init().ok_or_else(|| not_found(id))?
+            }
+        };
+        let process = self.processes.get_mut(&number).ok_or_else(|| not_found(id))?;
+        if !process.ends.terminal {
+            return Err(Failure::new(FailureKind::Invalid, "the process has no terminal"));
+        }
+        if let Some(output) = process.output(Stream::Stdout) {
+            let resized = tty::set_size(&output.fd, size.height, size.width);
+            resized.call(|| format!("ioctl(<pty>, TIOCSWINSZ, {size:?})")).map_err(Failure::internal)?;
+        }
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,74 @@
+//! The program that the tests run inside containers: it tells what the kernel says about it, or does one simple thing.
+
+#![forbid(unsafe_code)]
+
+mod facts;
+
+use std::io::{Write, stdout};
+use std::process::exit;
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["facts", ..] => println!("{}", facts::facts()),
+        ["hold"] => hold(),
+        ["eat", mebibytes] => eat(mebibytes.parse().expect("a number")),
+        ["threads", count] => threads(count.parse().expect("a number")),
+        _ => {
+            eprintln!("usage: payload facts|hold|eat MIB|threads N");
+            exit(2);
+        }
+    }
+}
+
+/// Says `ready`, then the name of each signal that comes, until SIGTERM ends it with code 0.
+fn hold() {
+    let signals = SigSet::all();
+    signals.thread_block().expect("valid signals");
+    say("ready");
+    loop {
+        let signal = signals.wait().expect("valid signals");
+        say(signal.as_str());
+        match signal {
+            Signal::SIGTERM => exit(0),
+            Signal::SIGINT => exit(3),
+            _ => {}
+        }
+    }
+}
+
+/// Allocates and touches memory, a mebibyte at a time, then says `ate`.
+fn eat(mebibytes: usize) {
+    let mut food = Vec::new();
+    for _ in 0..mebibytes {
+        food.push(vec![1u8; 1 << 20]);
+    }
+    say(if std::hint::black_box(&food).len() == mebibytes { "ate" } else { "not hungry" });
+}
+
+/// Starts threads and says how many the kernel allowed.
+fn threads(count: usize) {
+    let mut started = 0;
+    for _ in 0..count {
+        match thread::Builder::new().stack_size(64 << 10).spawn(|| {
+            loop {
+                thread::park()
+            }
+        }) {
+            Ok(_) => started += 1,
+            Err(_) => break,
+        }
+    }
+    say(&started.to_string());
+    exit(0);
+}
+
+fn say(line: &str) {
+    let mut out = stdout().lock();
+    // Whoever listened may be gone; the signal still counts.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

@@ -1,0 +1,138 @@
+//! The command line itself: features, spec, version, options before and after positionals, logs.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tests::{Kind, differs, kind, test};
+
+#[test]
+fn features_are_told() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 has no features verb");
+        let features = t.runtime(&["features"]).json();
+        assert!(features["ociVersionMin"].as_str().unwrap().starts_with("1."));
+        assert!(features["ociVersionMax"].as_str().unwrap().starts_with("1."));
+        let has =
+            |pointer: &str, name: &str| features.pointer(pointer).unwrap().as_array().unwrap().contains(&json!(name));
+        for hook in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+            assert!(has("/hooks", hook), "{hook}");
+        }
+        for option in ["ro", "rro", "rbind", "nosuid", "rslave"] {
+            assert!(has("/mountOptions", option), "{option}");
+        }
+        for namespace in ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"] {
+            assert!(has("/linux/namespaces", namespace), "{namespace}");
+        }
+        assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
+        assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+        assert!(has("/linux/seccomp/actions", "SCMP_ACT_ERRNO"));
+        assert!(has("/linux/seccomp/operators", "SCMP_CMP_MASKED_EQ"));
+        assert_eq!(features["linux"]["cgroup"]["v2"], true);
+    });
+}
+
+#[test]
+fn spec_writes_a_configuration_that_runs() {
+    test(|t| {
+        let bundle = t.bundle();
+        t.runtime(&["spec", "--bundle", bundle.dir.to_str().unwrap()]).ok();
+        let file = bundle.dir.join("config.json");
+        let mut spec: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(spec["process"]["args"], json!(["sh"]));
+        assert_eq!(spec["root"], json!({"path": "rootfs", "readonly": true}));
+        // It does not overwrite.
+        t.runtime(&["spec", "--bundle", bundle.dir.to_str().unwrap()]).fails(&["config.json"]);
+        spec["process"]["terminal"] = json!(false);
+        spec["process"]["args"] = json!(["/bin/echo", "hello"]);
+        if kind() == Kind::Crun {
+            spec["linux"].as_object_mut().unwrap().remove("resources");
+        }
+        spec["linux"]["cgroupsPath"] = bundle.spec["linux"]["cgroupsPath"].clone();
+        let bundle = tests::Bundle { dir: bundle.dir, spec };
+        assert_eq!(t.run(&bundle).ok(), "hello");
+    });
+}
+
+#[test]
+fn version_names_the_specification() {
+    test(|t| {
+        let text = t.runtime(&["--version"]).ok();
+        assert!(text.lines().any(|line| line.starts_with("spec: 1.")), "{text}");
+    });
+}
+
+#[test]
+fn options_before_and_after_the_id() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 stops at the id");
+        differs!(t, Kind::Runc, "stops at the id");
+        let bundle = t.bundle().args(&["/bin/echo", "ran"]);
+        bundle.write();
+        let dir = bundle.dir.to_str().unwrap();
+        let equals = format!("--bundle={dir}");
+        for args in [
+            &["run", "--bundle", dir, "ID"] as &[&str],
+            &["run", "ID", "--bundle", dir],
+            &["run", &equals, "ID"],
+            &["run", "-b", dir, "ID"],
+            &["run", "ID", &equals],
+        ] {
+            let id = t.id();
+            let args: Vec<&str> = args.iter().map(|word| if *word == "ID" { id.as_str() } else { word }).collect();
+            assert_eq!(t.runtime(&args).ok(), "ran", "{args:?}");
+        }
+        // exec's own command keeps its options.
+        let container = t.hold(t.bundle());
+        assert_eq!(t.runtime(&["exec", &container.id, "/bin/echo", "--cwd", "-e"]).ok(), "--cwd -e");
+        container.end();
+    });
+}
+
+#[test]
+fn bundle_is_the_working_folder_by_default() {
+    test(|t| {
+        let bundle = t.bundle().args(&["/bin/echo", "here"]);
+        bundle.write();
+        let output = t.command(&["run", &t.id()]).current_dir(&bundle.dir).output().unwrap();
+        assert_eq!(tests::Output::from(output).ok(), "here");
+    });
+}
+
+#[test]
+fn unknown_verbs_and_flags_are_refused() {
+    test(|t| {
+        t.runtime(&["fly"]).fails(&[]);
+        t.runtime(&["run", "--no-such-flag", &t.id()]).fails(&["no-such-flag"]);
+        t.runtime(&["run"]).fails(&[]);
+        t.runtime(&["state", "one", "two"]).fails(&[]);
+    });
+}
+
+#[test]
+fn errors_go_to_the_log_as_json() {
+    test(|t| {
+        let log = t.dir.join("log.json");
+        let bundle = t.bundle().args(&["/no/such/program"]);
+        bundle.write();
+        let output = t.runtime(&[
+            "--log",
+            log.to_str().unwrap(),
+            "--log-format",
+            "json",
+            "run",
+            "--bundle",
+            bundle.dir.to_str().unwrap(),
+            &t.id(),
+        ]);
+        assert_ne!(output.code, 0);
+        let text = fs::read_to_string(&log).unwrap();
+        // containerd reads the last entry of level error.
+        let last: Value = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .rfind(|entry: &Value| entry["level"] == "error")
+            .unwrap_or_else(|| panic!("{text}"));
+        assert!(last["msg"].as_str().unwrap().contains("/no/such/program"), "{last}");
+        assert!(last["time"].is_string(), "{last}");
+    });
+}

@@ -1,0 +1,28 @@
+//! The OCI command line (runtime-spec, runtime.md and runc's command line) on a real kernel, driven from outside.
+//!
+//! `RT_RUNTIME` chooses the program: every test passes on ours, runc and crun, or says why one of them differs.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod attacks;
+mod bad_input;
+mod capabilities;
+mod cgroups;
+mod command_line;
+mod devices;
+mod exec;
+mod exit_codes;
+mod hooks;
+mod lifecycle;
+mod mounts;
+mod namespaces;
+mod oom;
+mod paths;
+mod process;
+mod rootfs;
+mod seccomp;
+mod sysctl;
+mod terminals;
+mod update;
+mod user_namespaces;
