@@ -35,12 +35,9 @@ use crate::flag::volume::{Missing, MountFlag, Source};
 use crate::flag::{device, env, signal, time};
 use crate::rootfs;
 
-/// A container that has been made and is still locked.
+/// A container that has been made and is still locked; dropped, it is removed again.
 pub(crate) struct Created {
     pub(crate) id: String,
-    pub(crate) directory: Directory,
-    pub(crate) lock: Lock,
-    /// What removes it again, should it not start.
     pub(crate) draft: Draft,
 }
 
@@ -56,11 +53,11 @@ pub(crate) fn create(roots: &Roots, flags: &CreateFlags, attachment: Attachment)
     let plan = Plan::new(roots, flags)?;
     roots.prepare()?;
     sweep(roots)?;
-    let (draft, directory, lock) = Draft::begin(roots, flags)?;
-    let mut making = Making { roots, flags, plan, draft, id: directory.id().to_owned() };
-    making.write(&directory, attachment)?;
+    let draft = Draft::begin(roots, flags)?;
+    let mut making = Making { roots, flags, plan, id: draft.id.clone(), draft };
+    making.write(attachment)?;
     let Making { id, draft, .. } = making;
-    Ok(Created { id, directory, lock, draft })
+    Ok(Created { id, draft })
 }
 
 /// What is known before anything is changed.
@@ -321,59 +318,56 @@ fn free_range(roots: &Roots, size: u32) -> Result<u32> {
 pub(crate) struct Draft {
     roots: Roots,
     id: String,
+    /// Given away when the container stays.
+    lock: Option<Lock>,
     /// Files made outside of the container's directories.
     files: Vec<PathBuf>,
-    kept: bool,
 }
 
 impl Draft {
     /// Makes the directory, locks it, and takes the name.
-    fn begin(roots: &Roots, flags: &CreateFlags) -> Result<(Draft, Directory, Lock)> {
+    fn begin(roots: &Roots, flags: &CreateFlags) -> Result<Draft> {
         let id = id::new()?;
         let names = name::lock(roots)?;
         let dir = roots.container(&id);
         DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("mkdir({})", dir.display()))?;
-        let draft = Draft { roots: roots.clone(), id, files: Vec::new(), kept: false };
         let directory = Directory::open(&dir)?.context("the directory that was just made is gone")?;
-        let lock = directory.lock(Wait::No)?;
+        let draft = Draft { roots: roots.clone(), id, lock: Some(directory.lock(Wait::No)?), files: Vec::new() };
         let name = match &flags.name {
             Some(name) => name.clone(),
             None => name::invent(roots)?,
         };
         name::claim(roots, &names, &name, &draft.id)?;
         write(&dir.join("name"), &name, 0o600)?;
-        Ok((draft, directory, lock))
+        Ok(draft)
+    }
+
+    /// The right to change the container.
+    pub(crate) fn lock(&self) -> &Lock {
+        self.lock.as_ref().expect("only keep takes the lock, and the draft with it")
     }
 
     /// The container stays.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
+    pub(crate) fn keep(mut self) -> Option<Lock> {
+        self.lock.take()
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
+        let Some(lock) = &self.lock else { return };
         for file in &self.files {
             let _gone_already = std::fs::remove_file(file);
         }
-        // The lock is held by this very program: a second descriptor of it is enough to go on.
-        if let Err(error) = remove(&self.roots, &self.id) {
-            eprintln!("rtctl: {error:#}; remove it with rtctl rm -f {}", id::short(&self.id));
+        let removed = match Directory::open(&self.roots.container(&self.id)) {
+            Ok(Some(directory)) => directory.remove_dead(lock),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            eprintln!("rtctl: {error}; remove it with rtctl rm -f {}", id::short(&self.id));
         }
     }
-}
-
-/// Removes a container without a shim.
-fn remove(roots: &Roots, id: &str) -> Result<()> {
-    let Some(directory) = Directory::open(&roots.container(id))? else { return Ok(()) };
-    let lock = match directory.lock(Wait::Yes) {
-        Err(shim::local::Error::Removed(_)) => return Ok(()),
-        lock => lock?,
-    };
-    Ok(directory.remove_dead(&lock)?)
 }
 
 /// Removes what programs that ended in the middle of [`create`] left.
@@ -411,8 +405,8 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn write(&mut self, directory: &Directory, attachment: Attachment) -> Result<()> {
-        let dir = directory.path().to_owned();
+    fn write(&mut self, attachment: Attachment) -> Result<()> {
+        let dir = self.roots.container(&self.id);
         let (mounts, anonymous) = self.name_volumes()?;
         let task = self.task(&anonymous, attachment)?;
         // First of all what there will be to remove.
