@@ -1,5 +1,7 @@
 //! Images that other tools wrote, and ours read by them: umoci and skopeo of Debian. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -119,7 +119,7 @@ impl<'de> serde::Deserialize<'de> for Digest {
 
 /// A running hash.
 #[derive(Clone, Debug)]
-pub enum Hasher {
+pub(crate) enum Hasher {
     /// SHA-256.
     Sha256(Box<Sha256>),
     /// SHA-512.
@@ -128,7 +128,7 @@ pub enum Hasher {
 
 impl Hasher {
     /// Starts a hash.
-    pub fn new(algorithm: Algorithm) -> Hasher {
+    pub(crate) fn new(algorithm: Algorithm) -> Hasher {
         match algorithm {
             Algorithm::Sha256 => Hasher::Sha256(Box::new(Sha256::new())),
             Algorithm::Sha512 => Hasher::Sha512(Box::new(Sha512::new())),
@@ -136,7 +136,7 @@ impl Hasher {
     }
 
     /// Takes in more bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Sha256(hasher) => hasher.update(bytes),
             Hasher::Sha512(hasher) => hasher.update(bytes),
@@ -144,7 +144,7 @@ impl Hasher {
     }
 
     /// The digest of all bytes taken in.
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         match self {
             Hasher::Sha256(hasher) => Digest { algorithm: Algorithm::Sha256, hex: to_hex(&hasher.finalize()) },
             Hasher::Sha512(hasher) => Digest { algorithm: Algorithm::Sha512, hex: to_hex(&hasher.finalize()) },
@@ -160,7 +160,7 @@ fn to_hex(bytes: &[u8]) -> String {
 
 /// Hashes and counts what is read through it.
 #[derive(Debug)]
-pub struct HashingReader<R> {
+pub(crate) struct HashingReader<R> {
     inner: R,
     hasher: Hasher,
     count: u64,
@@ -168,12 +168,12 @@ pub struct HashingReader<R> {
 
 impl<R: Read> HashingReader<R> {
     /// Starts at the present position of `inner`.
-    pub fn new(inner: R, algorithm: Algorithm) -> HashingReader<R> {
+    pub(crate) fn new(inner: R, algorithm: Algorithm) -> HashingReader<R> {
         HashingReader { inner, hasher: Hasher::new(algorithm), count: 0 }
     }
 
     /// The digest and the number of all bytes read.
-    pub fn finish(self) -> (Digest, u64) {
+    pub(crate) fn finish(self) -> (Digest, u64) {
         (self.hasher.finish(), self.count)
     }
 }

@@ -257,7 +257,7 @@ pub(crate) fn is_dir(stat: &FileStat) -> bool {
 pub(crate) fn read_bounded(input: impl Read, bound: u64, what: impl Fn() -> String) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let read = input.take(bound.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|source| Error::Read { what: what(), source })?;
+    read.map_err(|source| Error::Io { what: what(), source })?;
     match bytes.len() as u64 > bound {
         true => Err(Error::Limit { what: what(), allowed: bound, unit: "bytes" }),
         false => Ok(bytes),

@@ -16,9 +16,9 @@ pub enum Error {
     /// The kernel refused a system call.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Reading a file, a stream or compressed data ended in an error.
+    /// Reading or writing a file, a stream or compressed data ended in an error.
     #[error("{what}: {source}")]
-    Read {
+    Io {
         /// The object.
         what: String,
         /// The answer.
@@ -158,9 +158,6 @@ pub enum Error {
         /// Its mode.
         mode: u32,
     },
-    /// The user or group of a container cannot be found out.
-    #[error(transparent)]
-    Identity(#[from] super::identity::IdentityError),
     /// A state file of the store is not as we write it.
     #[error("{what}: {reason}")]
     Damaged {

@@ -31,13 +31,25 @@ impl Store {
     /// # Errors
     /// The index or a document that it names is unreadable or damaged.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
+        loop {
+            let index = self.read_index()?;
+            match self.list_of(&index) {
+                // A reader takes no lock: an image may go while it is looked at.
+                Err(error) if self.read_index()? == index => return Err(error),
+                Err(_) => {}
+                Ok(images) => return Ok(images),
+            }
+        }
+    }
+
+    fn list_of(&self, index: &[Descriptor]) -> Result<Vec<Image>, Error> {
         let mut images: Vec<Image> = Vec::new();
-        for descriptor in self.read_index()? {
+        for descriptor in index {
             // Others may put indexes and artifacts into the layout; they are no images to run.
             if Kind::of(&descriptor.media_type, "index.json").ok() != Some(Kind::Manifest) {
                 continue;
             }
-            let manifest = self.read_manifest(&descriptor)?;
+            let manifest = self.read_manifest(descriptor)?;
             let id = &manifest.config.digest;
             let image = match images.iter().position(|image| image.id == *id) {
                 Some(at) => &mut images[at],
@@ -46,7 +58,7 @@ impl Store {
                     images.last_mut().expect("one was just pushed")
                 }
             };
-            image.names.extend(name_of(&descriptor));
+            image.names.extend(name_of(descriptor));
             if !image.manifests.iter().any(|other| other.digest == descriptor.digest) {
                 image.manifests.push(descriptor.bare());
             }

@@ -13,8 +13,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::sync::{Mutex, mpsc};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -28,29 +26,9 @@ use super::document::{Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use super::error::{Context, Error};
 use super::layer::{Seal, TREE, sealed};
 use super::progress::Progress;
+use super::receive::{Done, Incoming, Job, Place, receive};
 use super::store::{Store, WriteLock};
-use super::unpack::{Compression, Found, Stop, Stream, Unpacked, unpack};
-
-/// Gives the bytes of a layer, from the start each time it is called.
-pub(crate) type Open<'a> = Box<dyn Fn() -> Result<Box<dyn Read + 'a>, Error> + Send + Sync + 'a>;
-
-/// A layer that an image needs.
-pub(crate) struct Incoming<'a> {
-    /// What it unpacks to.
-    pub(crate) diff_id: Digest,
-    /// The digest of the bytes; `None`: the source does not say (docker archives).
-    pub(crate) digest: Option<Digest>,
-    /// The number of bytes.
-    pub(crate) size: u64,
-    /// Where the bytes are.
-    pub(crate) open: Open<'a>,
-}
-
-/// A layer that was received: its blob, described.
-#[derive(Clone, Debug)]
-pub(crate) struct Received {
-    pub(crate) blob: Descriptor,
-}
+use super::unpack::{Compression, Unpacked};
 
 /// A staging folder with what is on its way into the store.
 pub(crate) struct Ingest<'s> {
@@ -61,28 +39,15 @@ pub(crate) struct Ingest<'s> {
     /// Released, with the folder, when this is dropped.
     _alive: Flock<File>,
     blobs: HashMap<Digest, String>,
-    layers: HashMap<Digest, Staged>,
+    /// By the name that they will have among the layers.
+    layers: HashMap<String, Staged>,
     counter: u64,
 }
 
 struct Staged {
+    id: Digest,
     folder: String,
     unpacked: Unpacked,
-}
-
-/// What is to be done for one layer.
-struct Job<'j, 'a> {
-    at: usize,
-    incoming: &'j Incoming<'a>,
-    /// Name of the file for the blob, unless it is there.
-    blob: Option<String>,
-    /// Name of the folder for the layer, unless it is there.
-    layer: Option<String>,
-}
-
-enum Report {
-    Bytes(usize, u64),
-    Done(usize, Box<Result<(Option<Unpacked>, Found), Error>>),
 }
 
 impl<'s> Ingest<'s> {
@@ -153,8 +118,8 @@ impl<'s> Ingest<'s> {
         &mut self,
         incoming: &[Incoming<'_>],
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<Received>, Error> {
-        let mut received: Vec<Option<Received>> = vec![None; incoming.len()];
+    ) -> Result<Vec<Descriptor>, Error> {
+        let mut received: Vec<Option<Descriptor>> = vec![None; incoming.len()];
         let mut jobs = VecDeque::new();
         {
             // Under the lock nothing can be removed between seeing it and writing down that we keep it.
@@ -184,11 +149,29 @@ impl<'s> Ingest<'s> {
         received.into_iter().map(|layer| layer.ok_or_else(missing)).collect()
     }
 
+    fn stage(&mut self, name: &str, id: &Digest, folder: &str, unpacked: Unpacked) {
+        self.layers.insert(name.to_owned(), Staged { id: id.clone(), folder: folder.to_owned(), unpacked });
+    }
+
+    /// Makes the folder of a layer that comes from no archive; gives its `fs`.
+    pub(crate) fn make_layer(&mut self, name: &str, id: &Digest, unpacked: Unpacked) -> Result<Dir, Error> {
+        let folder = self.next("layer");
+        let tree = self.dir.make(&folder)?.make(TREE)?;
+        self.stage(name, id, &folder, unpacked);
+        Ok(tree)
+    }
+
+    /// Moves a layer out of sight; it is removed with the staging folder.
+    pub(crate) fn discard(&mut self, _lock: &WriteLock, layer: &str) -> Result<(), Error> {
+        let name = self.next("removed");
+        Ok(self.store.layers.rename(layer, &self.trash, &name)?)
+    }
+
     /// Says what is to be done for a layer: nothing (its blob) or a job.
-    fn plan<'j, 'a>(&mut self, at: usize, layer: &'j Incoming<'a>) -> Result<Result<Received, Job<'j, 'a>>, Error> {
+    fn plan<'j, 'a>(&mut self, at: usize, layer: &'j Incoming<'a>) -> Result<Result<Descriptor, Job<'j, 'a>>, Error> {
         let diff_id = &layer.diff_id;
         self.keep(&format!("keep-layer-{}", diff_id.hex()))?;
-        let has_layer = self.layers.contains_key(diff_id) || self.store.sealed_layer(diff_id)?.is_some();
+        let has_layer = self.layers.contains_key(diff_id.hex()) || self.store.sealed_layer(diff_id)?.is_some();
         // An uncompressed layer is its own blob; that is all we can know about one without a digest.
         let digest = layer.digest.as_ref().unwrap_or(diff_id);
         self.keep_blob(digest)?;
@@ -202,16 +185,13 @@ impl<'s> Ingest<'s> {
         let has_blob = blob_size == Some(layer.size);
         let verified = layer.digest.is_none() || self.is_known(digest, diff_id)?;
         if has_layer && has_blob && verified {
-            let media_type = media_type(self.compression_of(digest)?).into();
-            let blob =
-                Descriptor { media_type, digest: digest.clone(), size: layer.size, platform: None, annotations: None };
-            return Ok(Ok(Received { blob }));
+            return Ok(Ok(blob_descriptor(self.compression_of(digest)?, digest, layer.size)));
         }
         let blob = (!has_blob).then(|| self.next("blob"));
-        let folder = (!has_layer && !self.layers.contains_key(diff_id)).then(|| self.next("layer"));
+        let folder = (!has_layer && !self.layers.contains_key(diff_id.hex())).then(|| self.next("layer"));
         if let Some(folder) = &folder {
             // Taken now, so that a second blob with the same contents is only checked.
-            self.layers.insert(diff_id.clone(), Staged { folder: folder.clone(), unpacked: Unpacked::default() });
+            self.stage(diff_id.hex(), diff_id, folder, Unpacked::default());
         }
         Ok(Err(Job { at, incoming: layer, blob, layer: folder }))
     }
@@ -237,87 +217,23 @@ impl<'s> Ingest<'s> {
         Ok(Compression::of(&start[..read]))
     }
 
+    /// Carries out the jobs and notes what they made.
     fn run(
         &mut self,
         jobs: VecDeque<Job<'_, '_>>,
-        received: &mut [Option<Received>],
+        received: &mut [Option<Descriptor>],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
-        let planned: HashMap<usize, (Digest, u64, Option<String>, Option<String>)> = jobs
-            .iter()
-            .map(|job| {
-                let layer = job.incoming;
-                (job.at, (layer.diff_id.clone(), layer.size, job.blob.clone(), job.layer.clone()))
-            })
-            .collect();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-        let queue = Mutex::new(jobs);
-        let stop = Stop::default();
-        let mut done_bytes: HashMap<usize, u64> = HashMap::new();
-        let mut first_error = None;
-        let (sender, reports) = mpsc::channel();
-        let (store, dir, trash) = (self.store, &self.dir, &self.trash);
-        let mut finished = Vec::new();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let (sender, queue, stop) = (sender.clone(), &queue, &stop);
-                scope.spawn(move || {
-                    let next = || {
-                        queue
-                            .lock()
-                            .map_or_else(|poisoned| poisoned.into_inner().pop_front(), |mut jobs| jobs.pop_front())
-                    };
-                    while let Some(job) = next() {
-                        let result = receive(store, dir, trash, &job, stop, &sender);
-                        if result.is_err() {
-                            stop.set();
-                        }
-                        // The receiver lives until all threads have ended.
-                        let _ = sender.send(Report::Done(job.at, Box::new(result)));
-                    }
-                });
+        let place = Place { store: self.store, dir: &self.dir, trash: &self.trash };
+        for Done { at, diff_id, blob, layer, unpacked, found } in receive(&place, jobs, progress)? {
+            if let (Some(folder), Some(unpacked)) = (&layer, unpacked) {
+                self.stage(diff_id.hex(), &diff_id, folder, unpacked);
             }
-            drop(sender);
-            for report in reports {
-                match report {
-                    Report::Bytes(at, more) => {
-                        let (diff_id, total, ..) = &planned[&at];
-                        let done = done_bytes.entry(at).or_default();
-                        *done += more;
-                        progress(Progress::Bytes { layer: diff_id.clone(), done: *done, total: *total });
-                    }
-                    Report::Done(at, result) => match *result {
-                        Ok((unpacked, found)) => {
-                            progress(Progress::Unpacked { layer: planned[&at].0.clone() });
-                            finished.push((at, unpacked, found));
-                        }
-                        // The error that stopped the others is the one to tell.
-                        Err(error) if first_error.is_none() && !is_cancelled(&error) => first_error = Some(error),
-                        Err(_) => {}
-                    },
-                }
-            }
-        });
-        if let Some(error) = first_error {
-            return Err(error);
-        }
-        for (at, unpacked, found) in finished {
-            let (diff_id, _, blob, folder) = &planned[&at];
-            if let (Some(folder), Some(unpacked)) = (folder, unpacked) {
-                self.layers.insert(diff_id.clone(), Staged { folder: folder.clone(), unpacked });
-            }
-            let blob_descriptor = Descriptor {
-                media_type: media_type(found.compression).into(),
-                digest: found.digest.clone(),
-                size: found.size,
-                platform: None,
-                annotations: None,
-            };
             self.keep_blob(&found.digest)?;
+            received[at] = Some(blob_descriptor(found.compression, &found.digest, found.size));
             if let Some(blob) = blob {
-                self.blobs.insert(found.digest, blob.clone());
+                self.blobs.insert(found.digest, blob);
             }
-            received[at] = Some(Received { blob: blob_descriptor });
         }
         Ok(())
     }
@@ -332,16 +248,16 @@ impl<'s> Ingest<'s> {
             progress(Progress::Syncing);
             syncfs(&self.store.root).call(|| format!("syncfs({})", Shown(&self.store.root)))?;
         }
-        for (diff_id, staged) in &self.layers {
-            Seal::new(diff_id.clone(), &staged.unpacked).write(&self.dir.sub(&staged.folder)?)?;
+        for staged in self.layers.values() {
+            Seal::new(staged.id.clone(), &staged.unpacked).write(&self.dir.sub(&staged.folder)?)?;
         }
         let lock = self.store.lock()?;
         for (digest, name) in std::mem::take(&mut self.blobs) {
             let target = self.store.blob_dir(digest.algorithm())?;
             self.dir.rename(&name, &target, digest.hex())?;
         }
-        for (diff_id, staged) in std::mem::take(&mut self.layers) {
-            self.place(&diff_id, diff_id.hex(), &staged.folder)?;
+        for (name, staged) in std::mem::take(&mut self.layers) {
+            self.place(&staged.id, &name, &staged.folder)?;
         }
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             self.store.blob_dir(algorithm)?.sync()?;
@@ -379,91 +295,13 @@ fn same(one: &Incoming<'_>, other: &Incoming<'_>) -> bool {
     one.diff_id == other.diff_id && one.digest == other.digest
 }
 
-fn is_cancelled(error: &Error) -> bool {
-    match error {
-        Error::Cancelled => true,
-        Error::Layer { source, .. } => is_cancelled(source),
-        _ => false,
-    }
-}
-
-fn receive(
-    store: &Store,
-    dir: &Dir,
-    trash: &Dir,
-    job: &Job<'_, '_>,
-    stop: &Stop,
-    sender: &mpsc::Sender<Report>,
-) -> Result<(Option<Unpacked>, Found), Error> {
-    let incoming = job.incoming;
-    receive_checked(store, dir, trash, job, stop, sender)
-        .map_err(|source| Error::Layer { diff_id: incoming.diff_id.clone(), source: Box::new(source) })
-}
-
-fn receive_checked(
-    store: &Store,
-    dir: &Dir,
-    trash: &Dir,
-    job: &Job<'_, '_>,
-    stop: &Stop,
-    sender: &mpsc::Sender<Report>,
-) -> Result<(Option<Unpacked>, Found), Error> {
-    let incoming = job.incoming;
-    let copy = job.blob.as_ref().map(|name| dir.create(name)).transpose()?;
-    let tree = match &job.layer {
-        Some(name) => Some((dir.make(name)?.make(TREE)?, trash.make(name)?)),
-        None => None,
-    };
-    let mut input = (incoming.open)()?;
-    let mut waiting = 0u64;
-    let mut report = |bytes: u64| {
-        waiting += bytes;
-        if waiting >= REPORT_BYTES {
-            let _ = sender.send(Report::Bytes(job.at, waiting));
-            waiting = 0;
-        }
-    };
-    let stream = Stream {
-        input: &mut *input,
-        algorithm: incoming.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm),
-        diff_algorithm: incoming.diff_id.algorithm(),
-        size: incoming.size,
-        copy: copy.as_ref(),
-        progress: &mut report,
-        stop,
-    };
-    let (unpacked, found) = stream.run(&store.limits, |plain| match &tree {
-        Some((tree, trash)) => unpack(plain, tree.as_fd(), trash, &store.limits).map(Some),
-        None => Ok(None),
-    })?;
-    let mismatch = |field, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| Error::Mismatch {
-        what: "blob".into(),
-        field,
-        expected: expected.to_string(),
-        found: found.to_string(),
-    };
-    if found.size != incoming.size {
-        return Err(mismatch("size", &incoming.size, &found.size));
-    }
-    if let Some(expected) = incoming.digest.as_ref().filter(|digest| **digest != found.digest) {
-        return Err(mismatch("digest", expected, &found.digest));
-    }
-    if found.diff_id != incoming.diff_id {
-        return Err(mismatch("diffID", &incoming.diff_id, &found.diff_id));
-    }
-    let _ = sender.send(Report::Bytes(job.at, waiting));
-    Ok((unpacked, found))
-}
-
-/// How many bytes are read between two reports.
-const REPORT_BYTES: u64 = 1 << 20;
-
-fn media_type(compression: Compression) -> &'static str {
-    match compression {
+fn blob_descriptor(compression: Compression, digest: &Digest, size: u64) -> Descriptor {
+    let media_type = match compression {
         Compression::None => OCI_LAYER,
         Compression::Gzip => OCI_LAYER_GZIP,
         Compression::Zstd => OCI_LAYER_ZSTD,
-    }
+    };
+    Descriptor { media_type: media_type.into(), digest: digest.clone(), size, platform: None, annotations: None }
 }
 
 /// Locks a folder unless another process has it locked.

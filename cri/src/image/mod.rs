@@ -9,9 +9,11 @@
 //! Invariants: nothing from an image or an archive is control input; a layer or blob that can be seen is whole; readers
 //! never wait. The modules say more: [`Store`] for what is where on the disk.
 
+mod choose;
 mod config;
 mod digest;
 mod dir;
+mod dirs;
 mod document;
 mod error;
 pub mod identity;
@@ -25,7 +27,10 @@ mod names;
 mod platform;
 mod prepare;
 mod progress;
+mod receive;
 mod reference;
+mod remove;
+mod save;
 mod source;
 mod store;
 mod tar;
@@ -33,6 +38,7 @@ mod unpack;
 
 pub use config::{ImageConfig, Step};
 pub use digest::{Algorithm, Digest, DigestError};
+pub use dirs::RootDir;
 pub use document::Descriptor;
 pub use error::{EntryFault, Error};
 pub use image::Image;
@@ -42,6 +48,8 @@ pub use platform::{Platform, PlatformError};
 pub use prepare::Prepared;
 pub use progress::Progress;
 pub use reference::{Reference, ReferenceError};
+pub use remove::{Force, InUse, Removed};
+pub use save::Format;
 pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use super::config::ImageConfig;
 use super::digest::Digest;
+use super::dirs::{RootDir, root_dir};
 use super::document::Descriptor;
 use super::error::Error;
 use super::image::Image;
-use super::ingest::{Incoming, Ingest};
+use super::ingest::Ingest;
 use super::layer::TREE;
 use super::progress::Progress;
+use super::receive::Incoming;
 use super::store::Store;
 
 /// An image that containers can be made from.
@@ -19,12 +21,17 @@ pub struct Prepared {
     pub id: Digest,
     /// Folders for overlayfs's `lowerdir`, top first. Never written to.
     pub layers: Vec<PathBuf>,
+    /// What the root of the container's writable layer must look like.
+    pub root: RootDir,
     /// What the image says about containers.
     pub config: ImageConfig,
 }
 
 impl Store {
     /// Finds an image and sees to it that all its layers are there and whole; those that are not are unpacked again.
+    ///
+    /// The layers stay as long as the image does: who calls this has written down before that a container uses the image,
+    /// where the `in_use` of [`Store::remove`] sees it. An image without layers gives none.
     ///
     /// # Errors
     /// As [`Store::resolve`], and what can go wrong while unpacking.
@@ -34,19 +41,23 @@ impl Store {
         if !missing.is_empty() {
             self.rebuild(&missing, progress)?;
         }
-        let mut layers = Vec::new();
+        let mut stack = Vec::new();
         for diff_id in image.config.diff_ids.iter().rev() {
             let sealed = self.sealed_layer(diff_id)?;
             let (dir, seal) = sealed.ok_or_else(|| Error::Damaged {
                 what: format!("layer {diff_id}"),
                 reason: "was removed while it was prepared".into(),
             })?;
-            layers.push(dir.path().join(TREE));
-            if seal.opaque_root {
+            let hides_all_below = seal.opaque_root;
+            stack.push((dir, seal));
+            // Overlayfs merges the roots of all layers, whatever they say.
+            if hides_all_below {
                 break;
             }
         }
-        Ok(Prepared { id: image.id, layers, config: image.config })
+        let extra = self.extra_layer(&image.config.diff_ids, &stack, progress)?;
+        let layers = extra.iter().chain(stack.iter().map(|(dir, _)| dir)).map(|dir| dir.path().join(TREE)).collect();
+        Ok(Prepared { id: image.id, layers, root: root_dir(&stack)?, config: image.config })
     }
 
     fn missing_layers(&self, image: &Image) -> Result<Vec<(Digest, Descriptor)>, Error> {

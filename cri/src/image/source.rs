@@ -74,7 +74,7 @@ impl Opened {
     /// Copies the uncompressed archive to a file of the staging folder: its index may come last.
     fn spool(input: impl Read, what: String, ingest: &mut Ingest<'_>, limits: &Limits) -> Result<Opened, Error> {
         let mut file = ingest.spool()?;
-        let failed = |source| own_error(source).unwrap_or_else(|source| Error::Read { what: what.clone(), source });
+        let failed = |source| own_error(source).unwrap_or_else(|source| Error::Io { what: what.clone(), source });
         let count = Rc::new(Cell::new(0));
         let counted = Counted { inner: input, count: Rc::clone(&count) };
         let (_, mut plain) = bounded_decoder(counted, count, limits).map_err(failed)?;
@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn names_stay_inside() {
-        let rows: [(&[u8], &[u8], Option<&[u8]>); 7] = [
+        type Row = (&'static [u8], &'static [u8], Option<&'static [u8]>);
+        let rows: [Row; 7] = [
             (b"", b"./manifest.json", Some(b"manifest.json")),
             (b"abc", b"../def/layer.tar", Some(b"def/layer.tar")),
             (b"abc", b"../../etc/passwd", None),

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn times() {
-        let rows: [(&[u8], Option<(i64, u32)>); 9] = [
+        type Row = (&'static [u8], Option<(i64, u32)>);
+        let rows: [Row; 9] = [
             (b"1350244992.023960108", Some((1_350_244_992, 23_960_108))),
             (b"5", Some((5, 0))),
             (b"5.", Some((5, 0))),

@@ -127,7 +127,7 @@ fn sparse(key: &[u8], value: &[u8], sparse: &mut Sparse) -> Result<(), TarError>
         b"minor" => sparse.minor = Some(number()?),
         b"name" => sparse.name = Some(value.to_vec()),
         b"size" | b"realsize" => sparse.real_size = Some(number()?),
-        b"offset" if sparse.numbers.len() % 2 == 0 => sparse.numbers.push(number()?),
+        b"offset" if sparse.numbers.len().is_multiple_of(2) => sparse.numbers.push(number()?),
         b"numbytes" if sparse.numbers.len() % 2 == 1 => sparse.numbers.push(number()?),
         b"offset" | b"numbytes" => return Err(TarError::SparseMap),
         b"map" => {

@@ -16,7 +16,7 @@ use runtime::sys::xattr;
 use super::super::error::{Context, EntryFault};
 use super::super::tar::{Entry, Time};
 
-pub(super) const OPAQUE: &CStr = c"trusted.overlay.opaque";
+pub(crate) const OPAQUE: &CStr = c"trusted.overlay.opaque";
 const ACLS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
 
@@ -119,7 +119,7 @@ impl Attributes {
 ///
 /// Not overlay's (they would hide, redirect or open files of other layers), and not labels that the host's own policy
 /// gives (SELinux, IMA).
-fn is_taken(name: &[u8]) -> bool {
+pub(crate) fn is_taken(name: &[u8]) -> bool {
     let user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
     user || name == b"security.capability" || ACLS.iter().any(|acl| acl.to_bytes() == name)
 }

@@ -119,7 +119,8 @@ mod tests {
         let long_part = vec![b'a'; 256];
         let long = [&b"abcdefg/"[..]; 513].concat();
         let deep = [&b"a/"[..]; 1025].concat();
-        let rows: [(&[u8], Result<&[u8], &str>); 14] = [
+        type Row<'a> = (&'a [u8], Result<&'a [u8], &'a str>);
+        let rows: [Row<'_>; 14] = [
             (b"a/b", Ok(b"a/b")),
             (b"./a//b/", Ok(b"a/b")),
             (b"/etc/passwd", Ok(b"etc/passwd")),

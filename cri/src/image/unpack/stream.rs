@@ -128,7 +128,7 @@ impl Stream<'_> {
             progress: self.progress,
         };
         let failed =
-            |source| own_error(source).unwrap_or_else(|source| Error::Read { what: "layer data".into(), source });
+            |source| own_error(source).unwrap_or_else(|source| Error::Io { what: "layer data".into(), source });
         let (compression, decoder) = bounded_decoder(&mut blob, count, limits).map_err(failed)?;
         let mut plain = HashingReader::new(decoder, self.diff_algorithm);
         let taken = take(&mut plain)?;

@@ -1,0 +1,189 @@
+//! Removing names and images, and what nothing needs any more.
+
+use std::collections::HashSet;
+
+use super::config::ImageConfig;
+use super::digest::{Algorithm, Digest};
+use super::document::{Descriptor, Kind, parse_index};
+use super::error::Error;
+use super::image::Image;
+use super::ingest::Ingest;
+use super::names;
+use super::reference::Reference;
+use super::store::{Store, WriteLock};
+
+/// Whether an image that has several names may be removed by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It stays, and the names are told.
+    No,
+    /// All names go with it. An image that a container uses stays all the same.
+    Yes,
+}
+
+/// What a removal did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names that were taken away.
+    pub untagged: Vec<Reference>,
+    /// The ids of images that are gone.
+    pub deleted: Vec<Digest>,
+}
+
+/// Tells which container uses an image, if any. Called under the store's lock.
+pub type InUse<'a> = &'a mut dyn FnMut(&Digest) -> Option<String>;
+
+impl Store {
+    /// Removes a name, and with the last name the image and all that only it needed.
+    ///
+    /// `query` is a name, an id or the beginning of one.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], [`Error::SeveralNames`], and what [`Store::resolve`] says.
+    pub fn remove(&self, query: &str, force: Force, in_use: InUse<'_>) -> Result<Removed, Error> {
+        let mut staging = Ingest::begin(self)?;
+        let lock = self.lock()?;
+        let image = self.resolve(query)?;
+        let mut index = self.read_index()?;
+        let by_name = query.parse::<Reference>().ok().filter(|name| image.names.contains(name));
+        let mut removed = Removed::default();
+        match by_name {
+            Some(name) if image.names.len() > 1 => {
+                names::remove_name(&mut index, &name);
+                removed.untagged.push(name);
+            }
+            by_name => {
+                if by_name.is_none() && image.names.len() > 1 && force == Force::No {
+                    let names = image.names.iter().map(Reference::familiar).collect();
+                    return Err(Error::SeveralNames { id: image.id.short().into(), names });
+                }
+                remove_whole(&mut index, image, in_use, &mut removed)?;
+            }
+        }
+        self.write_index(&lock, index)?;
+        self.sweep(&lock, &mut staging)?;
+        Ok(removed)
+    }
+
+    /// Removes all images that have no name and that no container uses.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn remove_dangling(&self, in_use: InUse<'_>) -> Result<Removed, Error> {
+        let mut staging = Ingest::begin(self)?;
+        let lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let mut removed = Removed::default();
+        for image in self.list()?.into_iter().filter(|image| image.names.is_empty()) {
+            match remove_whole(&mut index, image, in_use, &mut removed) {
+                Ok(()) | Err(Error::InUse { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write_index(&lock, index)?;
+        self.sweep(&lock, &mut staging)?;
+        Ok(removed)
+    }
+
+    /// Removes the blobs and layers that no image of the index and no running ingest needs.
+    ///
+    /// What cannot be read ends the sweep before anything is removed: nothing is guessed to be unused.
+    fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<(), Error> {
+        let mut needed = Needed::default();
+        for descriptor in self.read_index()? {
+            self.mark(&descriptor, &mut needed, 0)?;
+        }
+        self.mark_kept(&mut needed)?;
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let dir = self.blob_dir(algorithm)?;
+            for name in dir.names()? {
+                // A name that is no digest is not ours to judge.
+                let digest = format!("{}:{name}", algorithm.name()).parse::<Digest>();
+                if digest.is_ok_and(|digest| !needed.all_blobs && !needed.blobs.contains(&digest)) {
+                    dir.unlink(name.as_bytes())?;
+                }
+            }
+        }
+        for name in self.layers.names()? {
+            if !needed.layers.contains(&name) {
+                staging.discard(lock, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self, descriptor: &Descriptor, needed: &mut Needed, depth: usize) -> Result<(), Error> {
+        needed.blobs.insert(descriptor.digest.clone());
+        let what = format!("index.json: {}", descriptor.digest);
+        let Ok(kind) = Kind::of(&descriptor.media_type, &what) else {
+            // Something that another program put into the layout: we do not know what it points to.
+            needed.all_blobs = true;
+            return Ok(());
+        };
+        match kind {
+            Kind::Manifest => {
+                let manifest = self.read_manifest(descriptor)?;
+                let config = self.read_document(&manifest.config)?;
+                let config = ImageConfig::parse(&config, &format!("config {}", manifest.config.digest))?;
+                needed.layers.extend(config.diff_ids.iter().map(|diff_id| diff_id.hex().to_owned()));
+                needed.layers.extend(super::dirs::layer_name(&config.diff_ids));
+                needed.blobs.insert(manifest.config.digest);
+                needed.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+            }
+            Kind::Index if depth < self.limits.index_depth => {
+                let index = parse_index(&self.read_document(descriptor)?, &what, &self.limits)?;
+                for member in index.manifests {
+                    // Copies of an index may leave out the images of other platforms.
+                    if self.open_blob(&member.digest)?.is_some() {
+                        self.mark(&member, needed, depth + 1)?;
+                    }
+                }
+            }
+            Kind::Index => {
+                let allowed = self.limits.index_depth as u64;
+                return Err(Error::Limit { what, allowed, unit: "nested indexes" });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the ingests that run now found in the store and rely on.
+    fn mark_kept(&self, needed: &mut Needed) -> Result<(), Error> {
+        for folder in self.ingest.names()? {
+            for name in self.ingest.sub(&folder)?.names()? {
+                if let Some(blob) = name.strip_prefix("keep-blob-") {
+                    needed.blobs.extend(blob.replacen('-', ":", 1).parse::<Digest>());
+                }
+                if let Some(layer) = name.strip_prefix("keep-layer-") {
+                    needed.layers.insert(layer.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Needed {
+    blobs: HashSet<Digest>,
+    all_blobs: bool,
+    /// Names of folders.
+    layers: HashSet<String>,
+}
+
+fn remove_whole(
+    index: &mut Vec<Descriptor>,
+    image: Image,
+    in_use: InUse<'_>,
+    removed: &mut Removed,
+) -> Result<(), Error> {
+    if let Some(by) = in_use(&image.id) {
+        return Err(Error::InUse { id: image.id.short().into(), by });
+    }
+    for manifest in &image.manifests {
+        names::remove_image(index, &manifest.digest);
+    }
+    removed.untagged.extend(image.names);
+    removed.deleted.push(image.id);
+    Ok(())
+}
