@@ -74,3 +74,4 @@ pub fn adopt(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
     // SAFETY: recvmsg(2) made this descriptor for us and nothing else owns it.
     unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
 }
+
