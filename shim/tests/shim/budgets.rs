@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::place::{Place, SHIM};
+use crate::place::{Place, program};
 
 /// Private anonymous memory of an idle shim, in KiB.
 const MEMORY_LIMIT: u64 = 1024;
@@ -54,11 +54,11 @@ fn descriptors_do_not_leak() {
 
 #[test]
 fn program_size() {
-    if cfg!(debug_assertions) {
-        eprintln!("skipped: a size budget is for release builds");
+    if std::env::var_os("RT_SHIM").is_none() {
+        eprintln!("skipped: the size budget is for a release build, named by RT_SHIM");
         return;
     }
-    let size = fs::metadata(SHIM).unwrap().len();
+    let size = fs::metadata(program()).unwrap().len();
     eprintln!("rt-shim: {size} bytes");
     assert!(size < SIZE_LIMIT, "{size}");
 }

@@ -10,7 +10,7 @@ use shim::layout::State;
 use shim::local::{self, UNKNOWN_EXIT, Wait};
 use shim::protocol::Reply;
 
-use crate::place::{Place, SHIM, ended, gone};
+use crate::place::{Place, ended, gone, program};
 
 fn kill_shim(pid: Pid) {
     let pidfd = pidfd_open(pid).unwrap();
@@ -117,13 +117,13 @@ fn a_client_that_dies_changes_nothing() {
 fn one_shim_at_a_time() {
     let place = Place::new("sleep 1000");
     let (_connection, first) = place.spawn();
-    let error = client::spawn(SHIM.as_ref(), &place.dir()).unwrap_err().to_string();
+    let error = client::spawn(&program(), &place.dir()).unwrap_err().to_string();
     assert!(error.contains("another shim listens there"), "{error}");
     assert!(place.directory().connect().unwrap().is_some());
     kill_shim(first);
     // A socket that a dead shim left is no obstacle.
     assert!(place.dir().join("shim.sock").try_exists().unwrap());
-    let (connection, second) = client::spawn(SHIM.as_ref(), &place.dir()).unwrap();
+    let (connection, second) = client::spawn(&program(), &place.dir()).unwrap();
     assert_ne!(first, second);
     drop(connection);
     gone(second);
@@ -132,7 +132,7 @@ fn one_shim_at_a_time() {
 #[test]
 fn a_shim_that_cannot_serve_says_why() {
     let place = Place::new("");
-    let error = client::spawn(SHIM.as_ref(), &place.path("nowhere")).unwrap_err().to_string();
+    let error = client::spawn(&program(), &place.path("nowhere")).unwrap_err().to_string();
     assert!(error.contains("nowhere") && error.ends_with("ENOENT: No such file or directory"), "{error}");
     let error = client::spawn("/bin/true".as_ref(), &place.path("state")).unwrap_err().to_string();
     assert_eq!(error, "\"/bin/true\" ended with exit status: 0 before it was ready");
@@ -145,7 +145,7 @@ fn a_shim_that_cannot_serve_says_why() {
 fn the_program_cannot_be_written_through_a_shim() {
     let place = Place::new("");
     let copy = place.path("rt-shim");
-    fs::copy(SHIM, &copy).unwrap();
+    fs::copy(program(), &copy).unwrap();
     place.write();
     let (connection, shim) = client::spawn(&copy, &place.dir()).unwrap();
     let exe = nix::fcntl::open(

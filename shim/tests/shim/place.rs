@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +17,10 @@ use shim::local::{Directory, Wait};
 use shim::protocol::{Reply, Request, Streams};
 use shim::record;
 
-pub(crate) const SHIM: &str = env!("CARGO_BIN_EXE_rt-shim");
+/// The program under test.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("RT_SHIM").map_or_else(|| env!("CARGO_BIN_EXE_rt-shim").into(), PathBuf::from)
+}
 
 /// Longest wait for an event in a test.
 const PATIENCE: u16 = 30_000;
@@ -110,7 +113,7 @@ impl Place {
     /// Writes the files and starts the shim.
     pub(crate) fn spawn(&self) -> (Connection, Pid) {
         self.write();
-        client::spawn(Path::new(SHIM), &self.dir()).unwrap()
+        client::spawn(&program(), &self.dir()).unwrap()
     }
 
     pub(crate) fn create(&self, connection: &Connection) -> Pid {

@@ -114,29 +114,18 @@ fn a_signal_that_only_happens_to_kill_restarts() {
 
 #[test]
 fn a_policy_given_later_counts() {
-    let mut place = Place::new("read x; exit 1");
+    // The second run finds the file, and its input at its end.
+    let mut place = Place::new("if test -e /tmp/again; then exit 4; fi; touch /tmp/again; read x; exit 1");
     place.task["stdin"] = json!("once");
     let (connection, _) = place.spawn();
     place.create(&connection);
     let client = place.attach(place.connect(), true);
+    let waiter = place.connect();
+    waiter.send(&place.wait_request(), &[]).unwrap();
     place.start(&connection);
     let restart = Some(shim::layout::RestartPolicy::OnFailure(Some(1)));
     connection.request(&Request::Update { container: place.id.clone(), resources: None, restart }, &[]).unwrap();
-    client.finish();
-    let waiter = place.connect();
-    let attach = Request::Attach {
-        container: place.id.clone(),
-        streams: shim::protocol::Streams { stdin: true, ..Default::default() },
-    };
-    let second = loop {
-        let (child, ours) = std::io::pipe().unwrap();
-        use std::os::fd::AsFd;
-        if place.connect().session(&attach, &[child.as_fd()]).is_ok() {
-            drop(ours);
-            break;
-        }
-    };
-    let () = second;
-    assert_eq!(place.wait(&waiter).code, 1);
+    assert_eq!(client.finish().2.code, 1);
+    assert!(matches!(waiter.receive().unwrap(), Reply::Exited { exit } if exit.code == 4));
     assert_eq!(place.status().restart_count, 1);
 }
