@@ -1,15 +1,28 @@
 //! `rt-runtime`: the OCI command line. One thread; everything happens in `runtime`, a verb is a file of `verb`.
 
+#![cfg_attr(not(test), no_main)]
+
 mod args;
 mod log;
 mod verb;
 
-use std::process::ExitCode;
+use std::io::Write;
 
 use crate::args::Parsed;
 use crate::verb::{Context, Failure};
 
-fn main() -> ExitCode {
+#[cfg(not(test))]
+runtime::entry!(run);
+
+#[cfg_attr(test, expect(dead_code, reason = "the test harness is the program then"))]
+fn run() -> i32 {
+    let code = command();
+    // The descriptors go with the process.
+    let _ = std::io::stdout().flush();
+    i32::from(code)
+}
+
+fn command() -> u8 {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     let (global, verb_args) = match args::global(args) {
         Ok(split) => split,
@@ -17,33 +30,33 @@ fn main() -> ExitCode {
     };
     if global.is_set("version") {
         println!("rt-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), verb::SPEC_VERSION);
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let Some((name, verb_args)) = verb_args.split_first() else {
         print!("{}", verb::help());
-        return ExitCode::SUCCESS;
+        return 0;
     };
     let Some(verb) = verb::find(name) else {
         return usage(&format!("unknown command {name:?}; see rt-runtime --help"));
     };
     if global.is_set("help") || verb_args.iter().any(|arg| arg == "--help" || arg == "-h") && !verb.passes_arguments {
         print!("{}", verb.help());
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let log = match log::Log::open(&global) {
         Ok(log) => log,
         Err(error) => return usage(&error.to_string()),
     };
-    match run(verb, &global, verb_args, &log) {
+    match carry_out(verb, &global, verb_args, &log) {
         Ok(code) => code,
         Err(failure) => {
             log.error(&failure.message);
-            ExitCode::from(failure.code)
+            failure.code
         }
     }
 }
 
-fn run(verb: &verb::Verb, global: &Parsed, verb_args: &[String], log: &log::Log) -> Result<ExitCode, Failure> {
+fn carry_out(verb: &verb::Verb, global: &Parsed, verb_args: &[String], log: &log::Log) -> Result<u8, Failure> {
     let context = Context::new(global, log)?;
     let parsed =
         args::verb(verb, verb_args).map_err(|error| Failure { code: 1, message: format!("{}: {error}", verb.name) })?;
@@ -53,7 +66,7 @@ fn run(verb: &verb::Verb, global: &Parsed, verb_args: &[String], log: &log::Log)
     (verb.run)(&context, &parsed)
 }
 
-fn usage(error: &str) -> ExitCode {
+fn usage(error: &str) -> u8 {
     eprintln!("rt-runtime: {error}");
-    ExitCode::from(1)
+    1
 }

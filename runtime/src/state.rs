@@ -17,7 +17,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat, renameat};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
@@ -276,26 +275,31 @@ impl StateDir {
     /// # Errors
     /// The call that failed.
     pub fn remove(self) -> Result<(), Error> {
-        let duplicate = self.directory.try_clone().call(|| format!("dup({:?})", self.id.as_str()))?;
-        let mut entries = Dir::from_fd(OwnedFd::from(duplicate)).call(|| format!("opendir({:?})", self.id.as_str()))?;
-        for entry in entries.iter() {
-            let entry = entry.call(|| format!("readdir({:?})", self.id.as_str()))?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
+        for name in ["state.json", "start.sock", "lock"] {
+            self.unlink(name)?;
+        }
+        match self.remove_directory() {
+            // A command that was cut off has left more.
+            Err(error) if error.errno == Errno::ENOTEMPTY => {
+                self.unlink("state.json.new").and_then(|()| Ok(self.remove_directory()?))
             }
-            match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => {
-                    return Err(errno)
-                        .call(|| format!("unlinkat({:?}, {name:?})", self.id.as_str()))
-                        .map_err(Error::Call);
-                }
+            result => Ok(result?),
+        }
+    }
+
+    fn unlink(&self, name: &str) -> Result<(), Error> {
+        match unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => {
+                Err(errno).call(|| format!("unlinkat({:?}, {name:?})", self.id.as_str())).map_err(Error::Call)
             }
         }
+    }
+
+    fn remove_directory(&self) -> Result<(), CallError> {
         match unlinkat(&self.parent, self.id.as_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno).call(|| format!("rmdir({:?})", self.id.as_str())).map_err(Error::Call),
+            Err(errno) => Err(errno).call(|| format!("rmdir({:?})", self.id.as_str())),
         }
     }
 

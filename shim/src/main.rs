@@ -1,26 +1,31 @@
 //! `rt-shim --dir DIR`: parent of the containers of the directory DIR, started by `shim::client::spawn`, which gives it the first
 //! connection as standard input.
 
-use std::path::Path;
-use std::process::ExitCode;
+#![cfg_attr(not(test), no_main)]
 
-fn main() -> ExitCode {
+use std::path::Path;
+
+#[cfg(not(test))]
+runtime::entry!(run);
+
+#[cfg_attr(test, expect(dead_code, reason = "the test harness is the program then"))]
+fn run() -> i32 {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match &arguments[..] {
         [flag, dir] if flag == "--dir" && Path::new(dir).is_absolute() => match shim::server::serve(Path::new(dir)) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => 0,
             Err(error) => {
                 eprintln!("rt-shim: {error}");
-                ExitCode::FAILURE
+                1
             }
         },
         [flag] if flag == "--version" => {
             println!("rt-shim {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
+            0
         }
         _ => {
             eprintln!("usage: rt-shim --dir DIR (absolute), with a connected SOCK_SEQPACKET socket as standard input");
-            ExitCode::from(2)
+            2
         }
     }
 }

@@ -33,7 +33,7 @@ pub use error::Error;
 pub use files::{HostEntry, Resolver, hosts, resolv_conf};
 pub use host::{CgroupMode, Host};
 pub use identity::{Identity, IdentityError, resolve as resolve_identity};
-pub use mounts::{SHM_SIZE, BindRecursion, BindSource, MountRequest, MountTarget, Propagation};
+pub use mounts::{BindRecursion, BindSource, MountRequest, MountTarget, Propagation, SHM_SIZE};
 pub use namespaces::is_private;
 pub use options::*;
 pub use process::{DEFAULT_PATH, command, environment, merged_environment};

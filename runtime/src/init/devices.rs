@@ -8,7 +8,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
-use super::Create;
+use super::{Create, leave};
 use crate::plan::{Device, DeviceKind};
 use crate::root::{Links, Root, make_node, open_leaf, split};
 use crate::sys::mount::move_mount;
@@ -46,6 +46,7 @@ pub(super) fn make(create: &Create<'_>, root: &Root) -> Result<(), CallError> {
     if plan.populate_dev {
         links(&dev)?;
     }
+    leave(dev);
     Ok(())
 }
 

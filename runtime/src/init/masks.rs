@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::leave;
 use super::mounts::is_directory;
 use crate::plan::Plan;
 use crate::root::{Links, Root};
@@ -25,12 +26,14 @@ pub(super) fn apply(plan: &Plan, root: &Root, null: Option<&OwnedFd>) -> Result<
             let mount = directory.next(empty_directory)?;
             move_mount(&mount, &target).call(call)?;
             directory.attached(mount);
+            leave(target);
         } else {
             let mount = file.next(|| {
                 null.expect("the parent opened it for the masks").try_clone().call(|| "dup(<null>)".to_owned())
             })?;
             move_mount(&mount, &target).call(call)?;
             file.attached(mount);
+            leave(target);
         }
     }
     plan.readonly.iter().try_for_each(|path| protect(root, path))
@@ -55,7 +58,10 @@ impl Cover {
     }
 
     fn attached(&mut self, mount: OwnedFd) {
-        self.0.get_or_insert(mount);
+        match &self.0 {
+            Some(_) => leave(mount),
+            None => self.0 = Some(mount),
+        }
     }
 }
 
@@ -74,7 +80,10 @@ fn protect(root: &Root, path: &Path) -> Result<(), CallError> {
     let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
     mount_setattr(&mount, Depth::Recursive, readonly)
         .call(|| format!("mount_setattr(\"/{}\", RDONLY)", path.display()))?;
-    move_mount(&mount, &target).call(|| format!("move_mount(<read-only>, \"/{}\")", path.display()))
+    move_mount(&mount, &target).call(|| format!("move_mount(<read-only>, \"/{}\")", path.display()))?;
+    leave(mount);
+    leave(target);
+    Ok(())
 }
 
 /// The object at a path; `None`: there is none, and nothing to hide.

@@ -18,7 +18,7 @@ mod program;
 
 pub(crate) use mounts::set_recursive;
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -149,6 +149,16 @@ pub(crate) enum Streams {
     Terminal(Option<OwnedFd>),
 }
 
+impl Streams {
+    fn into_descriptors(self) -> Vec<OwnedFd> {
+        match self {
+            Self::Inherit => Vec::new(),
+            Self::Files(files) => files.into(),
+            Self::Terminal(socket) => socket.into_iter().collect(),
+        }
+    }
+}
+
 /// How the child learns that it may run the program.
 pub(crate) enum Wait {
     /// By the parent.
@@ -202,6 +212,23 @@ pub(crate) struct Exec<'a> {
 }
 
 impl Create<'_> {
+    /// All that the parent opened for the child.
+    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+        let mut all = vec![self.channel.into(), self.rootfs];
+        all.extend(self.join.into_iter().map(|(_, namespace)| namespace));
+        all.extend(self.procs);
+        all.extend(self.sources.into_iter().flatten());
+        all.extend(self.cgroups.into_iter().map(|(_, group)| group));
+        all.extend(self.null);
+        all.extend(self.devices.into_iter().flatten());
+        all.extend(self.streams.into_descriptors());
+        match self.wait {
+            Wait::Parent => {}
+            Wait::Listener(listener) => all.push(listener),
+        }
+        all
+    }
+
     /// Becomes the container's init process.
     pub(crate) fn run(mut self) -> ! {
         let Err(failure) = self.steps();
@@ -361,6 +388,14 @@ impl Create<'_> {
 }
 
 impl Exec<'_> {
+    /// All that the parent opened for the child.
+    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+        let mut all = vec![self.channel.into(), self.target.0];
+        all.extend(self.procs);
+        all.extend(self.streams.into_descriptors());
+        all
+    }
+
     /// All descriptors that the steps work on.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.channel.as_fd(), self.target.0.as_fd()];
@@ -419,6 +454,16 @@ fn finish(
 
 fn set_personality(domain: Option<u64>) -> Result<(), CallError> {
     domain.map_or(Ok(()), |domain| sys::process::set_personality(domain).call(|| format!("personality({domain:#x})")))
+}
+
+/// Numbers below this are left open by the child.
+const LEFT_OPEN: i32 = 256;
+
+/// Leaves a descriptor to execve(2), which closes it: one call less for each. Not so where there are very many of them.
+fn leave(fd: OwnedFd) {
+    if fd.as_raw_fd() < LEFT_OPEN {
+        let _ = fd.into_raw_fd();
+    }
 }
 
 /// Enters v1 groups; the unified one was entered at birth.

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::symlinkat;
 
-use super::{Create, Failure, Step, write_below};
+use super::{Create, Failure, Step, leave, write_below};
 use crate::plan::{Mount, Options, Parameter, Plan, Source};
 use crate::root::{Root, open_leaf};
 use crate::sys::mount::{
@@ -46,7 +46,8 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
         match attached {
             Some(fd) if mount.is("proc") && mount.destination == Path::new("proc") => made.proc = Some(fd),
             Some(fd) if mount.is("devpts") && mount.destination == Path::new("dev/pts") => made.devpts = Some(fd),
-            Some(_) | None => {}
+            Some(fd) => leave(fd),
+            None => {}
         }
     }
     Ok(made)
@@ -59,6 +60,8 @@ fn bind(root: &Root, mount: &Mount, source: OwnedFd) -> Result<Option<OwnedFd>, 
         root.make_file(&mount.destination, mount.links())?
     };
     move_mount(&source, &target).call(|| format!("move_mount(<source>, \"/{}\")", mount.destination.display()))?;
+    leave(source);
+    leave(target);
     Ok(None)
 }
 
@@ -72,6 +75,7 @@ fn file_system(
     let target = root.make_directory(&mount.destination, mount.links())?;
     let new = new_mount(kind, source, parameters, mount.options.attributes.set)?;
     attach(&new, &target, &mount.options, &mount.destination)?;
+    leave(target);
     Ok(Some(new))
 }
 
@@ -89,7 +93,9 @@ fn new_mount(kind: &CStr, source: &CStr, parameters: &[Parameter], attributes: u
         }
     }
     fsconfig_create(&fs).call(|| explain(&fs, format!("fsconfig(<{kind:?}>, FSCONFIG_CMD_CREATE)")))?;
-    fsmount(&fs, attributes).call(|| format!("fsmount(<{kind:?}>, {attributes:#x})"))
+    let mount = fsmount(&fs, attributes).call(|| format!("fsmount(<{kind:?}>, {attributes:#x})"))?;
+    leave(fs);
+    Ok(mount)
 }
 
 /// Adds what the kernel logged on a file system context.

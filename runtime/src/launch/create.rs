@@ -16,7 +16,7 @@ use crate::plan::{Plan, Source};
 use crate::seccomp;
 use crate::spec::{IdMapping, NamespaceKind};
 use crate::sys::clone::Clone3;
-use crate::sys::process::{Block, pidfd_send_signal, wait};
+use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
 use crate::sys::{Call, CallError};
 
 /// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
@@ -70,7 +70,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
     };
     // The child's end must be open in the child alone, or its end of file would never come.
-    drop(child);
+    close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None };
     match supervise(&plan, &mut created, &ours, &State { pid: pid.as_raw(), ..state }, create.spec.hooks.as_ref()) {
         Ok(()) => {

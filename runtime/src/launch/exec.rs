@@ -11,8 +11,9 @@ use crate::init;
 use crate::plan;
 use crate::seccomp;
 use crate::spec::{NamespaceKind, Spec};
+use crate::sys::Call;
 use crate::sys::clone::Clone3;
-use crate::sys::process::{Block, pidfd_send_signal, wait};
+use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
 
 /// Runs a process in a container; returns when execve has succeeded.
 ///
@@ -65,7 +66,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
     };
-    drop(child);
+    close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let mut executed_process = Executed { pid, pidfd, console: None, warnings: Vec::new() };
     let result = loop {
         match ours.next().during(|| "init".to_owned()) {

@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod entry;
 pub mod mount;
 pub mod network;
 pub mod packet;
@@ -74,4 +75,3 @@ pub fn adopt(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
     // SAFETY: recvmsg(2) made this descriptor for us and nothing else owns it.
     unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
 }
-

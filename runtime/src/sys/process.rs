@@ -158,6 +158,29 @@ fn close_between(first: u32, last: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Closes descriptors in as few calls as there are gaps between them, close_range(2).
+///
+/// # Errors
+/// ENOSYS before KERNEL(5.9).
+pub fn close_many(fds: Vec<OwnedFd>) -> Result<(), Errno> {
+    use std::os::fd::IntoRawFd;
+    let mut numbers: Vec<u32> = fds.into_iter().map(|fd| fd.into_raw_fd().cast_unsigned()).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|one, next| one + 1 == *next) {
+        close_between(run[0], run[run.len() - 1])?;
+    }
+    Ok(())
+}
+
+/// Ignores SIGPIPE, so that writing to a stream without a reader is an error and not the end.
+///
+/// # Errors
+/// None that are known.
+pub fn ignore_sigpipe() -> Result<(), Errno> {
+    // SAFETY: SIG_IGN is a valid disposition.
+    if unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+}
+
 /// Null-terminated arguments for execve(2), made before the point where allocating is unwelcome.
 pub struct Argv {
     strings: Vec<CString>,

@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -49,7 +48,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let request = Request::new(parsed)?;
     let terminal = request.spec.process.as_ref().is_some_and(|process| process.terminal);
     let stdio = match (&request.console_socket, terminal) {
@@ -64,7 +63,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     };
     let made = make(context, request, stdio, |directory| Ok(StartMode::Listener(directory.listen()?)))?;
     drop(made);
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// What is to be made, checked as far as it can be before anything is made.

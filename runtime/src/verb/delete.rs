@@ -1,7 +1,5 @@
 //! `delete`: removes what is left of a container.
 
-use std::process::ExitCode;
-
 use runtime::cgroup::Cgroup;
 use runtime::hooks::{self, State, Status};
 use runtime::state::{Access, Error, Record, StateDir};
@@ -26,12 +24,12 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let force = parsed.is_set("force");
     let id = parsed.positionals[0].parse()?;
     let missing = matches!(StateDir::open(&context.root, &id, Access::Look), Err(Error::Missing(_)));
     if force && missing {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
     let container = context.open(parsed, Access::Change)?;
     let removable = force || matches!(container.status, Status::Stopped | Status::Created);
@@ -54,7 +52,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
         init.wait()?;
     }
     destroy(context, container.directory, container.record.as_ref(), container.cgroup.as_ref())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// Removes the cgroup with all that runs in it and the state, then runs the poststop hooks. Goes on after an error and reports

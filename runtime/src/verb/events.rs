@@ -1,7 +1,5 @@
 //! `events`: what a container uses, as one event of JSON.
 
-use std::process::ExitCode;
-
 use runtime::cgroup::Stats;
 use runtime::state::Access;
 use serde_json::json;
@@ -24,7 +22,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     if !parsed.is_set("stats") {
         return Err(Failure::new("a stream of events is not built yet; use --stats"));
     }
@@ -33,7 +31,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     let cgroup =
         container.cgroup.as_ref().ok_or_else(|| Failure::new(format!("container {} has no cgroup", record.id)))?;
     println!("{}", json!({ "type": "stats", "id": record.id, "data": data(&cgroup.stats()?) }));
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// The figures as runc names them.

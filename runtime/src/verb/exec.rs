@@ -1,7 +1,6 @@
 //! `exec`: runs one more process in a container.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use nix::fcntl::AT_FDCWD;
 use runtime::hooks::Status;
@@ -50,12 +49,12 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     inner(context, parsed)
         .map_err(|failure| Failure { code: if failure.code == 1 { NOT_RUN } else { failure.code }, ..failure })
 }
 
-fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let container = context.open(parsed, Access::Look)?;
     let (record, init) = container.alive("nothing can be executed in it")?;
     if !matches!(container.status, Status::Running | Status::Created) {
@@ -91,7 +90,7 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     }
     match foreground {
         Some(foreground) => Ok(exit_code(foreground.relay(&executed.pidfd, executed.console)?)),
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(0),
     }
 }
 

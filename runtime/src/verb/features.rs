@@ -1,7 +1,5 @@
 //! `features`: what this program honours, for callers that ask before they use it.
 
-use std::process::ExitCode;
-
 use serde_json::json;
 
 use super::{Context, Failure, SPEC_VERSION, Verb};
@@ -75,7 +73,7 @@ const MOUNT_OPTIONS: &[&str] = &[
     "unbindable",
 ];
 
-fn run(_: &Context<'_>, _: &Parsed) -> Result<ExitCode, Failure> {
+fn run(_: &Context<'_>, _: &Parsed) -> Result<u8, Failure> {
     let capabilities: Vec<String> = {
         let mut all: Vec<_> = caps::all().into_iter().collect();
         all.sort_by_key(|capability| capability.index());
@@ -100,7 +98,7 @@ fn run(_: &Context<'_>, _: &Parsed) -> Result<ExitCode, Failure> {
         "annotations": { "io.rt.runtime.version": env!("CARGO_PKG_VERSION") },
     });
     println!("{features:#}");
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// What `runtime::seccomp` compiles.

@@ -1,7 +1,6 @@
 //! Waiting for a process in the foreground: signals are passed on, its terminal is relayed to ours.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -143,6 +142,6 @@ fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<bool, CallError> {
 }
 
 /// The exit code for the caller's shell.
-pub(super) fn exit_code(exited: Exited) -> ExitCode {
-    ExitCode::from(u8::try_from(exited.code()).unwrap_or(255))
+pub(super) fn exit_code(exited: Exited) -> u8 {
+    u8::try_from(exited.code()).unwrap_or(255)
 }

@@ -1,7 +1,5 @@
 //! `kill`: sends a signal to init, or to every process.
 
-use std::process::ExitCode;
-
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use runtime::cgroup::Cgroup;
@@ -25,7 +23,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let name = parsed.positionals.get(1).map_or("SIGTERM", String::as_str);
     let signal = signal_number(name).ok_or_else(|| {
         Failure::new(format!("unknown signal {name:?}; a name such as TERM or a number from 1 to 64"))
@@ -44,7 +42,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
             pidfd_send_signal(&init.pidfd, signal).call(|| format!("pidfd_send_signal({}, {signal})", init.pid))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 fn all(cgroup: &Cgroup, signal: i32) -> Result<(), Failure> {

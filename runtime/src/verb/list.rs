@@ -1,6 +1,5 @@
 //! `list`: all containers.
 
-use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use runtime::state::{Access, ContainerId, Error, Record};
@@ -25,7 +24,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let json = match parsed.value("format") {
         None | Some("table") => false,
         Some("json") => true,
@@ -44,7 +43,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
             println!("{id:<width$}   {pid:<10}  {status:<10}  {created:<20}  {bundle}");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 struct Row {

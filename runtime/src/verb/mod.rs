@@ -20,7 +20,6 @@ mod update;
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -59,7 +58,7 @@ pub(crate) struct Verb {
     /// Whether a process of this program gets into a container.
     pub(crate) enters_containers: bool,
     /// Carries it out.
-    pub(crate) run: fn(&Context<'_>, &Parsed) -> Result<ExitCode, Failure>,
+    pub(crate) run: fn(&Context<'_>, &Parsed) -> Result<u8, Failure>,
 }
 
 const VERBS: &[&Verb] = &[

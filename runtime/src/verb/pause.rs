@@ -1,7 +1,5 @@
 //! `pause`: freezes a container.
 
-use std::process::ExitCode;
-
 use runtime::hooks::Status;
 use runtime::state::Access;
 
@@ -20,7 +18,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let container = context.open(parsed, Access::Change)?;
     match (&container.cgroup, container.status) {
         (Some(cgroup), Status::Running | Status::Created) if !container.frozen => cgroup.freeze()?,
@@ -32,5 +30,5 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
             )));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }

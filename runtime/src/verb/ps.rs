@@ -1,6 +1,6 @@
 //! `ps`: the processes of a container.
 
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use runtime::state::Access;
 use runtime::sys::Call;
@@ -20,7 +20,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let json = match parsed.value("format") {
         None | Some("table") => false,
         Some("json") => true,
@@ -34,7 +34,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
     };
     if json {
         println!("{}", serde_json::Value::from(pids));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
     let options = &parsed.positionals[1..];
     let options = if options.is_empty() { vec!["-ef".to_owned()] } else { options.to_vec() };
@@ -54,5 +54,5 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
             println!("{line}");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }

@@ -1,7 +1,5 @@
 //! `resume`: thaws a container.
 
-use std::process::ExitCode;
-
 use runtime::state::Access;
 
 use super::{Context, Failure, Verb};
@@ -19,7 +17,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let container = context.open(parsed, Access::Change)?;
     match &container.cgroup {
         Some(cgroup) if container.frozen => cgroup.thaw()?,
@@ -31,5 +29,5 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
             )));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }

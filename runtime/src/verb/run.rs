@@ -1,7 +1,5 @@
 //! `run`: create, start, and unless detached wait and delete, in one process.
 
-use std::process::ExitCode;
-
 use runtime::hooks::{self, State, Status};
 use runtime::launch::{StartMode, Stdio};
 
@@ -35,7 +33,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let request = Request::new(parsed)?;
     let detach = parsed.is_set("detach");
     let terminal = request.spec.process.as_ref().is_some_and(|process| process.terminal);
@@ -57,7 +55,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
         return Err(error.into());
     }
     poststart(&made)?;
-    let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
+    let Some(foreground) = foreground else { return Ok(0) };
     let console = made.created.console.take();
     let exited = foreground.relay(&made.created.pidfd, console);
     if !parsed.is_set("keep") {

@@ -1,7 +1,5 @@
 //! `start`: lets a created container run its program.
 
-use std::process::ExitCode;
-
 use runtime::hooks::{self, State, Status};
 use runtime::launch;
 use runtime::state::Access;
@@ -21,7 +19,7 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let container = context.open(parsed, Access::Change)?;
     let (record, init) = container.alive("it cannot be started")?;
     if container.status != Status::Created {
@@ -46,5 +44,5 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
         };
         hooks::run(&hooks.poststart, "poststart", &state)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::ExitCode;
 
 use nix::fcntl::AT_FDCWD;
 use runtime::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
@@ -45,13 +44,13 @@ pub(super) const VERB: Verb = Verb {
     run,
 };
 
-fn run(context: &Context<'_>, parsed: &Parsed) -> Result<ExitCode, Failure> {
+fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let resources = resources(parsed)?;
     let container = context.open(parsed, Access::Change)?;
     container.alive("its limits cannot be changed")?;
     let cgroup = container.cgroup.as_ref().ok_or_else(|| Failure::new("the container has no cgroup"))?;
     cgroup.apply(&resources)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 fn resources(parsed: &Parsed) -> Result<Resources, Failure> {

@@ -10,7 +10,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{UnlinkatFlags, daemon, getpid, unlinkat};
-use runtime::sys::process::{CloseRange, close_range};
+use runtime::sys::process::{CloseRange, close_range, ignore_sigpipe};
 use runtime::sys::{Call, CallError, packet, signals};
 
 use super::Server;
@@ -34,6 +34,7 @@ const OOM_SCORE_ADJ: &str = "-999";
 pub fn serve(dir: &Path) -> Result<(), CallError> {
     // Whatever the starter forgot to close; nothing of ours is open yet.
     close_range(3, CloseRange::Now).call(|| "close_range(3, ~0)".to_owned())?;
+    ignore_sigpipe().call(|| "sigaction(SIGPIPE, SIG_IGN)".to_owned())?;
     let first = std::io::stdin().as_fd().try_clone_to_owned().call(|| "fcntl(0, F_DUPFD_CLOEXEC)".to_owned())?;
     match start(dir, &first) {
         Ok(mut server) => {

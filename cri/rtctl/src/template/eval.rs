@@ -59,7 +59,10 @@ impl Machine<'_> {
             Value::Object(map) => map.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             Value::Null => Vec::new(),
             Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                return Err(Error { line: over.line, problem: format!("range cannot go over {}", function::text(&value)) });
+                return Err(Error {
+                    line: over.line,
+                    problem: format!("range cannot go over {}", function::text(&value)),
+                });
             }
         };
         if elements.is_empty() {
@@ -105,13 +108,7 @@ impl Machine<'_> {
         Ok(value.unwrap_or(Value::Null))
     }
 
-    fn command(
-        &mut self,
-        command: &[Operand],
-        piped: Option<Value>,
-        dot: &Value,
-        line: usize,
-    ) -> Result<Value, Error> {
+    fn command(&mut self, command: &[Operand], piped: Option<Value>, dot: &Value, line: usize) -> Result<Value, Error> {
         let error = |problem: String| Error { line, problem };
         let Some((first, rest)) = command.split_first() else { return Ok(Value::Null) };
         if let Base::Function(name) = &first.base {

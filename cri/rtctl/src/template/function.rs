@@ -37,7 +37,9 @@ pub(super) fn truth(value: &Value) -> bool {
 /// Calls a function; the error is without the function's name only when there is no such function.
 pub(super) fn call(name: &str, arguments: Vec<Value>) -> Result<Value, String> {
     let result = match name {
-        "json" => one(&arguments).and_then(|value| serde_json::to_string(value).map_err(|e| e.to_string())).map(Value::from),
+        "json" => {
+            one(&arguments).and_then(|value| serde_json::to_string(value).map_err(|e| e.to_string())).map(Value::from)
+        }
         "join" => join(&arguments),
         "split" => split(&arguments),
         "lower" => string(&arguments).map(|text| text.to_lowercase().into()),
@@ -102,7 +104,9 @@ fn join(arguments: &[Value]) -> Result<Value, String> {
 
 fn split(arguments: &[Value]) -> Result<Value, String> {
     match two(arguments)? {
-        (Value::String(text), Value::String(separator)) => Ok(text.split(separator.as_str()).collect::<Vec<_>>().into()),
+        (Value::String(text), Value::String(separator)) => {
+            Ok(text.split(separator.as_str()).collect::<Vec<_>>().into())
+        }
         (left, right) => Err(format!("takes two strings, not {} and {}", text(left), text(right))),
     }
 }

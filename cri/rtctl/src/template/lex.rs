@@ -141,7 +141,8 @@ impl<'a> Lexer<'a> {
                     self.push(Kind::Variable(name));
                 }
                 '.' => {
-                    let joined = !spaced && matches!(self.tokens.last().map(|token| &token.kind), Some(kind) if selectable(kind));
+                    let joined = !spaced
+                        && matches!(self.tokens.last().map(|token| &token.kind), Some(kind) if selectable(kind));
                     self.rest = &self.rest[1..];
                     let name = self.word().to_owned();
                     if name.is_empty() {
@@ -173,7 +174,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self) -> Result<(), Error> {
-        let end = self.rest[1..].find(|c: char| c != '.' && !c.is_alphanumeric()).map_or(self.rest.len(), |end| end + 1);
+        let end =
+            self.rest[1..].find(|c: char| c != '.' && !c.is_alphanumeric()).map_or(self.rest.len(), |end| end + 1);
         let (text, rest) = self.rest.split_at(end);
         let number = match text.parse::<i64>() {
             Ok(whole) => Some(whole.into()),

@@ -61,7 +61,10 @@ fn table() {
         ("a {{- .ID -}} b", "aabcb"),
         ("a {{/* note */}} b{{- /* note */ -}} c", "a  bc"),
         ("{{print 1 2 \"x\" 3}} {{println .ID}}", "1 2x3 abc\n"),
-        ("{{printf \"%s-%5d|%-5s|%05d|%q|%.2f|%%\" .ID .Size .Names 7 .ID .Ratio}}", "abc-    3|web  |00007|\"abc\"|1.50|%"),
+        (
+            "{{printf \"%s-%5d|%-5s|%05d|%q|%.2f|%%\" .ID .Size .Names 7 .ID .Ratio}}",
+            "abc-    3|web  |00007|\"abc\"|1.50|%",
+        ),
         ("{{split \"a,b\" \",\"}}", "[a b]"),
         ("{{pad .ID 1 2}}|{{truncate .ID 2}}|{{slice .ID 1 2}}", " abc  |ab|b"),
         ("{{\"q\\\"\\n\"}}{{`raw\\d`}}", "q\"\nraw\\d"),
