@@ -67,7 +67,10 @@ impl Root {
     /// ENOTDIR where something else is in the way; ELOOP for a link that is refused.
     pub fn make_directory(&self, path: &Path, links: Links) -> Result<OwnedFd, CallError> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, links) {
-            Err(error) if error.errno == Errno::ENOENT => self.walk(path, links),
+            Err(error) if error.errno == Errno::ENOENT => match self.make_last(path, links) {
+                Some(directory) => Ok(directory),
+                None => self.walk(path, links),
+            },
             result => result,
         }
     }
@@ -85,6 +88,15 @@ impl Root {
         let directory = self.make_directory(parent, links)?;
         make_node(&directory, name, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0)?;
         open_leaf(&directory, name)
+    }
+
+    /// The usual case: only the last component is missing.
+    fn make_last(&self, path: &Path, links: Links) -> Option<OwnedFd> {
+        let (parent, name) = split(path);
+        let parent = self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY, links).ok()?;
+        mkdirat(&parent, name, Mode::from_bits_truncate(0o755)).ok()?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&parent, name, flags, Mode::empty()).ok()
     }
 
     /// Walks from directory to directory, making what is missing. Links are read and followed here, `..` is a step back on our
@@ -134,6 +146,12 @@ impl Root {
             Some(fd) => Ok(fd),
             None => self.open(Path::new("."), OFlag::O_PATH | OFlag::O_DIRECTORY, links),
         }
+    }
+}
+
+impl From<Root> for OwnedFd {
+    fn from(root: Root) -> Self {
+        root.fd
     }
 }
 

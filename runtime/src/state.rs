@@ -1,8 +1,7 @@
 //! What `rt-runtime` keeps of a container between its commands.
 //!
 //! ```text
-//! <root>/<id>/             0700
-//!     lock                 fcntl(2) lock of commands that change the container
+//! <root>/<id>/             0700; flock(2) on it serializes commands that change the container
 //!     state.json           [`Record`], written by temp + rename, never synced: nothing of it is true after a reboot
 //!     start.sock           init listens here until it executes the program
 //! ```
@@ -12,13 +11,13 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
@@ -32,10 +31,6 @@ use crate::sys::{Call, CallError};
 
 /// Version of [`Record`].
 const VERSION: u32 = 1;
-
-/// F_WRLCK as the structure holds it.
-#[expect(clippy::cast_possible_truncation, reason = "the constant is 1")]
-const WRITE_LOCK: i16 = libc::F_WRLCK as i16;
 
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 32 << 20;
@@ -151,7 +146,7 @@ pub struct StateDir {
     id: ContainerId,
     parent: OwnedFd,
     directory: File,
-    lock: Option<OwnedFd>,
+    access: Access,
 }
 
 impl StateDir {
@@ -193,11 +188,11 @@ impl StateDir {
         let directory = openat(&parent, id.as_str(), flags, Mode::empty());
         let directory = directory.call(|| format!("openat({root:?}, {:?})", id.as_str())).map_err(missing)?;
         let directory = File::from(directory);
-        let lock = match access {
-            Access::Look => None,
-            Access::Change => Some(lock(&directory, id)?),
-        };
-        Ok(Self { id: id.clone(), parent, directory, lock })
+        match access {
+            Access::Look => {}
+            Access::Change => lock(&directory, id)?,
+        }
+        Ok(Self { id: id.clone(), parent, directory, access })
     }
 
     /// Reads the record; `None`: the container's making was cut off before there was one.
@@ -275,7 +270,7 @@ impl StateDir {
     /// # Errors
     /// The call that failed.
     pub fn remove(self) -> Result<(), Error> {
-        for name in ["state.json", "start.sock", "lock"] {
+        for name in ["state.json", "start.sock"] {
             self.unlink(name)?;
         }
         match self.remove_directory() {
@@ -303,6 +298,12 @@ impl StateDir {
         }
     }
 
+    /// The descriptor that the lock hangs on.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
     /// The container's id.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
@@ -310,27 +311,14 @@ impl StateDir {
     }
 }
 
-/// Waits for the lock of a container. A record lock of fcntl(2): init, born while it is held, does not inherit it.
-fn lock(directory: &File, id: &ContainerId) -> Result<OwnedFd, Error> {
-    let call = |name: &str| format!("{name}({:?}, \"lock\")", id.as_str());
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = match openat(directory, "lock", flags, Mode::from_bits_truncate(0o600)) {
-        // The directory is being removed.
-        Err(Errno::ENOENT) => return Err(Error::Missing(id.clone())),
-        result => result.call(|| call("openat"))?,
-    };
-    let whole = libc::flock { l_type: WRITE_LOCK, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    loop {
-        match fcntl(&file, FcntlArg::F_SETLKW(&whole)) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).call(|| call("fcntl")).map_err(Error::Call),
-            Ok(_) => break,
-        }
-    }
+/// Waits for the lock of a container, flock(2) on its directory. An init that is born while it is held must close its copy of
+/// the descriptor: [`StateDir::descriptor`].
+fn lock(directory: &File, id: &ContainerId) -> Result<(), Error> {
+    directory.lock().call(|| format!("flock({:?}, LOCK_EX)", id.as_str()))?;
     // Who held it may have removed the container.
-    match nix::sys::stat::fstat(&file).call(|| call("fstat"))?.st_nlink {
+    match nix::sys::stat::fstat(directory).call(|| format!("fstat({:?})", id.as_str()))?.st_nlink {
         0 => Err(Error::Missing(id.clone())),
-        _ => Ok(file),
+        _ => Ok(()),
     }
 }
 
@@ -393,7 +381,9 @@ pub struct ProcessStat {
 /// Reads `/proc/PID/stat`; `None`: there is no such process.
 #[must_use]
 pub fn process_stat(pid: Pid) -> Option<ProcessStat> {
-    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    let mut stat = [0; 1024];
+    let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut stat).ok()?;
+    parse_stat(&stat[..length])
 }
 
 /// Fields are counted from the last parenthesis: the name before it can hold anything.
@@ -406,21 +396,8 @@ fn parse_stat(stat: &[u8]) -> Option<ProcessStat> {
 }
 
 /// Whether another process is changing the container.
-fn being_changed(directory: &StateDir) -> Result<bool, CallError> {
-    // We are; and closing the file once more would give the lock up, fcntl_locking(2).
-    if directory.lock.is_some() {
-        return Ok(false);
-    }
-    let call = |name: &str| format!("{name}({:?}, \"lock\")", directory.id.as_str());
-    let file =
-        match openat(&directory.directory, "lock", OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
-        {
-            Err(Errno::ENOENT) => return Ok(false),
-            result => result.call(|| call("openat"))?,
-        };
-    let mut held = libc::flock { l_type: WRITE_LOCK, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    fcntl(&file, FcntlArg::F_GETLK(&mut held)).call(|| call("fcntl"))?;
-    Ok(held.l_type == WRITE_LOCK)
+fn being_changed(directory: &StateDir) -> bool {
+    directory.access == Access::Look && directory.directory.try_lock_shared().is_err()
 }
 
 /// Looks at what a container is doing, and finds its init.
@@ -430,7 +407,7 @@ fn being_changed(directory: &StateDir) -> Result<bool, CallError> {
 pub fn status(directory: &StateDir, record: Option<&Record>) -> Result<(Status, Option<Init>), Error> {
     let Some(init) = record.and_then(|record| record.init) else {
         // A creation that was cut off left nothing that runs: init ends when its maker does.
-        let status = if being_changed(directory)? { Status::Creating } else { Status::Stopped };
+        let status = if being_changed(directory) { Status::Creating } else { Status::Stopped };
         return Ok((status, None));
     };
     match Init::find(init)? {

@@ -36,6 +36,7 @@ pub(super) fn apply(plan: &Plan, root: &Root, null: Option<&OwnedFd>) -> Result<
             leave(target);
         }
     }
+    [file, directory].into_iter().filter_map(|cover| cover.0).for_each(leave);
     plan.readonly.iter().try_for_each(|path| protect(root, path))
 }
 
@@ -71,7 +72,9 @@ fn empty_directory() -> Result<OwnedFd, CallError> {
     let fs = fsopen(c"tmpfs").call(call)?;
     fsconfig_string(&fs, c"nr_inodes", c"1").call(call)?;
     fsconfig_create(&fs).call(call)?;
-    fsmount(&fs, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC).call(call)
+    let mount = fsmount(&fs, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC).call(call)?;
+    leave(fs);
+    Ok(mount)
 }
 
 fn protect(root: &Root, path: &Path) -> Result<(), CallError> {

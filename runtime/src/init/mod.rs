@@ -19,7 +19,7 @@ mod program;
 pub(crate) use mounts::set_recursive;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -176,7 +176,7 @@ pub(crate) struct Create<'a> {
     /// v1 `cgroup.procs` files.
     pub procs: Vec<OwnedFd>,
     /// Detached mount of the root file system.
-    pub rootfs: OwnedFd,
+    pub rootfs: Option<OwnedFd>,
     /// Detached mounts of the bind sources, by index of the plan's mounts.
     pub sources: Vec<Option<OwnedFd>>,
     /// Detached mounts of the container's cgroups, with the directory they go to below the mount's destination; a single one
@@ -214,7 +214,8 @@ pub(crate) struct Exec<'a> {
 impl Create<'_> {
     /// All that the parent opened for the child.
     pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
-        let mut all = vec![self.channel.into(), self.rootfs];
+        let mut all = vec![OwnedFd::from(self.channel)];
+        all.extend(self.rootfs);
         all.extend(self.join.into_iter().map(|(_, namespace)| namespace));
         all.extend(self.procs);
         all.extend(self.sources.into_iter().flatten());
@@ -280,14 +281,17 @@ impl Create<'_> {
         pivot(&root).at(Step::Root)?;
         self.propagation(&root).at(Step::Root)?;
         masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
-        root.make_directory(&crate::root::clean(&plan.process.cwd), Links::InRoot).at(Step::Cwd)?;
+        if plan.process.cwd != Path::new("/") {
+            let cwd = crate::root::clean(&plan.process.cwd);
+            leave(root.make_directory(&cwd, Links::InRoot).at(Step::Cwd)?);
+        }
         if plan.readonly_root {
             let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
             mount_setattr(&root, Depth::Single, readonly)
                 .call(|| "mount_setattr(<rootfs>, RDONLY)".to_owned())
                 .at(Step::Root)?;
         }
-        drop(root);
+        leave(root.into());
         let identity = identity::assume(&plan.process, labels, self.filter)?;
         if self.die_with_parent {
             // A change of user clears it.
@@ -333,12 +337,13 @@ impl Create<'_> {
     }
 
     /// Attaches the detached root over the old one, out of reach of every other mount namespace.
-    fn root(&self) -> Result<Root, CallError> {
+    fn root(&mut self) -> Result<Root, CallError> {
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
             .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)".to_owned())?;
-        move_mount_to_root(&self.rootfs).call(|| "move_mount(<rootfs>, \"/\")".to_owned())?;
-        let root = self.rootfs.try_clone().call(|| "dup(<rootfs>)".to_owned())?;
+        let detached = self.rootfs.as_ref().expect("the parent opened the root");
+        move_mount_to_root(detached).call(|| "move_mount(<rootfs>, \"/\")".to_owned())?;
+        let root = self.rootfs.take().expect("the root is attached once");
         Ok(Root::new(root))
     }
 
@@ -483,7 +488,11 @@ fn pivot(root: &Root) -> Result<(), CallError> {
 }
 
 /// Goes to the working directory, and makes sure that it is one of the container (CVE-2024-21626).
-fn enter_directory(path: &std::path::Path) -> Result<(), CallError> {
+fn enter_directory(path: &Path) -> Result<(), CallError> {
+    // Where pivot_root(2) and setns(2) have led.
+    if path == Path::new("/") {
+        return Ok(());
+    }
     chdir(path).call(|| format!("chdir({path:?})"))?;
     let inside = getcwd().is_ok_and(|cwd| cwd.is_absolute());
     if inside { Ok(()) } else { Err(Errno::ENOENT).call(|| format!("chdir({path:?}): outside of the container")) }

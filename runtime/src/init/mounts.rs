@@ -136,6 +136,8 @@ fn cgroup(
     {
         let (_, group) = groups.swap_remove(0);
         attach(&group, &target, &mount.options, &mount.destination)?;
+        leave(group);
+        leave(target);
         return Ok(None);
     }
     let mode = Parameter::Value(c"mode".into(), c"755".into());

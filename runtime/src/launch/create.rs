@@ -16,7 +16,7 @@ use crate::plan::{Plan, Source};
 use crate::seccomp;
 use crate::spec::{IdMapping, NamespaceKind};
 use crate::sys::clone::Clone3;
-use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
+use crate::sys::process::{Block, close_inherited, close_many, pidfd_send_signal, wait};
 use crate::sys::{Call, CallError};
 
 /// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
@@ -43,7 +43,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     let child = init::Create {
         join: std::mem::take(&mut joined.others),
         procs: create.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
-        rootfs: open::rootfs(&create.rootfs, &plan, &bundle)?,
+        rootfs: Some(open::rootfs(&create.rootfs, &plan, &bundle)?),
         sources: open::sources(&plan, &bundle)?,
         cgroups: cgroups(&create, &plan)?,
         null: open::null(&plan)?,
@@ -65,6 +65,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     let (pid, pidfd) = match clone(birth(&joined, &child.procs), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
             drop(ours);
+            close_inherited(create.not_inherited);
             child.run()
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),

@@ -185,6 +185,7 @@ fn populate(
         start: start(directory)?,
         lifetime: Lifetime::Own,
         preserve_fds,
+        not_inherited: &[directory.descriptor()],
     })?;
     let written = finish(directory, record, &created, pid_file);
     if let Err(failure) = written {

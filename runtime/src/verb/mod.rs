@@ -18,13 +18,11 @@ mod state;
 mod update;
 
 use std::fmt::Write as _;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::fcntl::AT_FDCWD;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks::Status;
 use runtime::launch;
@@ -210,14 +208,14 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
     close_range(3 + preserved, CloseRange::OnExec)
         .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserved))?;
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
-    let path = c"/proc/self/exe";
-    let program = nix::fcntl::openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-        .call(|| "open(\"/proc/self/exe\", O_PATH)".to_owned())?;
-    let flags = fstatvfs(&program).call(|| "fstatfs(\"/proc/self/exe\")".to_owned())?.flags();
+    let flags = statvfs("/proc/self/exe").call(|| "statfs(\"/proc/self/exe\")".to_owned())?.flags();
     if flags.contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
-    let copy = read_only(&program)?;
+    let copy = open_tree(AT_FDCWD, c"/proc/self/exe", Depth::Single)
+        .call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
+    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+    mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
     let args = Argv::new(std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec));
     let env = Argv::new(std::env::vars_os().map(|(name, value)| {
         use std::os::unix::ffi::OsStrExt;
@@ -235,14 +233,6 @@ pub(crate) fn preserved_fds(parsed: &Parsed) -> Result<u32, Failure> {
         return Err(Failure::new(format!("--preserve-fds: {count} is more than there can be")));
     }
     Ok(count)
-}
-
-fn read_only(program: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let copy =
-        open_tree(program, c"", Depth::Single).call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
-    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
-    mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
-    Ok(copy)
 }
 
 /// Writes a process id where a caller waits for it: temp + rename, so that it is never seen in part.
