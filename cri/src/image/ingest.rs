@@ -18,12 +18,13 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::syncfs;
-use runtime::rooted::{self, CallError, Links, Shown};
+use runtime::rooted::{self, Shown};
+use runtime::sys::{Call, CallError};
 
 use super::digest::{Algorithm, Digest};
 use super::dir::Dir;
 use super::document::{Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
-use super::error::{Context, Error};
+use super::error::Error;
 use super::layer::{Seal, TREE, sealed};
 use super::progress::Progress;
 use super::receive::{Done, Incoming, Job, Place, receive};
@@ -306,7 +307,7 @@ fn blob_descriptor(compression: Compression, digest: &Digest, size: u64) -> Desc
 
 /// Locks a folder unless another process has it locked.
 pub(crate) fn try_flock(dir: &Dir) -> Result<Option<Flock<File>>, Error> {
-    let own = rooted::open(dir, b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty(), Links::Refuse)?;
+    let own = rooted::open(dir, b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
     match Flock::lock(File::from(own), FlockArg::LockExclusiveNonblock) {
         Ok(held) => Ok(Some(held)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
