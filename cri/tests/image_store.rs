@@ -148,6 +148,72 @@ fn root_damage_heals_from_the_blobs() {
 }
 
 #[test]
+fn root_one_damaged_image_leaves_the_others_alone() {
+    if !is_root() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let (store, good) = store_with(scratch.path(), &[Layer::gzip(Tar::new().file("f", "x"))]);
+    let other = scratch.path().join("other");
+    layout(&other, "other", &[Layer::gzip(Tar::new().file("g", "x"))]);
+    let bad = load(&store, &other).remove(0);
+    for document in [&bad.manifest, &bad.id] {
+        let path = scratch.path().join("store/images/blobs/sha256").join(document.hex());
+        for damage in ["", "{\"schemaVersion\":2}"] {
+            fs::write(&path, damage).unwrap();
+            assert_eq!(store.prepare("app:1", &mut |_| {}).unwrap().id, good.id);
+            for error in [store.list().unwrap_err(), store.resolve("other").unwrap_err()] {
+                assert!(error.to_string().starts_with(&format!("blob {document}: size is")), "{error}");
+            }
+            let mut archive = Vec::new();
+            store.save(&["app:1"], Format::Oci, &mut archive).unwrap();
+            assert_eq!(load(&store, &other), [bad.clone()], "loading again puts it right");
+            assert_eq!(store.resolve("other").unwrap().id, bad.id);
+        }
+    }
+}
+
+#[test]
+fn root_a_full_disk_leaves_nothing_behind() {
+    const CHILD: &str = "RT_TEST_FULL";
+    if !is_root() {
+        return;
+    }
+    if std::env::var_os(CHILD).is_some() {
+        let store = Store::open(Path::new("store")).unwrap();
+        let error =
+            store.load(Source::Path("layout".into()), &LoadOptions::default(), &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("ENOSPC") || error.contains("No space left"), "{error}");
+        for folder in ["layers", "ingest", "images/blobs/sha256"] {
+            assert_eq!(files(&Path::new("store").join(folder)), Vec::<String>::new(), "{folder}");
+        }
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let data = "0123456789abcdef".repeat(1 << 16);
+    let many = (0..8).fold(Tar::new(), |tar, at| tar.file(&format!("f{at}"), &data));
+    layout(&scratch.path().join("layout"), "large", &[Layer::gzip(many)]);
+    fs::create_dir(scratch.path().join("store")).unwrap();
+    let status = std::process::Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            "mount -t tmpfs -o size=4m t store; exec \"$@\"",
+            "sh",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "root_a_full_disk_leaves_nothing_behind", "--nocapture"])
+        .env(CHILD, "1")
+        .current_dir(scratch.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
 fn root_folders_that_only_a_lower_layer_describes() {
     if !is_root() {
         return;

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod image_layout;
+
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
-use cri::image::{LoadOptions, LoadedImage, Source, Store};
+use cri::image::{Digest, Format, LoadOptions, LoadedImage, Source, Store};
 
 /// Whether everything this file needs is there; says so if not.
 fn ready() -> bool {
@@ -111,4 +114,85 @@ fn root_loads_a_stream_and_is_read_by_skopeo() {
     assert!(inspected.contains(&loaded[0].manifest.to_string()), "{inspected}");
     run(folder, "skopeo copy --insecure-policy oci:store/images:docker.io/library/busybox:oci dir:copy");
     assert_eq!(run(folder, "ls store/ingest"), "");
+}
+
+#[test]
+fn root_skopeo_reads_what_we_save() {
+    if !ready() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    make_layout(folder);
+    let store = Store::open(&folder.join("store")).unwrap();
+    let id = load(&store, Source::Path(folder.join("layout"))).remove(0).id;
+    for (format, transport, file) in
+        [(Format::Oci, "oci-archive", "oci.tar"), (Format::Docker, "docker-archive", "docker.tar")]
+    {
+        let mut output = File::create_new(folder.join(file)).unwrap();
+        store.save(&["busybox"], format, &mut output).unwrap();
+        let name = if format == Format::Oci { "docker.io/library/busybox:latest" } else { "busybox:latest" };
+        run(folder, &format!("skopeo copy --insecure-policy {transport}:{file}:{name} oci:back-{file}:back"));
+        let config = run(folder, &format!("skopeo inspect --raw {transport}:{file}:{name}"));
+        assert!(config.contains(&id.to_string()), "the id survives: {config}");
+        // umoci checks and unpacks it as it does with its own.
+        run(
+            folder,
+            &format!("umoci unpack --image back-{file}:back bundle-{file}; test -u bundle-{file}/rootfs/bin/busybox"),
+        );
+    }
+}
+
+/// GNU tar unpacks a layer of real files; ours must look the same, whichever way it was packed.
+#[test]
+fn root_a_large_tree_comes_out_as_tar_unpacks_it() {
+    if !ready() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    run(
+        folder,
+        "tar --sort=name -cf layer.tar -C / etc usr/share/zoneinfo 2>/dev/null || tar --sort=name -cf layer.tar -C / etc",
+    );
+    run(folder, "mkdir expected; tar -xpf layer.tar -C expected --xattrs --numeric-owner");
+    let tar = std::fs::read(folder.join("layer.tar")).unwrap();
+    let zstd = zstd::encode_all(&tar[..], 1).unwrap();
+    let packed = [
+        (image_layout::LAYER, tar.clone()),
+        (image_layout::LAYER_GZIP, image_layout::gzip(&tar)),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", zstd),
+    ];
+    let diff_id = Digest::of(&tar).to_string();
+    for (at, (media_type, blob)) in packed.into_iter().enumerate() {
+        let layout = folder.join(format!("layout-{at}"));
+        let layer = image_layout::Layer { blob, diff_id: diff_id.clone(), media_type: media_type.into() };
+        image_layout::layout(&layout, "tree", &[layer]);
+        let store = Store::open(&folder.join(format!("store-{at}"))).unwrap();
+        load(&store, Source::Path(layout));
+        let prepared = store.prepare("tree", &mut |_| {}).unwrap();
+        let list = "find . -mindepth 1 -printf '%P|%y|%m|%U|%G|%n|%s|%l|%T@\\n' | sort";
+        let contents = "find . -type f -print0 | sort -z | xargs -0 sha256sum";
+        // A folder's size and link count are the file system's; usr and usr/share have no entry in the archive.
+        let entries = |path: &Path| {
+            let text = run(path, list);
+            let wanted = |line: &&str| !line.starts_with("usr|") && !line.starts_with("usr/share|");
+            text.lines().filter(wanted).map(without_folder_size).collect::<Vec<_>>()
+        };
+        let (expected, found) = (folder.join("expected"), &prepared.layers[0]);
+        let (left, right) = (entries(&expected), entries(found));
+        assert!(left.len() > 100);
+        assert_eq!(left, right, "{media_type}");
+        assert_eq!(run(&expected, contents), run(found, contents), "{media_type}");
+    }
+}
+
+/// Folders: their size and link count depend on the file system.
+fn without_folder_size(line: &str) -> String {
+    let fields: Vec<&str> = line.split('|').collect();
+    if fields.get(1) == Some(&"d") {
+        format!("{} {:?} {:?}", fields[0], &fields[2..5], fields.last())
+    } else {
+        line.to_owned()
+    }
 }

@@ -12,9 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use runtime::rooted::{self, CallError, Links, Quoted, Shown};
+use runtime::rooted::{self, Quoted, Shown};
+use runtime::sys::{Call, CallError};
 
-use super::error::{Context, Error};
+use super::error::Error;
 
 /// An open folder.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Dir {
     }
 
     pub(crate) fn sub_bytes(&self, name: &[u8]) -> Result<Dir, CallError> {
-        let fd = rooted::open(self, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty(), Links::Refuse)?;
+        let fd = rooted::open(self, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
         Ok(Dir { fd })
     }
 
@@ -89,7 +90,7 @@ impl Dir {
     /// Opens a regular file for reading; `None`: it is not there.
     pub(crate) fn open_file(&self, name: &[u8]) -> Result<Option<File>, Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = match rooted::open(self, name, flags, Mode::empty(), Links::Refuse) {
+        let file = match rooted::open(self, name, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
             Err(CallError { errno: Errno::ENOENT, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -111,7 +112,7 @@ impl Dir {
     /// Makes a new file for writing and reading.
     pub(crate) fn create(&self, name: &str) -> Result<File, CallError> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        rooted::open(self, name.as_bytes(), flags, Mode::S_IRUSR | Mode::S_IWUSR, Links::Refuse).map(File::from)
+        rooted::open(self, name.as_bytes(), flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
     }
 
     /// Writes a new file and waits until it is on the disk.
@@ -169,7 +170,7 @@ impl Dir {
     pub(crate) fn each(&self, mut each: impl FnMut(&[u8], bool) -> Result<(), Error>) -> Result<(), Error> {
         let call = || format!("getdents64({})", Shown(self));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let own = rooted::open(self, b".", flags, Mode::empty(), Links::Refuse)?;
+        let own = rooted::open(self, b".", flags, Mode::empty())?;
         let mut dir = nix::dir::Dir::from_fd(own).call(call)?;
         for entry in dir.iter() {
             let entry = entry.call(call)?;

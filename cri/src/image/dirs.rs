@@ -21,12 +21,12 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown};
-use runtime::rooted::{self, CallError, Links, Shown};
-use runtime::sys::xattr;
+use runtime::rooted::{self, Shown};
+use runtime::sys::{Call, CallError, xattr};
 
 use super::digest::Digest;
 use super::dir::{Dir, is_dir};
-use super::error::{Context, Error};
+use super::error::Error;
 use super::ingest::Ingest;
 use super::layer::{Seal, TREE, sealed};
 use super::progress::Progress;
@@ -159,7 +159,7 @@ fn look(level: &Level, path: &[u8]) -> Result<Found, Error> {
 
 fn open(folder: &impl AsFd, name: &[u8]) -> Result<OwnedFd, CallError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    rooted::open(folder, name, flags, Mode::empty(), Links::Refuse)
+    rooted::open(folder, name, flags, Mode::empty())
 }
 
 /// How a folder looks in the whole stack, top first; `None`: there is no such folder.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 
-use nix::errno::Errno;
-use runtime::rooted::CallError;
+use runtime::sys::CallError;
 
 use super::digest::Digest;
 use super::platform::Platform;
@@ -215,31 +214,6 @@ pub enum EntryFault {
     XattrName,
     #[error("{0}")]
     Call(#[from] CallError),
-}
-
-/// Adds the call to an errno.
-pub(crate) trait Context<T> {
-    /// `call` is what strace would show.
-    fn call(self, call: impl FnOnce() -> String) -> Result<T, CallError>;
-}
-
-impl<T> Context<T> for nix::Result<T> {
-    fn call(self, call: impl FnOnce() -> String) -> Result<T, CallError> {
-        self.map_err(|errno| CallError { call: call(), errno })
-    }
-}
-
-impl<T> Context<T> for io::Result<T> {
-    fn call(self, call: impl FnOnce() -> String) -> Result<T, CallError> {
-        self.map_err(|error| CallError {
-            call: call(),
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc_eio())),
-        })
-    }
-}
-
-fn libc_eio() -> i32 {
-    Errno::EIO as i32
 }
 
 /// Bytes of a name, quoted, what is not printable ASCII escaped.

@@ -10,13 +10,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, SFlag, fstat};
-use runtime::rooted::{self, CallError, Links, Shown};
-
-use super::error::Context;
+use nix::sys::stat::{SFlag, fstat};
+use runtime::root::{Links, Root};
+use runtime::rooted::Shown;
+use runtime::sys::{Call, CallError};
 
 /// Largest passwd or group file that is read, in bytes.
 const FILE_MAX: u64 = 10 << 20;
@@ -265,7 +266,8 @@ impl Groups {
 /// Opens a file of the container; `None`: there is none.
 fn open(root: &impl AsFd, file: &'static str) -> Result<Option<File>, IdentityError> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let opened = match rooted::open(root, file.as_bytes(), flags, Mode::empty(), Links::InRoot) {
+    let root = root.as_fd().try_clone_to_owned().call(|| format!("fcntl({}, F_DUPFD_CLOEXEC)", Shown(root)))?;
+    let opened = match Root::new(root).open(Path::new(file), flags, Links::InRoot) {
         Ok(fd) => File::from(fd),
         Err(CallError { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(None),
         // A socket or a device without a driver.
@@ -318,8 +320,8 @@ fn lines(input: impl Read, file: &'static str, mut take: impl FnMut(&str) -> boo
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::path::Path;
 
+    use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use proptest::prelude::*;
 

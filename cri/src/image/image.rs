@@ -34,33 +34,21 @@ impl Store {
         loop {
             let index = self.read_index()?;
             match self.list_of(&index) {
+                (images, None) => return Ok(images),
                 // A reader takes no lock: an image may go while it is looked at.
-                Err(error) if self.read_index()? == index => return Err(error),
-                Err(_) => {}
-                Ok(images) => return Ok(images),
+                (_, Some(error)) if self.read_index()? == index => return Err(error),
+                (_, Some(_)) => {}
             }
         }
     }
 
-    fn list_of(&self, index: &[Descriptor]) -> Result<Vec<Image>, Error> {
+    /// The images that can be read, and the first error about those that cannot.
+    fn list_of(&self, index: &[Descriptor]) -> (Vec<Image>, Option<Error>) {
         let mut images: Vec<Image> = Vec::new();
+        let mut first_error = None;
         for descriptor in index {
-            // Others may put indexes and artifacts into the layout; they are no images to run.
-            if Kind::of(&descriptor.media_type, "index.json").ok() != Some(Kind::Manifest) {
-                continue;
-            }
-            let manifest = self.read_manifest(descriptor)?;
-            let id = &manifest.config.digest;
-            let image = match images.iter().position(|image| image.id == *id) {
-                Some(at) => &mut images[at],
-                None => {
-                    images.push(self.read_image(&manifest)?);
-                    images.last_mut().expect("one was just pushed")
-                }
-            };
-            image.names.extend(name_of(descriptor));
-            if !image.manifests.iter().any(|other| other.digest == descriptor.digest) {
-                image.manifests.push(descriptor.bare());
+            if let Err(error) = self.list_one(descriptor, &mut images) {
+                first_error.get_or_insert(error);
             }
         }
         for image in &mut images {
@@ -69,15 +57,42 @@ impl Store {
         images.sort_by(|one, other| {
             (one.names.is_empty(), &one.names, &one.id).cmp(&(other.names.is_empty(), &other.names, &other.id))
         });
-        Ok(images)
+        (images, first_error)
+    }
+
+    fn list_one(&self, descriptor: &Descriptor, images: &mut Vec<Image>) -> Result<(), Error> {
+        // Others may put indexes and artifacts into the layout; they are no images to run.
+        if Kind::of(&descriptor.media_type, "index.json").ok() != Some(Kind::Manifest) {
+            return Ok(());
+        }
+        let manifest = self.read_manifest(descriptor)?;
+        let id = &manifest.config.digest;
+        let image = match images.iter().position(|image| image.id == *id) {
+            Some(at) => &mut images[at],
+            None => {
+                images.push(self.read_image(&manifest)?);
+                images.last_mut().expect("one was just pushed")
+            }
+        };
+        image.names.extend(name_of(descriptor));
+        if !image.manifests.iter().any(|other| other.digest == descriptor.digest) {
+            image.manifests.push(descriptor.bare());
+        }
+        Ok(())
     }
 
     /// The image of a name, or of an id or the beginning of one (with or without `sha256:`).
     ///
+    /// One damaged image does not stand in the way of the others.
+    ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Ambiguous`], or what [`Store::list`] says.
+    /// [`Error::NotFound`], [`Error::Ambiguous`]; if it may be among those that cannot be read, what [`Store::list`] says.
     pub fn resolve(&self, query: &str) -> Result<Image, Error> {
-        find(self.list()?, query)
+        let (images, _) = self.list_of(&self.read_index()?);
+        match find(images, query) {
+            Err(Error::NotFound { .. }) => find(self.list()?, query),
+            result => result,
+        }
     }
 
     /// Gives an image one more name; an image that had it loses it.
@@ -120,14 +135,14 @@ impl Store {
         })
     }
 
-    /// Which blobs unpack to which layers, by the images that are there.
+    /// Which blobs unpack to which layers, by the images that are there. Those that cannot be read say nothing.
     pub(crate) fn layer_pairs(&self) -> Result<Vec<(Digest, Digest)>, Error> {
         let mut pairs = Vec::new();
-        for image in self.list()? {
-            for descriptor in &image.manifests {
-                let blobs = self.read_manifest(descriptor)?.layers.into_iter().map(|layer| layer.digest);
-                pairs.extend(blobs.zip(image.config.diff_ids.iter().cloned()));
-            }
+        for descriptor in self.read_index()? {
+            let Ok(manifest) = self.read_manifest(&descriptor) else { continue };
+            let Ok(image) = self.read_image(&manifest) else { continue };
+            let blobs = manifest.layers.into_iter().map(|layer| layer.digest);
+            pairs.extend(blobs.zip(image.config.diff_ids));
         }
         Ok(pairs)
     }

@@ -18,12 +18,13 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::syncfs;
-use runtime::rooted::{self, CallError, Links, Shown};
+use runtime::rooted::{self, Shown};
+use runtime::sys::{Call, CallError};
 
 use super::digest::{Algorithm, Digest};
-use super::dir::Dir;
+use super::dir::{Dir, read_bounded};
 use super::document::{Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
-use super::error::{Context, Error};
+use super::error::Error;
 use super::layer::{Seal, TREE, sealed};
 use super::progress::Progress;
 use super::receive::{Done, Incoming, Job, Place, receive};
@@ -89,7 +90,14 @@ impl<'s> Ingest<'s> {
     /// Takes in a document whose digest was checked.
     pub(crate) fn add_document(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         self.keep_blob(digest)?;
-        if self.blobs.contains_key(digest) || self.store.open_blob(digest)?.is_some() {
+        let there = match self.store.open_blob(digest)? {
+            // A damaged one is replaced.
+            Some(file) => {
+                read_bounded(file, bytes.len() as u64, || format!("blob {digest}")).is_ok_and(|old| old == bytes)
+            }
+            None => self.blobs.contains_key(digest),
+        };
+        if there {
             return Ok(());
         }
         let name = self.next("blob");
@@ -121,6 +129,7 @@ impl<'s> Ingest<'s> {
     ) -> Result<Vec<Descriptor>, Error> {
         let mut received: Vec<Option<Descriptor>> = vec![None; incoming.len()];
         let mut jobs = VecDeque::new();
+        let known = self.store.layer_pairs()?;
         {
             // Under the lock nothing can be removed between seeing it and writing down that we keep it.
             let _lock = self.store.lock()?;
@@ -129,7 +138,7 @@ impl<'s> Ingest<'s> {
                 if twin.is_some() {
                     continue;
                 }
-                match self.plan(at, layer)? {
+                match self.plan(at, layer, &known)? {
                     Ok(there) => {
                         progress(Progress::Exists { layer: layer.diff_id.clone() });
                         received[at] = Some(there);
@@ -168,7 +177,12 @@ impl<'s> Ingest<'s> {
     }
 
     /// Says what is to be done for a layer: nothing (its blob) or a job.
-    fn plan<'j, 'a>(&mut self, at: usize, layer: &'j Incoming<'a>) -> Result<Result<Descriptor, Job<'j, 'a>>, Error> {
+    fn plan<'j, 'a>(
+        &mut self,
+        at: usize,
+        layer: &'j Incoming<'a>,
+        known: &[(Digest, Digest)],
+    ) -> Result<Result<Descriptor, Job<'j, 'a>>, Error> {
         let diff_id = &layer.diff_id;
         self.keep(&format!("keep-layer-{}", diff_id.hex()))?;
         let has_layer = self.layers.contains_key(diff_id.hex()) || self.store.sealed_layer(diff_id)?.is_some();
@@ -183,7 +197,8 @@ impl<'s> Ingest<'s> {
             },
         };
         let has_blob = blob_size == Some(layer.size);
-        let verified = layer.digest.is_none() || self.is_known(digest, diff_id)?;
+        // Whether an image in the store says that this blob unpacks to this layer: it was checked then.
+        let verified = digest == diff_id || known.iter().any(|(blob, layer)| blob == digest && layer == diff_id);
         if has_layer && has_blob && verified {
             return Ok(Ok(blob_descriptor(self.compression_of(digest)?, digest, layer.size)));
         }
@@ -194,14 +209,6 @@ impl<'s> Ingest<'s> {
             self.stage(diff_id.hex(), diff_id, folder, Unpacked::default());
         }
         Ok(Err(Job { at, incoming: layer, blob, layer: folder }))
-    }
-
-    /// Whether an image in the store says that this blob unpacks to this layer: it was checked then.
-    fn is_known(&self, digest: &Digest, diff_id: &Digest) -> Result<bool, Error> {
-        if digest == diff_id {
-            return Ok(true);
-        }
-        Ok(self.store.layer_pairs()?.iter().any(|(blob, layer)| blob == digest && layer == diff_id))
     }
 
     fn compression_of(&self, digest: &Digest) -> Result<Compression, Error> {
@@ -306,7 +313,7 @@ fn blob_descriptor(compression: Compression, digest: &Digest, size: u64) -> Desc
 
 /// Locks a folder unless another process has it locked.
 pub(crate) fn try_flock(dir: &Dir) -> Result<Option<Flock<File>>, Error> {
-    let own = rooted::open(dir, b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty(), Links::Refuse)?;
+    let own = rooted::open(dir, b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())?;
     match Flock::lock(File::from(own), FlockArg::LockExclusiveNonblock) {
         Ok(held) => Ok(Some(held)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),

@@ -4,7 +4,7 @@
 //! that is there is whole; one without a valid seal is never used.
 
 use nix::errno::Errno;
-use runtime::rooted::CallError;
+use runtime::sys::CallError;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;

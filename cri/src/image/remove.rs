@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use nix::errno::Errno;
-use runtime::rooted::CallError;
+use runtime::sys::CallError;
 
 use super::config::ImageConfig;
 use super::digest::{Algorithm, Digest};

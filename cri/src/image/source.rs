@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use runtime::rooted::Shown;
+use runtime::sys::Call;
 
 use super::dir::{Dir, read_bounded};
-use super::error::{Context, Error};
+use super::error::Error;
 use super::ingest::Ingest;
 use super::limits::Limits;
 use super::tar::{Kind, Reader, TarError};

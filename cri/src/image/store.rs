@@ -18,12 +18,13 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
-use runtime::rooted::{self, CallError, Links, Quoted, Shown};
+use runtime::rooted::{self, Quoted, Shown};
+use runtime::sys::{Call, CallError};
 
 use super::digest::{Algorithm, Digest};
 use super::dir::{Dir, read_bounded};
 use super::document::{CONTAINERD_NAME, Descriptor, Index, REF_NAME, parse_index};
-use super::error::{Context, Error};
+use super::error::Error;
 use super::layer::{Seal, sealed};
 use super::limits::Limits;
 use super::reference::Reference;
@@ -97,7 +98,7 @@ impl Store {
     pub(crate) fn lock(&self) -> Result<WriteLock, Error> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let mut file = File::from(rooted::open(&self.root, LOCK.as_bytes(), flags, mode, Links::Refuse)?);
+        let mut file = File::from(rooted::open(&self.root, LOCK.as_bytes(), flags, mode)?);
         loop {
             match Flock::lock(file, FlockArg::LockExclusive) {
                 Ok(held) => return Ok(WriteLock { _file: held }),

@@ -10,10 +10,10 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmod, fchmodat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
-use runtime::rooted::{CallError, Quoted, Shown};
-use runtime::sys::xattr;
+use runtime::rooted::{Quoted, Shown};
+use runtime::sys::{Call, CallError, xattr};
 
-use super::super::error::{Context, EntryFault};
+use super::super::error::EntryFault;
 use super::super::tar::{Entry, Time};
 
 pub(crate) const OPAQUE: &CStr = c"trusted.overlay.opaque";

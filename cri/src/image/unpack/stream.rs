@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -148,10 +148,11 @@ pub(crate) fn bounded_decoder<'a>(
     count: Rc<Cell<u64>>,
     limits: &Limits,
 ) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
-    let mut input = BufReader::with_capacity(128 << 10, input);
+    let mut input = input;
     let start = first_bytes(&mut input)?;
-    let bound = Bound { count, floor: limits.ratio_floor_bytes, ratio: limits.ratio, total: limits.unpacked_bytes };
     let compression = Compression::of(&start);
+    let input = BufReader::with_capacity(128 << 10, io::Cursor::new(start).chain(input));
+    let bound = Bound { count, floor: limits.ratio_floor_bytes, ratio: limits.ratio, total: limits.unpacked_bytes };
     let inner: Box<dyn Read + 'a> = match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => {
@@ -167,13 +168,10 @@ pub(crate) fn bounded_decoder<'a>(
 /// 128 MiB, what zstd's own tools accept without being asked for more.
 const WINDOW_LOG_MAX: u32 = 27;
 
-/// The first four bytes, left in the buffer; zeros where there are fewer.
-fn first_bytes(input: &mut BufReader<impl Read>) -> io::Result<[u8; 4]> {
-    let mut start = [0; 4];
-    let buffer = input.fill_buf()?;
-    // A first read shorter than this happens with pipes only; those are spooled before.
-    let length = buffer.len().min(4);
-    start[..length].copy_from_slice(&buffer[..length]);
+/// Up to four bytes from the start; a pipe may give them one by one.
+fn first_bytes(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(4);
+    input.take(4).read_to_end(&mut start)?;
     Ok(start)
 }
 

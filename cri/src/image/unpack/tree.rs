@@ -12,11 +12,11 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, makedev, mkdirat, mknodat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, symlinkat, unlinkat};
-use runtime::rooted::{self, CallError, Links, Quoted, Shown};
-use runtime::sys::xattr;
+use runtime::rooted::{self, Quoted, Shown};
+use runtime::sys::{Call, CallError, xattr};
 
 use super::super::dir::{Dir, is_dir};
-use super::super::error::{Context, EntryFault, Error};
+use super::super::error::{EntryFault, Error};
 use super::super::limits::Limits;
 use super::super::tar::{Entry, Kind, Piece, Reader};
 use super::attributes::{self, Attributes, OPAQUE};
@@ -250,8 +250,7 @@ impl<'a> Tree<'a> {
     fn create_file(&mut self, path: &EntryPath) -> Result<File, Failure> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         let (_, leaf) = path.split();
-        let open =
-            |folder: BorrowedFd<'_>| rooted::open(folder, leaf, flags, Mode::S_IRUSR | Mode::S_IWUSR, Links::Refuse);
+        let open = |folder: BorrowedFd<'_>| rooted::open(folder, leaf, flags, Mode::S_IRUSR | Mode::S_IWUSR);
         match open(self.current()) {
             Err(CallError { errno: Errno::EEXIST, .. }) => {
                 self.displace(path)?;
@@ -483,12 +482,12 @@ fn read_error(offset: u64, error: io::Error) -> Error {
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, CallError> {
-    rooted::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty(), Links::Refuse)
+    rooted::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())
 }
 
 fn open_folder(folder: BorrowedFd<'_>, leaf: &[u8]) -> Result<OwnedFd, CallError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    rooted::open(folder, leaf, flags, Mode::empty(), Links::Refuse)
+    rooted::open(folder, leaf, flags, Mode::empty())
 }
 
 /// A folder without an entry: root's, 0755, from the epoch, so that the same layer always gives the same tree.
