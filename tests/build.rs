@@ -1,5 +1,5 @@
-//! Compiles the payloads that are C: system calls of other ABIs need inline assembly, and Rust code outside of `runtime::sys` has
-//! no unsafe blocks.
+//! What the tests need beside Rust programs: a payload in C (system calls of other ABIs need inline assembly, and Rust code outside of
+//! `runtime::sys` has no unsafe blocks) and the busybox image.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,14 +7,23 @@ use std::process::Command;
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let program = out.join("calls");
+    let calls = out.join("calls");
     println!("cargo:rerun-if-changed=payload/calls.c");
-    let status = Command::new("cc")
-        .args(["-O1", "-static", "-Wall", "-Werror", "-o"])
-        .arg(&program)
-        .arg("payload/calls.c")
-        .status()
-        .expect("cc starts (apt-get install gcc libc6-dev)");
-    assert!(status.success(), "cc payload/calls.c: {status}");
-    println!("cargo:rustc-env=RT_TEST_CALLS={}", program.display());
+    run(Command::new("cc").args(["-O1", "-static", "-Wall", "-Werror", "-o"]).arg(&calls).arg("payload/calls.c"));
+    println!("cargo:rustc-env=RT_TEST_CALLS={}", calls.display());
+
+    let image = out.join("busybox.oci");
+    println!("cargo:rerun-if-changed=../hack/busybox-image");
+    // A new folder, not files over those of the last time.
+    if let Err(error) = std::fs::remove_dir_all(&image) {
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{image:?}");
+    }
+    run(Command::new("../hack/busybox-image").arg(&image));
+    println!("cargo:rustc-env=RT_TEST_IMAGE={}", image.display());
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdout(std::process::Stdio::null()).status();
+    let status = status.unwrap_or_else(|error| panic!("{command:?}: {error} (hack/setup installs what is missing)"));
+    assert!(status.success(), "{command:?}: {status}");
 }

@@ -18,6 +18,7 @@ mod container;
 mod leak;
 mod output;
 mod programs;
+mod rtctl;
 mod terminal;
 mod test;
 
@@ -26,6 +27,7 @@ pub use cgroup::Cgroups;
 pub use container::{Container, Exit};
 pub use output::Output;
 pub use programs::{Kind, calls, kind, payload, program};
+pub use rtctl::{Rtctl, Session, rtctl_test};
 pub use terminal::{Console, ConsoleSocket};
 pub use test::{Test, test};
 

@@ -1,0 +1,95 @@
+//! Exit codes as docker's: the program's, 128 + signal, 125 (ours), 126 and 127.
+
+use tests::rtctl_test;
+
+#[test]
+fn programs_code() {
+    rtctl_test(|r| {
+        for code in [0, 1, 42, 125, 255] {
+            assert_eq!(r.sh(&[], &format!("exit {code}")).code, code);
+        }
+    });
+}
+
+#[test]
+fn killed_by_a_signal() {
+    rtctl_test(|r| {
+        let mut session = r.start(&["run", "--name", "victim", "busybox", "sh", "-c", "echo ready; exec sleep 1000"]);
+        assert_eq!(session.line(), "ready");
+        r.ok(&["kill", "victim"]);
+        assert_eq!(session.end().0, 137);
+        assert_eq!(r.field("victim", "{{.State.ExitCode}} {{.State.OOMKilled}}"), "137 false");
+        r.ok(&["rm", "victim"]);
+    });
+}
+
+#[test]
+fn missing_command_is_127() {
+    rtctl_test(|r| {
+        for command in ["no-such-command", "/no/such/command"] {
+            let output = r.call(&["run", "--rm", "busybox", command]);
+            assert_eq!(output.code, 127, "{output}");
+            output.fails(&[command]);
+        }
+    });
+}
+
+#[test]
+fn command_that_cannot_be_run_is_126() {
+    rtctl_test(|r| {
+        for command in ["/etc/passwd", "/etc"] {
+            let output = r.call(&["run", "--rm", "busybox", command]);
+            assert_eq!(output.code, 126, "{output}");
+            output.fails(&[command]);
+        }
+    });
+}
+
+#[test]
+fn own_errors_are_125() {
+    rtctl_test(|r| {
+        for args in [
+            &["run", "--rm", "--no-such-flag", "busybox"] as &[&str],
+            &["run", "--rm", "no-such-image"],
+            &["run", "--rm", "-v", "/no/such/source:/mnt:nonsense", "busybox"],
+            &["run", "--rm", "Bad Reference"],
+            &["run", "--rm", "-m", "many", "busybox"],
+            &["run", "--rm", "--mount", "type=bind,source=/no/such/source,target=/mnt", "busybox"],
+            &["run", "--rm", "-u", "nosuchuser", "busybox"],
+        ] {
+            let output = r.call(args);
+            assert_eq!(output.code, 125, "{args:?}: {output}");
+            assert!(!output.stderr.is_empty());
+        }
+    });
+}
+
+#[test]
+fn other_verbs_fail_with_1() {
+    rtctl_test(|r| {
+        for args in [
+            &["stop", "nobody"] as &[&str],
+            &["rm", "nobody"],
+            &["inspect", "nobody"],
+            &["logs", "nobody"],
+            &["start", "nobody"],
+            &["rmi", "nobody"],
+        ] {
+            let output = r.call(args);
+            assert_eq!(output.code, 1, "{args:?}: {output}");
+            output.fails(&["nobody"]);
+        }
+    });
+}
+
+#[test]
+fn a_failed_run_without_rm_leaves_a_created_container() {
+    rtctl_test(|r| {
+        let output = r.call(&["run", "--name", "failed", "busybox", "no-such-command"]);
+        assert_eq!(output.code, 127);
+        // As docker: it is there, and its end can be looked at.
+        let status = r.field("failed", "{{.State.Status}} {{.State.ExitCode}}");
+        assert!(status == "created 127" || status == "exited 127", "{status}");
+        r.ok(&["rm", "failed"]);
+    });
+}

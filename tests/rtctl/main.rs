@@ -1,0 +1,22 @@
+//! `rtctl` as a person uses it, on a real kernel, driven from outside. Where docker and podman agree, so does this.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod attach;
+mod copy;
+mod crash;
+mod exec;
+mod exit_codes;
+mod images;
+mod inspect;
+mod life;
+mod limits;
+mod logs;
+mod many;
+mod mounts;
+mod namespaces;
+mod refused;
+mod restart;
+mod run;
+mod security;
