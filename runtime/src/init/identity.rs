@@ -50,7 +50,9 @@ pub(super) fn hide_keyring() -> Result<(), CallError> {
 pub(super) fn oom_score(process: &Process, channel: &Channel) -> Result<(), CallError> {
     let Some(value) = process.oom_score_adj else { return Ok(()) };
     let path = "/proc/self/oom_score_adj";
-    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| write!(file, "{value}"));
+    // One write: the kernel takes each for a whole number.
+    let text = value.to_string();
+    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     match written.call(|| format!("write({path:?}, \"{value}\")")) {
         Err(error) if error.errno == Errno::EACCES => {
             channel.warning(&format!("{error}: lowering it needs CAP_SYS_RESOURCE; it stays as it is"))
