@@ -306,7 +306,14 @@ fn root_documents_that_lie() {
             rewritten(MANIFEST, |document| document["layers"][0]["digest"] = json!(Digest::of(b"absent").to_string())),
             limits(),
         ),
-        ("digest is", rewritten(MANIFEST, |document| document["config"] = document["layers"][0].clone()), limits()),
+        (
+            "expected value at line 1",
+            rewritten(MANIFEST, |document| {
+                document["config"]["digest"] = document["layers"][0]["digest"].clone();
+                document["config"]["size"] = document["layers"][0]["size"].clone();
+            }),
+            limits(),
+        ),
         (
             "expected sha256:",
             rewritten(MANIFEST, |document| {
