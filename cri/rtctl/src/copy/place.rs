@@ -1,0 +1,217 @@
+//! Making entries below a directory, never outside of it.
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstatat, mkdirat, mknodat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat};
+use runtime::rooted::{self, Links};
+use runtime::sys::xattr;
+
+use super::{Content, Entry, Kind};
+
+/// A directory that entries are put into.
+pub(crate) struct Place {
+    dir: OwnedFd,
+    owner: Owner,
+    /// Name that the top entry gets; `None`: it is the directory itself.
+    top: Option<PathBuf>,
+    /// Modes and times of directories, set when everything is in them.
+    finish: Vec<(PathBuf, u32, (i64, i64))>,
+}
+
+/// Who owns the copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Who owned the originals.
+    Same,
+    /// The caller.
+    Caller,
+}
+
+impl Place {
+    /// Entries are put into `dir`; the top one as `top`.
+    pub(crate) fn new(dir: OwnedFd, owner: Owner, top: Option<PathBuf>) -> Place {
+        Place { dir, owner, top, finish: Vec::new() }
+    }
+
+    /// Makes one entry. `archive` gives the content of [`Content::Archive`].
+    pub(crate) fn put(&mut self, entry: Entry, archive: &mut dyn Read) -> Result<()> {
+        let path = self.path(&entry.path)?;
+        let shown = format!("{}", path.display());
+        self.make(entry, path, archive).with_context(|| shown)
+    }
+
+    /// Where an entry goes: below the directory, without `..`.
+    fn path(&self, path: &Path) -> Result<PathBuf> {
+        let mut place = self.top.clone().unwrap_or_default();
+        for part in path.components() {
+            match part {
+                Component::Normal(name) => place.push(name),
+                Component::CurDir | Component::RootDir => {}
+                Component::ParentDir | Component::Prefix(_) => {
+                    bail!("{}: leads out of the destination", path.display())
+                }
+            }
+        }
+        Ok(place)
+    }
+
+    /// The directory that `path` lies in. No link on the way is followed, whoever puts it there.
+    fn parent(&self, path: &Path) -> Result<OwnedFd> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        Ok(rooted::open(&self.dir, parent.as_os_str().as_bytes(), flags, Mode::empty(), Links::Refuse)?)
+    }
+
+    fn make(&mut self, entry: Entry, path: PathBuf, archive: &mut dyn Read) -> Result<()> {
+        let Some(name) = path.file_name() else {
+            // The directory itself.
+            if !matches!(entry.kind, Kind::Directory) {
+                bail!("a directory cannot be replaced by a file");
+            }
+            if self.owner == Owner::Same {
+                self.own(&self.dir, Path::new(""), &entry)?;
+                self.finish.push((PathBuf::new(), entry.mode, entry.mtime));
+            }
+            return Ok(());
+        };
+        let name = Path::new(name);
+        let parent = self.parent(&path)?;
+        clear(&parent, name, matches!(entry.kind, Kind::Directory))?;
+        match &entry.kind {
+            Kind::Directory => {
+                match mkdirat(&parent, name, Mode::S_IRWXU) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => bail!("mkdirat: {errno}"),
+                }
+                self.own(&parent, name, &entry)?;
+                self.finish.push((path.clone(), entry.mode, entry.mtime));
+                return self.attributes(&parent, name, &entry);
+            }
+            Kind::File { .. } => return self.file(&parent, name, entry, archive),
+            Kind::Symlink(target) => symlinkat(target, &parent, name).context("symlinkat")?,
+            Kind::HardLink(first) => {
+                let first = self.path(first)?;
+                let first_parent = self.parent(&first)?;
+                let first_name = first.file_name().context("a link to the top")?;
+                linkat(&first_parent, first_name, &parent, name, LinkatFlags::empty()).context("linkat")?;
+                return Ok(());
+            }
+            Kind::Char(device) => node(&parent, name, SFlag::S_IFCHR, *device)?,
+            Kind::Block(device) => node(&parent, name, SFlag::S_IFBLK, *device)?,
+            Kind::Fifo => node(&parent, name, SFlag::S_IFIFO, 0)?,
+        }
+        self.own(&parent, name, &entry)?;
+        if !matches!(entry.kind, Kind::Symlink(_)) {
+            // fchmodat(2) follows a link that took the place; the node was just made with mode 0600 and this cannot
+            // leave the container's own files where there is no link, so look again through a descriptor.
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let fd = openat(&parent, name, flags, Mode::empty()).context("openat")?;
+            let link = runtime::root::magic_link(&fd);
+            let mode = Mode::from_bits_truncate(entry.mode);
+            fchmodat(nix::fcntl::AT_FDCWD, link.as_str(), mode, FchmodatFlags::FollowSymlink).context("fchmodat")?;
+        }
+        times(&parent, name, entry.mtime)
+    }
+
+    fn file(&self, parent: &OwnedFd, name: &Path, entry: Entry, archive: &mut dyn Read) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).context("openat")?;
+        let mut file = std::fs::File::from(fd);
+        let Entry { kind: Kind::File { size, content }, mode, mtime, .. } = &entry else { return Ok(()) };
+        match content {
+            // As much as there is: it may have grown since it was looked at.
+            Content::File(source) => {
+                std::io::copy(&mut &*source, &mut file)?;
+            }
+            Content::Archive => {
+                let copied = std::io::copy(&mut archive.take(*size), &mut file)?;
+                if copied != *size {
+                    bail!("the archive ends after {copied} of {size} bytes");
+                }
+            }
+        }
+        if self.owner == Owner::Same {
+            nix::unistd::fchown(&file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+                .context("fchown")?;
+        }
+        // Capabilities are lost by a change of owner, set-id bits too: in this order.
+        for (name, value) in &entry.xattrs {
+            xattr::fset(&file, name, value).with_context(|| format!("fsetxattr({name:?})"))?;
+        }
+        fchmod(&file, Mode::from_bits_truncate(self.mode(*mode))).context("fchmod")?;
+        let time = TimeSpec::new(mtime.0, mtime.1);
+        nix::sys::stat::futimens(&file, &time, &time).context("futimens")
+    }
+
+    /// Set-id bits only make sense along with their owner.
+    fn mode(&self, mode: u32) -> u32 {
+        match self.owner {
+            Owner::Same => mode,
+            Owner::Caller => mode & 0o1777,
+        }
+    }
+
+    fn own(&self, dir: impl AsFd, name: &Path, entry: &Entry) -> Result<()> {
+        if self.owner == Owner::Caller {
+            return Ok(());
+        }
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
+        let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
+        fchownat(dir, name, uid, gid, flags).context("fchownat")
+    }
+
+    fn attributes(&self, parent: &OwnedFd, name: &Path, entry: &Entry) -> Result<()> {
+        for (attribute, value) in &entry.xattrs {
+            xattr::set_at(parent, name.as_os_str().as_bytes(), attribute, value)
+                .with_context(|| format!("lsetxattr({attribute:?})"))?;
+        }
+        Ok(())
+    }
+
+    /// Sets modes and times of directories, the deepest first.
+    pub(crate) fn finish(self) -> Result<()> {
+        for (path, mode, mtime) in self.finish.iter().rev() {
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+            let open = rooted::open(&self.dir, path.as_os_str().as_bytes(), flags, Mode::empty(), Links::Refuse);
+            let dir = open.with_context(|| format!("{}", path.display()))?;
+            fchmod(&dir, Mode::from_bits_truncate(self.mode(*mode))).context("fchmod")?;
+            let time = TimeSpec::new(mtime.0, mtime.1);
+            nix::sys::stat::futimens(&dir, &time, &time).context("futimens")?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what is in the way: a file makes room for anything but a directory's content; a directory only for a directory.
+fn clear(parent: &OwnedFd, name: &Path, for_directory: bool) -> Result<()> {
+    let is_directory = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits(),
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => bail!("fstatat: {errno}"),
+    };
+    match (is_directory, for_directory) {
+        (true, true) => Ok(()),
+        (true, false) => bail!("cannot overwrite a directory with a file"),
+        (false, true) => bail!("cannot overwrite a file with a directory"),
+        (false, false) => unlinkat(parent, name, UnlinkatFlags::NoRemoveDir).context("unlinkat"),
+    }
+}
+
+fn node(parent: &OwnedFd, name: &Path, kind: SFlag, device: u64) -> Result<()> {
+    mknodat(parent, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device).context("mknodat")
+}
+
+fn times(parent: &OwnedFd, name: &Path, mtime: (i64, i64)) -> Result<()> {
+    let time = TimeSpec::new(mtime.0, mtime.1);
+    utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).context("utimensat")
+}

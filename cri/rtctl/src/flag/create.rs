@@ -1,0 +1,272 @@
+//! The flags that `run` and `create` share.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use cri::spec::HostEntry;
+use runtime::spec::{DeviceRule, Rlimit};
+use serde::{Deserialize, Serialize};
+use shim::layout::RestartPolicy;
+
+use super::device::DeviceFlag;
+use super::namespace::{self, Ipc, Mode, Userns};
+use super::resources::{FixedResourceFlags, ResourceFlags};
+use super::security::SecurityFlag;
+use super::volume::{self, MountFlag};
+use super::{device, restart, security, signal, size, ulimit};
+
+/// Flags of `run` and `create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateFlags {
+    /// Name of the container; otherwise one is made up
+    #[arg(long, value_name = "NAME", value_parser = crate::store::name::parse)]
+    pub(crate) name: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Allocate a pseudo terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Attach only stdin, stdout or stderr
+    #[arg(short, long, value_name = "STREAM", ignore_case = true)]
+    pub(crate) attach: Vec<Stream>,
+    /// Remove the container and its anonymous volumes when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Restart policy: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no", value_parser = restart::parse)]
+    pub(crate) restart: RestartPolicy,
+    /// Whether to get the image: always, missing, never
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub(crate) pull: Pull,
+    /// Platform of the image, such as linux/amd64
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(crate) platform: Option<String>,
+    /// Say nothing while getting the image
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Use this directory instead of an image; DIR:O puts an overlay over it that is thrown away
+    #[arg(long, value_name = "DIR[:O]", value_parser = rootfs)]
+    pub(crate) rootfs: Option<RootfsFlag>,
+    /// Write the container's id to this new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+    /// Write the process id to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pidfile: Option<PathBuf>,
+    /// Signal that stops the container
+    #[arg(long, value_name = "SIGNAL", value_parser = stop_signal)]
+    pub(crate) stop_signal: Option<String>,
+    /// Seconds after which stop kills; -1 waits
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    pub(crate) stop_timeout: Option<i64>,
+    /// Add a label
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Read labels from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<PathBuf>,
+    /// Add an annotation
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    #[command(flatten)]
+    pub(crate) process: ProcessFlags,
+    #[command(flatten)]
+    pub(crate) mounts: MountFlags,
+    #[command(flatten)]
+    pub(crate) isolation: IsolationFlags,
+    #[command(flatten)]
+    pub(crate) resources: ResourceFlags,
+    #[command(flatten)]
+    pub(crate) fixed_resources: FixedResourceFlags,
+    /// Image, then the command and its arguments; flags end here
+    #[arg(value_name = "IMAGE [COMMAND [ARG...]]", trailing_var_arg = true)]
+    pub(crate) words: Vec<String>,
+}
+
+/// What runs.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Process")]
+pub(crate) struct ProcessFlags {
+    /// Replace the image's entrypoint; empty for none
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Set a variable; NAME alone passes on the caller's value
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Read variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// User and group, names or numbers
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Add the user to a group
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group_add: Vec<String>,
+    /// Run a small init as process 1 that reaps orphans and passes signals on
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Set a resource limit, such as nofile=1024:2048
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = ulimit::parse)]
+    pub(crate) ulimit: Vec<Rlimit>,
+    /// How readily the kernel kills it when memory is short, -1000 to 1000
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    pub(crate) oom_score_adj: Option<i32>,
+}
+
+/// File systems and devices.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Mounts and devices")]
+pub(crate) struct MountFlags {
+    /// Mount a directory of the host (/SOURCE) or a volume (NAME)
+    #[arg(short, long, value_name = "[SOURCE:]DEST[:OPTIONS]", value_parser = volume::volume)]
+    pub(crate) volume: Vec<MountFlag>,
+    /// Mount, in the long form: type=bind|volume|tmpfs,source=...,target=...
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = volume::mount)]
+    pub(crate) mount: Vec<MountFlag>,
+    /// Mount an empty file system in memory
+    #[arg(long, value_name = "DEST[:OPTIONS]", value_parser = volume::tmpfs)]
+    pub(crate) tmpfs: Vec<MountFlag>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
+    pub(crate) shm_size: Option<u64>,
+    /// Pass a device of the host
+    #[arg(long, value_name = "HOST[:DEST][:rwm]", value_parser = device::device)]
+    pub(crate) device: Vec<DeviceFlag>,
+    /// Allow access to devices, such as 'c 10:* rwm'
+    #[arg(long, value_name = "RULE", value_parser = device::rule)]
+    pub(crate) device_cgroup_rule: Vec<DeviceRule>,
+}
+
+/// Namespaces and privileges.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Isolation")]
+pub(crate) struct IsolationFlags {
+    /// Network: none, host, container:NAME, ns:PATH; bridge is not built yet
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none", value_parser = namespace::network)]
+    pub(crate) network: Mode,
+    /// Host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// NIS domain name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domainname: Option<String>,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = host_entry)]
+    pub(crate) add_host: Vec<HostEntry>,
+    /// Name server in /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
+    /// Search domain in /etc/resolv.conf
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+    /// Option in /etc/resolv.conf
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
+    /// Process ids: private, host, container:NAME
+    #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::pid)]
+    pub(crate) pid: Mode,
+    /// IPC and /dev/shm: private, none, host, container:NAME
+    #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::ipc)]
+    pub(crate) ipc: Ipc,
+    /// Host name: private or host
+    #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::host_or_private)]
+    pub(crate) uts: Mode,
+    /// View of the cgroup tree: private or host; private by default on cgroup v2, host on v1
+    #[arg(long, value_name = "MODE", value_parser = namespace::host_or_private)]
+    pub(crate) cgroupns: Option<Mode>,
+    /// User ids: host, auto[:size=N], map=CONTAINER_ID:HOST_ID:SIZE[,...]
+    #[arg(long, value_name = "MODE", default_value = "host", value_parser = namespace::userns)]
+    pub(crate) userns: Userns,
+    /// Parent of the container's control group
+    #[arg(long, value_name = "PATH", value_parser = cgroup_parent)]
+    pub(crate) cgroup_parent: Option<String>,
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAP", value_delimiter = ',')]
+    pub(crate) cap_add: Vec<String>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAP", value_delimiter = ',')]
+    pub(crate) cap_drop: Vec<String>,
+    /// All capabilities and devices, no confinement
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// seccomp=FILE|unconfined, no-new-privileges, apparmor=PROFILE, label=disable, systempaths=unconfined
+    #[arg(long, value_name = "OPTION", value_parser = security::parse)]
+    pub(crate) security_opt: Vec<SecurityFlag>,
+    /// Set a kernel parameter of the container's namespaces
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) sysctl: Vec<String>,
+}
+
+/// `--attach`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+/// `--pull`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+/// `--rootfs`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RootfsFlag {
+    /// Absolute path.
+    pub(crate) dir: String,
+    /// Put an overlay over it.
+    pub(crate) overlay: bool,
+}
+
+fn rootfs(text: &str) -> Result<RootfsFlag, String> {
+    let (dir, overlay) = match text.strip_suffix(":O") {
+        Some(dir) => (dir, true),
+        None => (text, false),
+    };
+    if dir.is_empty() {
+        return Err("empty; name a directory".to_owned());
+    }
+    let path = std::path::absolute(dir).map_err(|error| format!("{dir}: {error}"))?;
+    let dir = path.into_os_string().into_string().map_err(|path| format!("{}: not UTF-8", path.display()))?;
+    Ok(RootfsFlag { dir, overlay })
+}
+
+/// Checked, but kept as the user spelled it.
+fn stop_signal(text: &str) -> Result<String, String> {
+    signal::parse(text).map(|_| text.to_owned())
+}
+
+fn host_entry(text: &str) -> Result<HostEntry, String> {
+    let wrong = || format!("{text:?}: write it as NAME:ADDRESS");
+    let (name, address) = text.split_once([':', '=']).ok_or_else(wrong)?;
+    if address == "host-gateway" {
+        return Err("host-gateway is not built yet: it comes with the bridge network".to_owned());
+    }
+    let address = address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(wrong());
+    }
+    Ok(HostEntry { name: name.to_owned(), address })
+}
+
+fn cgroup_parent(text: &str) -> Result<String, String> {
+    if text.ends_with(".slice") {
+        return Err(format!("{text:?}: systemd slices are not built yet; give a path such as /mine"));
+    }
+    if !text.starts_with('/') || text.split('/').any(|part| part == ".." || part == ".") || text.contains('\0') {
+        return Err(format!("{text:?}: must be an absolute path without . and .."));
+    }
+    Ok(text.to_owned())
+}

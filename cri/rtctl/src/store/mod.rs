@@ -1,0 +1,21 @@
+//! Standalone containers on disk: `shim::layout` has the picture.
+//!
+//! | file | writer |
+//! |---|---|
+//! | `container.json` | [`create`], last of all; never changed |
+//! | `config.json`, `shim.json` | [`create`], then the shim |
+//! | `status.json` | the shim |
+//! | `name`, `names/<name>` | [`name`], under the lock of all names |
+//!
+//! Reading takes no lock: every file is replaced as a whole. A record that cannot be read is shown as such and never taken
+//! for something else.
+
+pub(crate) mod create;
+pub(crate) mod id;
+pub(crate) mod name;
+pub(crate) mod record;
+pub(crate) mod remove;
+pub(crate) mod roots;
+pub(crate) mod start;
+pub(crate) mod view;
+pub(crate) mod volume;

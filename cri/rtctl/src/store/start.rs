@@ -1,0 +1,110 @@
+//! Starting a container: its shim, its init process, its program.
+//!
+//! ```text
+//!  connect, or spawn rt-shim ─▶ Create ─▶ (attach) ─▶ Start
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use runtime::spec::NamespaceKind;
+use shim::client::{self, Connection};
+use shim::local::Lock;
+use shim::protocol::{Reply, Request};
+
+use super::create;
+use super::roots::Roots;
+use super::view::{Container, Phase};
+use crate::flag::namespace::Mode;
+use crate::rootfs;
+
+/// A container whose init process waits for [`Ready::start`].
+pub(crate) struct Ready {
+    id: String,
+    connection: Connection,
+}
+
+/// Makes the init process of a container that does not run; the caller holds its lock.
+pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Result<Ready> {
+    match container.phase() {
+        Phase::Created | Phase::Exited => {}
+        Phase::Running | Phase::Restarting => bail!("container {} is running already", container.shown()),
+        Phase::Paused => bail!("container {0} is paused; rtctl unpause {0}", container.shown()),
+        Phase::Removing => bail!("container {0} is being removed; rtctl rm -f {0} finishes it", container.shown()),
+        Phase::Dead => {
+            container.record()?;
+            container.status()?;
+        }
+    }
+    let directory = container.directory()?;
+    let connection = match directory.connect()? {
+        Some(connection) => connection,
+        None => {
+            directory.settle(lock)?;
+            renew(roots, container)?;
+            let program = program()?;
+            let (connection, _pid) =
+                client::spawn(&program, &container.dir).with_context(|| format!("starting {}", program.display()))?;
+            connection
+        }
+    };
+    if let Some((_, work)) = container.task()?.layers.and_then(|layers| layers.upper) {
+        rootfs::forget_volatile(&work)?;
+    }
+    let request = Request::Create { container: container.id.clone(), dir: ".".to_owned() };
+    match connection.request(&request, &[])? {
+        Reply::Created { .. } => Ok(Ready { id: container.id.clone(), connection }),
+        other => bail!("unexpected answer of the shim: {other:?}"),
+    }
+}
+
+impl Ready {
+    /// Lets the program run.
+    pub(crate) fn start(self) -> Result<Connection> {
+        match self.connection.request(&Request::Start { container: self.id.clone() }, &[])? {
+            Reply::Started { .. } => Ok(self.connection),
+            other => bail!("unexpected answer of the shim: {other:?}"),
+        }
+    }
+}
+
+/// Namespaces of other containers are joined by their processes of now.
+fn renew(roots: &Roots, container: &Container) -> Result<()> {
+    let host = &container.record()?.host;
+    let joined = [
+        (&host.network, NamespaceKind::Network, "net"),
+        (&host.pid, NamespaceKind::Pid, "pid"),
+        (&host.ipc.mode, NamespaceKind::Ipc, "ipc"),
+    ];
+    if !joined.iter().any(|(mode, _, _)| matches!(mode, Mode::Container(_))) {
+        return Ok(());
+    }
+    let mut spec = container.spec()?;
+    for (mode, kind, name) in joined {
+        let Mode::Container(id) = mode else { continue };
+        let pid = Container::find(roots, id)?.require_running()?;
+        let linux = spec.linux.get_or_insert_default();
+        for namespace in linux.namespaces.iter_mut().filter(|namespace| namespace.kind == kind) {
+            namespace.path = Some(format!("/proc/{pid}/ns/{name}"));
+        }
+        if kind == NamespaceKind::Ipc {
+            for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/dev/shm") {
+                mount.source = Some(format!("/proc/{pid}/root/dev/shm"));
+            }
+        }
+    }
+    create::write(&container.dir.join("config.json"), &serde_json::to_string(&spec)?, 0o600)
+}
+
+/// `rt-shim`: RT_SHIM, or beside this program.
+pub(crate) fn program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("RT_SHIM").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let own = std::env::current_exe().context("readlink(/proc/self/exe)")?;
+    let path = own.parent().unwrap_or(Path::new("/")).join("rt-shim");
+    if !path.try_exists().with_context(|| format!("stat({})", path.display()))? {
+        bail!("{} is missing: install rt-shim beside rtctl, or name it in RT_SHIM", path.display());
+    }
+    Ok(path)
+}

@@ -1,0 +1,46 @@
+//! What has to be known of the machine.
+
+use caps::Capability;
+
+use super::devices::DeviceNode;
+
+/// Facts about the machine.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Control group version.
+    pub cgroup: CgroupMode,
+    /// Bounding set of this process: no container can have more.
+    pub bounding: Vec<Capability>,
+    /// Device nodes of the machine; only read for privileged containers.
+    pub devices: Vec<DeviceNode>,
+    /// Whether AppArmor is enabled.
+    pub apparmor: bool,
+}
+
+/// Control group version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupMode {
+    /// Separate hierarchies, perhaps with an additional v2 one.
+    #[default]
+    V1,
+    /// One unified hierarchy.
+    V2,
+}
+
+impl Host {
+    /// Reads the facts, without [`Host::devices`].
+    ///
+    /// # Errors
+    /// When the bounding set or the mount of `/sys/fs/cgroup` cannot be read.
+    pub fn read() -> std::io::Result<Host> {
+        let bounding = caps::read(None, caps::CapSet::Bounding).map_err(std::io::Error::other)?;
+        let mut bounding: Vec<Capability> = bounding.into_iter().collect();
+        bounding.sort_by_key(|capability| capability.index());
+        // statfs(2): the file system on /sys/fs/cgroup is cgroup2 itself only in unified mode.
+        let kind = nix::sys::statfs::statfs("/sys/fs/cgroup")?.filesystem_type();
+        let cgroup = if kind == nix::sys::statfs::CGROUP2_SUPER_MAGIC { CgroupMode::V2 } else { CgroupMode::V1 };
+        let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+        let apparmor = enabled.is_ok_and(|text| text.first() == Some(&b'Y'));
+        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor })
+    }
+}

@@ -1,0 +1,212 @@
+//! The mounts of a container: docker's own, then the user's by depth.
+
+use runtime::spec::Mount;
+
+use super::namespaces::is_private;
+use super::options::{NamespaceChoice, Options, UserNamespace};
+
+/// Bytes of `/dev/shm` when nothing is said.
+pub const SHM_SIZE: u64 = 64 << 20;
+
+/// Where an init program is seen in the container.
+pub(super) const INIT_DESTINATION: &str = "/sbin/docker-init";
+
+/// A mount that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRequest {
+    /// Absolute path in the container.
+    pub destination: String,
+    /// What is mounted there.
+    pub target: MountTarget,
+    /// Whether it is read-only.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountTarget {
+    /// A file or directory of the host, a volume among them.
+    Bind {
+        /// Where it is on the host.
+        source: BindSource,
+        /// How mounts pass between host and container.
+        propagation: Propagation,
+        /// What happens to mounts below the source.
+        recursion: BindRecursion,
+    },
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Options of tmpfs(5) and mount(8), such as `size=1m` and `exec`.
+        options: Vec<String>,
+    },
+}
+
+/// Source of a bind mount: an absolute path.
+pub type BindSource = String;
+
+/// Mount propagation, mount_namespaces(7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nothing passes; also for mounts below.
+    #[default]
+    RPrivate,
+    /// Nothing passes.
+    Private,
+    /// From the host into the container.
+    RSlave,
+    /// From the host into the container.
+    Slave,
+    /// Both ways.
+    RShared,
+    /// Both ways.
+    Shared,
+}
+
+impl Propagation {
+    /// Its mount option.
+    pub fn name(self) -> &'static str {
+        match self {
+            Propagation::RPrivate => "rprivate",
+            Propagation::Private => "private",
+            Propagation::RSlave => "rslave",
+            Propagation::Slave => "slave",
+            Propagation::RShared => "rshared",
+            Propagation::Shared => "shared",
+        }
+    }
+
+    /// The opposite of [`Propagation::name`].
+    pub fn parse(name: &str) -> Option<Propagation> {
+        [
+            Propagation::RPrivate,
+            Propagation::Private,
+            Propagation::RSlave,
+            Propagation::Slave,
+            Propagation::RShared,
+            Propagation::Shared,
+        ]
+        .into_iter()
+        .find(|propagation| propagation.name() == name)
+    }
+}
+
+/// What happens to mounts below the source of a bind mount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BindRecursion {
+    /// They come along, read-only if the mount is.
+    #[default]
+    Enabled,
+    /// They do not come along.
+    Disabled,
+    /// They come along and stay writable.
+    Writable,
+}
+
+/// `mounts`.
+pub(super) fn mounts(options: &Options) -> Vec<Mount> {
+    let mut list = default_mounts(options);
+    let taken = |destination: &str| options.mounts.iter().any(|mount| mount.destination == destination);
+    list.retain(|mount| !taken(&mount.destination));
+    for (destination, source) in &options.etc_files {
+        if !taken(destination) {
+            list.push(bind(destination, source, &["rbind", "rprivate"]));
+        }
+    }
+    if let Some(init) = &options.init {
+        list.push(bind(INIT_DESTINATION, init, &["bind", "ro", "nosuid", "nodev"]));
+    }
+    list.extend(options.mounts.iter().map(user_mount));
+    // A mount must come after those it lies in. The sort is stable: the order above holds within one depth.
+    list.sort_by_key(|mount| depth(&mount.destination));
+    list
+}
+
+fn depth(path: &str) -> usize {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").count()
+}
+
+fn default_mounts(options: &Options) -> Vec<Mount> {
+    let access = if options.privileged { "rw" } else { "ro" };
+    let mapped = matches!(options.userns, UserNamespace::Mapped { .. });
+    let mut list = vec![
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+    ];
+    // sysfs shows the network namespace of who mounts it, so only the owner of that namespace may: user_namespaces(7).
+    if mapped && !is_private(&options.network) {
+        list.push(bind("/sys", "/sys", &["rbind", "rro", "nosuid", "noexec", "nodev", "rslave"]));
+    } else {
+        list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]));
+        list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
+    }
+    match &options.ipc {
+        NamespaceChoice::Host => list.push(bind("/dev/mqueue", "/dev/mqueue", &["bind", "nosuid", "noexec", "nodev"])),
+        NamespaceChoice::Private | NamespaceChoice::Join(_) => {
+            list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+        }
+    }
+    if let Some(source) = &options.shm_source {
+        list.push(bind("/dev/shm", source, &["bind", "nosuid", "noexec", "nodev"]));
+    } else if !options.no_shm {
+        let size = format!("size={}", options.shm_size.unwrap_or(SHM_SIZE));
+        list.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
+    }
+    list
+}
+
+fn user_mount(request: &MountRequest) -> Mount {
+    match &request.target {
+        MountTarget::Bind { source, propagation, recursion } => {
+            let (kind, read_only) = match recursion {
+                BindRecursion::Enabled => ("rbind", "rro"),
+                BindRecursion::Disabled => ("bind", "ro"),
+                BindRecursion::Writable => ("rbind", "ro"),
+            };
+            let access = if request.read_only { read_only } else { "rw" };
+            bind(&request.destination, source, &[kind, access, propagation.name()])
+        }
+        MountTarget::Tmpfs { options } => {
+            // tmpfs mounts are closed unless asked otherwise; a later option wins.
+            let mut all = vec!["nosuid", "nodev", "noexec"];
+            all.extend(options.iter().map(String::as_str));
+            if request.read_only {
+                all.push("ro");
+            }
+            mount(&request.destination, "tmpfs", "tmpfs", &all)
+        }
+    }
+}
+
+/// `linux.rootfsPropagation`: a mount can only pass on what the root passes on.
+pub(super) fn rootfs_propagation(options: &Options) -> Option<&'static str> {
+    let mut strongest = None;
+    for request in &options.mounts {
+        let MountTarget::Bind { propagation, .. } = &request.target else { continue };
+        match propagation {
+            Propagation::Shared | Propagation::RShared => return Some("shared"),
+            Propagation::Slave | Propagation::RSlave => strongest = Some("rslave"),
+            Propagation::Private | Propagation::RPrivate => {}
+        }
+    }
+    strongest
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.to_owned(),
+        kind: Some(kind.to_owned()),
+        source: Some(source.to_owned()),
+        options: super::strings(options),
+        ..Mount::default()
+    }
+}
+
+fn bind(destination: &str, source: &str, options: &[&str]) -> Mount {
+    mount(destination, "bind", source, options)
+}
