@@ -16,6 +16,7 @@ use runtime::rooted::{self, Links};
 use runtime::sys::mount::{fsconfig_create, fsconfig_fd, fsconfig_string, fsmount, fsopen};
 use shim::layout::Layers;
 
+use crate::copy::place::{Owner, Place};
 use crate::store::view::Container;
 
 /// Opens a directory of the host without reading it.
@@ -104,8 +105,9 @@ pub(crate) fn running(pid: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content.
-pub(crate) fn copy_up(root: &OwnedFd, path: &str, to: &Path) -> Result<()> {
+/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content, and a
+/// container in a user namespace its files.
+pub(crate) fn copy_up(root: &OwnedFd, path: &str, to: &Path, owner: Owner) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let source = match rooted::open(root, path.as_bytes(), flags, Mode::empty(), Links::InRoot) {
         Ok(fd) => fd,
@@ -113,7 +115,7 @@ pub(crate) fn copy_up(root: &OwnedFd, path: &str, to: &Path) -> Result<()> {
         Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let mut place = crate::copy::place::Place::new(directory(to)?, crate::copy::place::Owner::Same, None);
+    let mut place = Place::new(directory(to)?, owner, None);
     crate::copy::tree::read(source, &mut |entry, content| place.put(entry, content))?;
     place.finish()
 }

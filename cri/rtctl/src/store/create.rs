@@ -30,6 +30,7 @@ use super::remove::{self, Force};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Found};
 use super::{id, name, view};
+use crate::copy::place::{Owner, host_id};
 use crate::flag::create::{CreateFlags, Pull, RootfsFlag, Stream};
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
@@ -118,6 +119,9 @@ fn check_flags(flags: &CreateFlags) -> Result<()> {
     }
     if flags.isolation.uts == Mode::Host && flags.isolation.hostname.is_some() {
         bail!("--hostname and --uts host exclude each other: it would be the host's name that changes");
+    }
+    if flags.isolation.userns != Userns::Host && flags.rootfs.as_ref().is_some_and(|rootfs| rootfs.overlay) {
+        bail!("--userns and --rootfs DIR:O exclude each other: the files belong to the host's ids; use an image");
     }
     if flags.process.init && init_program().is_none() {
         bail!("--init is not built yet: give a program that reaps, such as tini, as --entrypoint");
@@ -414,12 +418,16 @@ impl Making<'_> {
             Origin::Rootfs(RootfsFlag { dir, .. }) => rootfs::directory(Path::new(dir))?,
             Origin::Image { .. } => rootfs::layers(&self.plan.lower)?,
         };
+        if self.copies() {
+            rootfs::copy_up(&root, "/", &upper.join("fs"), self.owner())?;
+        }
         let user = self.flags.process.user.as_ref().unwrap_or(&self.plan.image.user).clone();
         let identity = cri::image::identity::resolve(&root, &user, &self.flags.process.group_add)?;
         let points = self.make_mounts(&mounts, &root)?;
         self.etc_files(&dir)?;
         self.plan.options.rootfs = match &self.plan.origin {
             Origin::Rootfs(rootfs) if !rootfs.overlay => rootfs.dir.clone(),
+            _ if self.copies() => upper.join("fs").display().to_string(),
             Origin::Rootfs(_) | Origin::Image { .. } => "rootfs".to_owned(),
         };
         let Plan { image, options, host, .. } = &self.plan;
@@ -443,7 +451,8 @@ impl Making<'_> {
             owned.extend(anonymous.iter().map(|name| volume::dir(self.roots, name)));
         }
         let lower = self.plan.lower.clone();
-        let layers = (!lower.is_empty()).then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
+        let overlay = !lower.is_empty() && !self.copies();
+        let layers = overlay.then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
         let stdin = match (self.flags.interactive, attachment) {
             (false, _) => Stdin::Closed,
             // End of file when the terminal or pipe of the foreground run ends.
@@ -464,6 +473,20 @@ impl Making<'_> {
             pid_file,
             stop_signal,
         })
+    }
+
+    /// Layers belong to the host's ids. In a user namespace they would be nobody's, so the container gets a copy that belongs to
+    /// its own. (Id-mapped layers would save the copy; the runtime has none yet.)
+    fn copies(&self) -> bool {
+        matches!(self.plan.options.userns, UserNamespace::Mapped { .. }) && !self.plan.lower.is_empty()
+    }
+
+    /// Who owns what is copied for the container.
+    fn owner(&self) -> Owner {
+        match &self.plan.options.userns {
+            UserNamespace::Host => Owner::Same,
+            UserNamespace::Mapped { uids, gids } => Owner::Mapped { uids: uids.clone(), gids: gids.clone() },
+        }
     }
 
     fn stop_signal(&self) -> Option<String> {
@@ -523,11 +546,11 @@ impl Making<'_> {
                 Source::Volume { name, copy } => {
                     let name = name.as_deref().context("an anonymous volume without name")?;
                     let (data, found) = volume::ensure(self.roots, name)?;
-                    if *copy {
-                        volume::fill(root, &mount.destination, &data)?;
-                    }
                     if found == Found::New {
                         self.give_to_root(&data)?;
+                    }
+                    if *copy {
+                        volume::fill(root, &mount.destination, &data, self.owner())?;
                     }
                     let data = data.into_os_string().into_string();
                     let data = data.map_err(|data| anyhow!("{}: not UTF-8", data.display()))?;
@@ -667,15 +690,6 @@ impl Making<'_> {
             log: task.log.as_ref().map(|path| path.display().to_string()),
         })
     }
-}
-
-/// The host's id of a container's id; one that is not mapped belongs to the container's root.
-fn host_id(maps: &[IdMapping], id: u32) -> u32 {
-    let find = |id: u32| {
-        let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size)?;
-        Some(map.host_id + (id - map.container_id))
-    };
-    find(id).or_else(|| find(0)).unwrap_or(id)
 }
 
 fn options_text(mount: &MountFlag) -> String {

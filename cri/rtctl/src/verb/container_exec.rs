@@ -19,7 +19,10 @@ use crate::store::view::Container;
 
 /// Run one more command in a running container
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  rtctl exec web ps\n  rtctl exec -it -u nobody -w /tmp web sh")]
+#[command(
+    override_usage = "rtctl exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+    after_help = "Examples:\n  rtctl exec web ps\n  rtctl exec -it -u nobody -w /tmp web sh"
+)]
 pub(crate) struct Args {
     /// Leave it in the background
     #[arg(short, long)]

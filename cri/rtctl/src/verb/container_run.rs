@@ -14,7 +14,7 @@ use crate::store::view::Container;
 
 /// Make a container and start it
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true, after_help = EXAMPLES)]
+#[command(disable_help_flag = true, override_usage = "rtctl run [OPTIONS] IMAGE [COMMAND [ARG...]]\n       rtctl run [OPTIONS] --rootfs DIR[:O] [COMMAND [ARG...]]", after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Leave it in the background and print its id
     #[arg(short, long)]
