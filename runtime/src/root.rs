@@ -46,19 +46,7 @@ impl Root {
     /// # Errors
     /// The openat2(2) call with the kernel's answer.
     pub fn open(&self, path: &Path, flags: OFlag, links: Links) -> Result<OwnedFd, CallError> {
-        let resolve = match links {
-            Links::InRoot => ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS,
-            Links::Refuse => ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS,
-        };
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        loop {
-            match openat2(&self.fd, path, how) {
-                // RESOLVE_IN_ROOT gives up when a rename or mount elsewhere raced with `..`.
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                result => return result.call(|| format!("openat2(<rootfs>, {path:?}, {flags:?}, {resolve:?})")),
-            }
-        }
+        open_in(&self.fd, path, flags, links)
     }
 
     /// Opens the directory at `path`, making what is missing with mode 0755.
@@ -158,6 +146,26 @@ impl From<Root> for OwnedFd {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Looks `path` up as if `root` were the root directory, and opens it.
+///
+/// # Errors
+/// The openat2(2) call with the kernel's answer.
+pub fn open_in(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> Result<OwnedFd, CallError> {
+    let resolve = match links {
+        Links::InRoot => ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        Links::Refuse => ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS,
+    };
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    loop {
+        match openat2(&root, path, how) {
+            // RESOLVE_IN_ROOT gives up when a rename or mount elsewhere raced with `..`.
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => return result.call(|| format!("openat2(<rootfs>, {path:?}, {flags:?}, {resolve:?})")),
+        }
     }
 }
 

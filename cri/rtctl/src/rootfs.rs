@@ -4,23 +4,20 @@
 //! a detached overlay that no mount table shows and that goes away with its descriptor.
 
 use std::ffi::CString;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cri::spec::{Identity, resolve_identity};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
-use runtime::root::{Links, Root};
+use runtime::root::{self, Links};
 use runtime::sys::mount::{fsconfig_create, fsconfig_fd, fsconfig_string, fsmount, fsopen};
 use shim::layout::Layers;
 
+use crate::copy::place::{Owner, Place};
 use crate::store::view::Container;
-
-/// Largest passwd or group file that is read.
-const IDENTITY_LIMIT: u64 = 4 << 20;
 
 /// Opens a directory of the host without reading it.
 pub(crate) fn directory(path: &Path) -> Result<OwnedFd> {
@@ -29,12 +26,12 @@ pub(crate) fn directory(path: &Path) -> Result<OwnedFd> {
 }
 
 /// The layers of an image, read-only.
-pub(crate) fn layers(lower: &[PathBuf]) -> Result<Root> {
+pub(crate) fn layers(lower: &[PathBuf]) -> Result<OwnedFd> {
     match lower {
         [] => bail!("the image has no layers"),
         // The kernel takes no overlay of a single layer.
-        [only] => Ok(Root::new(directory(only)?)),
-        lower => Ok(Root::new(overlay(lower, None)?)),
+        [only] => directory(only),
+        lower => overlay(lower, None),
     }
 }
 
@@ -73,18 +70,18 @@ fn overlay(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>) -> Result<Owne
 }
 
 /// The root file system of a container that does not run; the caller holds its lock.
-pub(crate) fn stopped(container: &Container) -> Result<Root> {
+pub(crate) fn stopped(container: &Container) -> Result<OwnedFd> {
     let task = container.task()?;
     match &task.layers {
         Some(Layers { lower, upper: Some(upper) }) => {
             forget_volatile(&upper.1)?;
-            Ok(Root::new(overlay(lower, Some(upper))?))
+            overlay(lower, Some(upper))
         }
         Some(Layers { lower, upper: None }) => layers(lower),
         None => {
             let spec = container.spec()?;
             let root = spec.root.context("config.json has no root")?;
-            Ok(Root::new(directory(Path::new(&root.path))?))
+            directory(Path::new(&root.path))
         }
     }
 }
@@ -101,54 +98,24 @@ pub(crate) fn forget_volatile(work: &Path) -> Result<()> {
 }
 
 /// The root file system that the init process `pid` sees.
-pub(crate) fn running(pid: i32) -> Result<Root> {
+pub(crate) fn running(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/root");
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let fd = openat(AT_FDCWD, path.as_str(), flags, Mode::empty()).with_context(|| format!("open({path:?})"))?;
-    Ok(Root::new(fd))
+    Ok(fd)
 }
 
-/// Finds out who a user is, from the files in the root file system.
-pub(crate) fn identity(root: &Root, user: &str, group_add: &[String]) -> Result<Identity> {
-    let passwd = read_text(root, Path::new("etc/passwd"))?;
-    let group = read_text(root, Path::new("etc/group"))?;
-    Ok(resolve_identity(user, group_add, &passwd, &group)?)
-}
-
-/// A file in the root file system, bounded; one that is missing, or no file, is empty. Bytes that are no text are replaced:
-/// they can be in no name that is asked for.
-fn read_text(root: &Root, path: &Path) -> Result<String> {
-    // A named pipe must not make us wait.
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match root.open(path, flags, Links::InRoot) {
-        Ok(fd) => std::fs::File::from(fd),
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENXIO) => {
-            return Ok(String::new());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if !file.metadata()?.is_file() {
-        return Ok(String::new());
-    }
-    let mut bytes = Vec::new();
-    file.take(IDENTITY_LIMIT + 1).read_to_end(&mut bytes).with_context(|| format!("{}", path.display()))?;
-    if bytes.len() as u64 > IDENTITY_LIMIT {
-        bail!("{} in the container is larger than {IDENTITY_LIMIT} bytes", path.display());
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content.
-pub(crate) fn copy_up(root: &Root, path: &str, to: &Path) -> Result<()> {
+/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content, and a
+/// container in a user namespace its files.
+pub(crate) fn copy_up(root: &OwnedFd, path: &str, to: &Path, owner: Owner) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let source = match root.open(Path::new(path), flags, Links::InRoot) {
+    let source = match root::open_in(root, path.as_ref(), flags, Links::InRoot) {
         Ok(fd) => fd,
         // The image has nothing there.
         Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let mut place = crate::copy::place::Place::new(directory(to)?, crate::copy::place::Owner::Same, None);
+    let mut place = Place::new(directory(to)?, owner, None);
     crate::copy::tree::read(source, &mut |entry, content| place.put(entry, content))?;
     place.finish()
 }
-

@@ -102,10 +102,9 @@ pub fn effective(change: &CapabilityChange, privileged: bool, host: &Host) -> Re
 }
 
 /// The sets of a process. Only root gets more than the bounding set, and nobody an inheritable one (CVE-2022-24769).
-pub(super) fn sets(bounding: &[Capability], uid: u32) -> Capabilities {
-    let names: Vec<String> = bounding.iter().map(ToString::to_string).collect();
-    let own = if uid == 0 { names.clone() } else { Vec::new() };
-    Capabilities { bounding: names, effective: own.clone(), permitted: own, ..Capabilities::default() }
+pub fn sets(bounding: &[String], uid: u32) -> Capabilities {
+    let own = if uid == 0 { bounding.to_vec() } else { Vec::new() };
+    Capabilities { bounding: bounding.to_vec(), effective: own.clone(), permitted: own, ..Capabilities::default() }
 }
 
 #[cfg(test)]
@@ -156,9 +155,10 @@ mod tests {
 
     #[test]
     fn ordinary_users_start_without() {
-        let sets = sets(DEFAULT, 1000);
+        let names: Vec<String> = DEFAULT.iter().map(ToString::to_string).collect();
+        let sets = sets(&names, 1000);
         assert_eq!(sets.bounding.len(), 14);
         assert!(sets.effective.is_empty() && sets.permitted.is_empty() && sets.inheritable.is_empty());
-        assert_eq!(super::sets(DEFAULT, 0).effective.len(), 14);
+        assert_eq!(super::sets(&names, 0).effective.len(), 14);
     }
 }

@@ -15,7 +15,6 @@ mod devices;
 mod error;
 mod files;
 mod host;
-mod identity;
 mod mounts;
 mod namespaces;
 mod options;
@@ -27,12 +26,20 @@ use std::collections::BTreeMap;
 
 use runtime::spec::{Linux, Root, Spec};
 
-pub use capabilities::{CapabilityChange, DEFAULT as DEFAULT_CAPABILITIES, effective as effective_capabilities};
+use crate::image::identity::Identity;
+
+pub use capabilities::{
+    CapabilityChange, DEFAULT as DEFAULT_CAPABILITIES, effective as effective_capabilities, sets as capability_sets,
+};
+/// Names of all capabilities that this program knows; capabilities(7).
+pub fn all_capabilities() -> impl Iterator<Item = String> {
+    caps::all().into_iter().map(|capability| capability.to_string())
+}
+
 pub use devices::{DeviceNode, DeviceRequest, NodeKind, host_nodes};
 pub use error::Error;
 pub use files::{HostEntry, Resolver, hosts, resolv_conf};
 pub use host::{CgroupMode, Host};
-pub use identity::{Identity, IdentityError, resolve as resolve_identity};
 pub use mounts::{BindRecursion, BindSource, MountRequest, MountTarget, Propagation, SHM_SIZE};
 pub use namespaces::is_private;
 pub use options::*;

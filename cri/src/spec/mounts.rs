@@ -3,7 +3,7 @@
 use runtime::spec::Mount;
 
 use super::namespaces::is_private;
-use super::options::{NamespaceChoice, Options, UserNamespace};
+use super::options::{Options, UserNamespace};
 
 /// Bytes of `/dev/shm` when nothing is said.
 pub const SHM_SIZE: u64 = 64 << 20;
@@ -145,12 +145,8 @@ fn default_mounts(options: &Options) -> Vec<Mount> {
         list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]));
         list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
     }
-    match &options.ipc {
-        NamespaceChoice::Host => list.push(bind("/dev/mqueue", "/dev/mqueue", &["bind", "nosuid", "noexec", "nodev"])),
-        NamespaceChoice::Private | NamespaceChoice::Join(_) => {
-            list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
-        }
-    }
+    // It shows the ipc namespace of who mounts it, the host's with --ipc host.
+    list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     if let Some(source) = &options.shm_source {
         list.push(bind("/dev/shm", source, &["bind", "nosuid", "noexec", "nodev"]));
     } else if !options.no_shm {

@@ -107,6 +107,7 @@ pub(super) fn process(input: &Input<'_>, bounding: &[Capability]) -> Result<Proc
         })
         .collect();
     let merged = merged_environment(&image.env, &options.env);
+    let names: Vec<String> = bounding.iter().map(ToString::to_string).collect();
     let working_dir = options.workdir.as_ref().unwrap_or(&image.working_dir);
     Ok(Process {
         terminal: options.terminal,
@@ -120,7 +121,7 @@ pub(super) fn process(input: &Input<'_>, bounding: &[Capability]) -> Result<Proc
         args,
         env: environment(&merged, &unset, options.terminal, hostname.as_deref(), &identity.home),
         cwd: absolute(working_dir),
-        capabilities: Some(capabilities::sets(bounding, identity.uid)),
+        capabilities: Some(capabilities::sets(&names, identity.uid)),
         rlimits: options.rlimits.clone(),
         no_new_privileges: options.security.no_new_privileges,
         apparmor_profile: options.security.apparmor.clone().filter(|_| host.apparmor),

@@ -170,7 +170,7 @@ fn shared_namespaces() {
     };
     let spec = good(&options);
     assert_eq!(find(&spec, "/dev/shm").source.as_deref(), Some("/dev/shm"));
-    assert_eq!(find(&spec, "/dev/mqueue").kind.as_deref(), Some("bind"));
+    assert_eq!(find(&spec, "/dev/mqueue").kind.as_deref(), Some("mqueue"));
     assert_eq!(spec.hostname, None);
     let namespaces = spec.linux.unwrap().namespaces;
     assert_eq!(namespaces.len(), 3);

@@ -32,7 +32,9 @@ fn entry(item: &mut tar::Entry<'_, impl Read>) -> Result<Entry> {
         Ok(item.link_name().with_context(shown)?.with_context(|| format!("{}: no link target", shown()))?.into_owned())
     };
     let kind = match header.entry_type() {
-        EntryType::Regular | EntryType::Continuous if path.as_os_str().as_encoded_bytes().ends_with(b"/") => Kind::Directory,
+        EntryType::Regular | EntryType::Continuous if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            Kind::Directory
+        }
         EntryType::Regular | EntryType::Continuous => Kind::File { size: item.size(), content: Content::Archive },
         EntryType::Directory => Kind::Directory,
         EntryType::Symlink => Kind::Symlink(link(item)?),

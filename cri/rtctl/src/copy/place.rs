@@ -13,7 +13,8 @@ use nix::sys::stat::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat};
-use runtime::rooted::{self, Links};
+use runtime::rooted;
+use runtime::spec::IdMapping;
 use runtime::sys::xattr;
 
 use super::{Content, Entry, Kind};
@@ -29,12 +30,35 @@ pub(crate) struct Place {
 }
 
 /// Who owns the copies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// Who owned the originals.
     Same,
     /// The caller.
     Caller,
+    /// Who the owners of the originals are in a user namespace.
+    Mapped { uids: Vec<IdMapping>, gids: Vec<IdMapping> },
+}
+
+impl Owner {
+    /// Who owns the copy; `None`: whoever makes it.
+    fn of(&self, entry: &Entry) -> Option<(Uid, Gid)> {
+        let (uid, gid) = match self {
+            Owner::Same => (entry.uid, entry.gid),
+            Owner::Caller => return None,
+            Owner::Mapped { uids, gids } => (host_id(uids, entry.uid), host_id(gids, entry.gid)),
+        };
+        Some((Uid::from_raw(uid), Gid::from_raw(gid)))
+    }
+}
+
+/// The host's id of a container's id; one that is not mapped becomes the container's root.
+pub(crate) fn host_id(maps: &[IdMapping], id: u32) -> u32 {
+    let find = |id: u32| {
+        let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size)?;
+        Some(map.host_id + (id - map.container_id))
+    };
+    find(id).or_else(|| find(0)).unwrap_or(id)
 }
 
 impl Place {
@@ -57,7 +81,9 @@ impl Place {
             match part {
                 Component::Normal(name) => place.push(name),
                 Component::CurDir | Component::RootDir => {}
-                Component::ParentDir | Component::Prefix(_) => bail!("{}: leads out of the destination", path.display()),
+                Component::ParentDir | Component::Prefix(_) => {
+                    bail!("{}: leads out of the destination", path.display())
+                }
             }
         }
         Ok(place)
@@ -67,7 +93,7 @@ impl Place {
     fn parent(&self, path: &Path) -> Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        Ok(rooted::open(&self.dir, parent.as_os_str().as_bytes(), flags, Mode::empty(), Links::Refuse)?)
+        Ok(rooted::open(&self.dir, parent.as_os_str().as_bytes(), flags, Mode::empty())?)
     }
 
     fn make(&mut self, entry: Entry, path: PathBuf, archive: &mut dyn Read) -> Result<()> {
@@ -76,7 +102,7 @@ impl Place {
             if !matches!(entry.kind, Kind::Directory) {
                 bail!("a directory cannot be replaced by a file");
             }
-            if self.owner == Owner::Same {
+            if self.owner != Owner::Caller {
                 self.own(&self.dir, Path::new(""), &entry)?;
                 self.finish.push((PathBuf::new(), entry.mode, entry.mtime));
             }
@@ -92,7 +118,7 @@ impl Place {
                     Err(errno) => bail!("mkdirat: {errno}"),
                 }
                 self.own(&parent, name, &entry)?;
-                self.finish.push((path, entry.mode, entry.mtime));
+                self.finish.push((path.clone(), entry.mode, entry.mtime));
                 return self.attributes(&parent, name, &entry);
             }
             Kind::File { .. } => return self.file(&parent, name, entry, archive),
@@ -138,8 +164,8 @@ impl Place {
                 }
             }
         }
-        if self.owner == Owner::Same {
-            nix::unistd::fchown(&file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid))).context("fchown")?;
+        if let Some((uid, gid)) = self.owner.of(&entry) {
+            nix::unistd::fchown(&file, Some(uid), Some(gid)).context("fchown")?;
         }
         // Capabilities are lost by a change of owner, set-id bits too: in this order.
         for (name, value) in &entry.xattrs {
@@ -153,18 +179,15 @@ impl Place {
     /// Set-id bits only make sense along with their owner.
     fn mode(&self, mode: u32) -> u32 {
         match self.owner {
-            Owner::Same => mode,
+            Owner::Same | Owner::Mapped { .. } => mode,
             Owner::Caller => mode & 0o1777,
         }
     }
 
     fn own(&self, dir: impl AsFd, name: &Path, entry: &Entry) -> Result<()> {
-        if self.owner == Owner::Caller {
-            return Ok(());
-        }
+        let Some((uid, gid)) = self.owner.of(entry) else { return Ok(()) };
         let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
-        let (uid, gid) = (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
-        fchownat(dir, name, uid, gid, flags).context("fchownat")
+        fchownat(dir, name, Some(uid), Some(gid), flags).context("fchownat")
     }
 
     fn attributes(&self, parent: &OwnedFd, name: &Path, entry: &Entry) -> Result<()> {
@@ -179,7 +202,7 @@ impl Place {
     pub(crate) fn finish(self) -> Result<()> {
         for (path, mode, mtime) in self.finish.iter().rev() {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-            let open = rooted::open(&self.dir, path.as_os_str().as_bytes(), flags, Mode::empty(), Links::Refuse);
+            let open = rooted::open(&self.dir, path.as_os_str().as_bytes(), flags, Mode::empty());
             let dir = open.with_context(|| format!("{}", path.display()))?;
             fchmod(&dir, Mode::from_bits_truncate(self.mode(*mode))).context("fchmod")?;
             let time = TimeSpec::new(mtime.0, mtime.1);

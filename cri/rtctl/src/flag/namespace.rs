@@ -150,7 +150,8 @@ pub(crate) fn userns(text: &str) -> Result<Userns, String> {
 
 /// The kernel refuses maps that overlap: user_namespaces(7).
 fn overlap(maps: &[IdMapping]) -> Result<(), String> {
-    let meet = |left: u32, left_size: u32, right: u32, right_size: u32| left < right + right_size && right < left + left_size;
+    let meet =
+        |left: u32, left_size: u32, right: u32, right_size: u32| left < right + right_size && right < left + left_size;
     for (index, left) in maps.iter().enumerate() {
         for right in &maps[index + 1..] {
             if meet(left.container_id, left.size, right.container_id, right.size)
@@ -204,8 +205,19 @@ mod tests {
             Ok(Userns::Maps { uids: vec![map(0, 1, 1)], gids: vec![map(0, 2, 1)] })
         );
         for text in [
-            "keep-id", "auto:size=0", "auto:size=x", "map=0:1", "map=0:1:0", "map=1:1:1", "map=0:1:4294967295,map=0:1:1",
-            "map=0:10:5,map=5:12:5", "map=0:10:5,map=4:20:5", "uidmap=0:1:1", "0:1:1", "map=0:4294967295:2", "map=-1:0:1",
+            "keep-id",
+            "auto:size=0",
+            "auto:size=x",
+            "map=0:1",
+            "map=0:1:0",
+            "map=1:1:1",
+            "map=0:1:4294967295,map=0:1:1",
+            "map=0:10:5,map=5:12:5",
+            "map=0:10:5,map=4:20:5",
+            "uidmap=0:1:1",
+            "0:1:1",
+            "map=0:4294967295:2",
+            "map=-1:0:1",
         ] {
             assert!(userns(text).is_err(), "{text} -> {:?}", userns(text));
         }

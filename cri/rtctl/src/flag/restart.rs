@@ -14,7 +14,8 @@ pub(crate) fn parse(text: &str) -> Result<RestartPolicy, String> {
         ("unless-stopped", None) => Ok(RestartPolicy::UnlessStopped),
         ("on-failure", None) => Ok(RestartPolicy::OnFailure(None)),
         ("on-failure", Some(count)) => {
-            let count: u32 = count.parse().map_err(|_| format!("{text:?}: the number of restarts must be 0 or more"))?;
+            let count: u32 =
+                count.parse().map_err(|_| format!("{text:?}: the number of restarts must be 0 or more"))?;
             Ok(RestartPolicy::OnFailure((count > 0).then_some(count)))
         }
         ("no" | "always" | "unless-stopped", Some(_)) => Err(format!("{text:?}: only on-failure takes a number")),

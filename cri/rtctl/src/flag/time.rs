@@ -133,12 +133,7 @@ pub(crate) fn rfc3339(nanos: u64) -> String {
     let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
     let (year, month, day) = civil_from_days((seconds / 86400).cast_signed());
     let clock = seconds % 86400;
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{fraction:09}Z",
-        clock / 3600,
-        clock / 60 % 60,
-        clock % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{fraction:09}Z", clock / 3600, clock / 60 % 60, clock % 60)
 }
 
 /// The opposite of [`days_from_civil`].

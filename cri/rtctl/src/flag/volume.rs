@@ -98,9 +98,8 @@ fn absolute(path: &str) -> Result<String, String> {
 
 /// Checks the name of a volume, which is also that of its directory.
 pub(crate) fn volume_name(name: &str) -> Result<String, String> {
-    let good = |(index, byte): (usize, u8)| {
-        byte.is_ascii_alphanumeric() || (index > 0 && matches!(byte, b'_' | b'.' | b'-'))
-    };
+    let good =
+        |(index, byte): (usize, u8)| byte.is_ascii_alphanumeric() || (index > 0 && matches!(byte, b'_' | b'.' | b'-'));
     if name.len() < 2 || name.len() > 255 || !name.bytes().enumerate().all(good) {
         return Err(format!(
             "{name:?} is no volume name ([a-zA-Z0-9][a-zA-Z0-9_.-]+); a path of the host starts with / or ./"
@@ -147,8 +146,24 @@ pub(crate) fn tmpfs(text: &str) -> Result<MountFlag, String> {
 }
 
 const TMPFS_WORDS: &[&str] = &[
-    "ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "sync", "async", "atime", "noatime", "diratime",
-    "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
+    "ro",
+    "rw",
+    "exec",
+    "noexec",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "sync",
+    "async",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
 ];
 const TMPFS_VALUES: &[&str] = &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
 
@@ -265,7 +280,9 @@ impl Keys {
             },
             "tmpfs" if self.source.is_some() => return Err("a tmpfs has no source".to_owned()),
             "tmpfs" => Source::Tmpfs { options: self.tmpfs.clone() },
-            "image" | "npipe" | "cluster" => return Err(format!("type={kind} is not built yet; use bind, volume or tmpfs")),
+            "image" | "npipe" | "cluster" => {
+                return Err(format!("type={kind} is not built yet; use bind, volume or tmpfs"));
+            }
             _ => return Err(format!("type={kind}: must be bind, volume or tmpfs")),
         };
         if kind != "bind" && bind_only {
@@ -363,8 +380,21 @@ mod tests {
             assert_eq!(volume(text), Ok(expected), "{text}");
         }
         for text in [
-            "", ":", "a:b", "/a:/", "/a:b", "/a:/b:nope", "/a:/b:nocopy", "data:/b:rshared", "/a:/b:ro:x", "-x:/b",
-            "a b:/c", "x:/c", "a/b:/c", ".x:/c", "..:",
+            "",
+            ":",
+            "a:b",
+            "/a:/",
+            "/a:b",
+            "/a:/b:nope",
+            "/a:/b:nocopy",
+            "data:/b:rshared",
+            "/a:/b:ro:x",
+            "-x:/b",
+            "a b:/c",
+            "x:/c",
+            "a/b:/c",
+            ".x:/c",
+            "..:",
         ] {
             assert!(volume(text).is_err(), "{text:?} -> {:?}", volume(text));
         }

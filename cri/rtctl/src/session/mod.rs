@@ -7,6 +7,12 @@
 //! ```
 
 pub(crate) mod detach;
+pub(crate) mod foreground;
 pub(crate) mod relay;
 pub(crate) mod signals;
 pub(crate) mod terminal;
+
+/// Exit code of a program that a signal ended.
+pub(crate) fn signal_code(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
+}

@@ -123,13 +123,20 @@ impl Caller {
             PassSignals::No => Take::Own,
         };
         let signals = Signals::take(take).context("signalfd")?;
-        let raw = if terminal && terminal::stdin_is_terminal() { Some(Raw::enter().context("tcsetattr")?) } else { None };
+        let raw =
+            if terminal && terminal::stdin_is_terminal() { Some(Raw::enter().context("tcsetattr")?) } else { None };
         Ok(Caller { signals, raw })
     }
 }
 
 /// Relays until the process ends, or the caller leaves.
-pub(crate) fn relay(session: &mut Session, pipes: Pipes, caller: &Caller, peer: &Peer, manner: Manner) -> Result<Outcome> {
+pub(crate) fn relay(
+    session: &mut Session,
+    pipes: Pipes,
+    caller: &Caller,
+    peer: &Peer,
+    manner: Manner,
+) -> Result<Outcome> {
     let flow = |from, target: BorrowedFd<'_>| {
         let regular = fstat(target).is_ok_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
         Flow { from, buffer: Vec::new(), piece: if regular { BUFFER } else { PIPE_BUF } }
@@ -229,24 +236,16 @@ impl Relay<'_> {
     fn poll(&self, session: &Session) -> Result<Ready> {
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         let mut set = vec![PollFd::new(self.caller.signals.as_fd(), PollFlags::POLLIN)];
-        let mut place = |fd: Option<BorrowedFd<'_>>, flags| {
-            // The lifetime of the standard streams' locks ends with this function.
-            let at = set.len();
-            fd.map(|fd| {
-                set.push(PollFd::new(fd, flags));
-                at
-            })
-        };
         let (readable, writable) = (PollFlags::POLLIN, PollFlags::POLLOUT);
         let wants_input = self.stdin.is_some() && self.input.is_empty() && !self.detached;
-        let session_at = place(self.exit.is_none().then(|| session.as_fd()), readable);
-        let input_at = place(wants_input.then(|| stdin.as_fd()), readable);
+        let session_at = place(&mut set, self.exit.is_none().then(|| session.as_fd()), readable);
+        let input_at = place(&mut set, wants_input.then(|| stdin.as_fd()), readable);
         let pipe_flags = if self.input.is_empty() { PollFlags::empty() } else { writable };
-        let stdin_at = place(self.stdin.as_ref().map(|fd| fd.as_fd()), pipe_flags);
-        let stdout_at = place(self.stdout.wants_read(), readable);
-        let stderr_at = place(self.stderr.wants_read(), readable);
-        let output_at = place((!self.stdout.buffer.is_empty()).then(|| stdout.as_fd()), writable);
-        let error_at = place((!self.stderr.buffer.is_empty()).then(|| stderr.as_fd()), writable);
+        let stdin_at = place(&mut set, self.stdin.as_ref().map(|fd| fd.as_fd()), pipe_flags);
+        let stdout_at = place(&mut set, self.stdout.wants_read(), readable);
+        let stderr_at = place(&mut set, self.stderr.wants_read(), readable);
+        let output_at = place(&mut set, (!self.stdout.buffer.is_empty()).then(|| stdout.as_fd()), writable);
+        let error_at = place(&mut set, (!self.stderr.buffer.is_empty()).then(|| stderr.as_fd()), writable);
         // After the exit nothing more is written into the pipes: what is there is taken, and an open end of somebody else's
         // is not waited for.
         let timeout = if self.exit.is_some() && output_at.is_none() && error_at.is_none() {
@@ -354,6 +353,12 @@ impl Relay<'_> {
         }
         Ok(())
     }
+}
+
+/// Adds a descriptor that is there to those that are polled; its place among them.
+fn place<'fd>(set: &mut Vec<PollFd<'fd>>, fd: Option<BorrowedFd<'fd>>, flags: PollFlags) -> Option<usize> {
+    set.push(PollFd::new(fd?, flags));
+    Some(set.len() - 1)
 }
 
 /// Whether there is still somebody to write to.

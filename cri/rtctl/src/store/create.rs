@@ -11,6 +11,7 @@
 
 use std::fs::DirBuilder;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -25,9 +26,11 @@ use shim::layout::{Layers, RestartPolicy, Stdin, Task};
 use shim::local::{Directory, Lock, Wait};
 
 use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
+use super::remove::{self, Force};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Found};
 use super::{id, name, view};
+use crate::copy::place::{Owner, host_id};
 use crate::flag::create::{CreateFlags, Pull, RootfsFlag, Stream};
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
@@ -117,13 +120,19 @@ fn check_flags(flags: &CreateFlags) -> Result<()> {
     if flags.isolation.uts == Mode::Host && flags.isolation.hostname.is_some() {
         bail!("--hostname and --uts host exclude each other: it would be the host's name that changes");
     }
+    if flags.isolation.userns != Userns::Host && flags.rootfs.as_ref().is_some_and(|rootfs| rootfs.overlay) {
+        bail!("--userns and --rootfs DIR:O exclude each other: the files belong to the host's ids; use an image");
+    }
     if flags.process.init && init_program().is_none() {
         bail!("--init is not built yet: give a program that reaps, such as tini, as --entrypoint");
     }
     if let Some(path) = &flags.cidfile
         && path.try_exists().with_context(|| format!("--cidfile {}", path.display()))?
     {
-        bail!("--cidfile {0}: the file exists; if no container of that id is in use any more, remove {0}", path.display());
+        bail!(
+            "--cidfile {0}: the file exists; if no container of that id is in use any more, remove {0}",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -185,10 +194,7 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
         resources,
         shm_size: flags.mounts.shm_size.filter(|size| *size > 0),
         shm_source: shm_source(roots, &modes.ipc)?,
-        capabilities: cri::spec::CapabilityChange {
-            add: isolation.cap_add.clone(),
-            drop: isolation.cap_drop.clone(),
-        },
+        capabilities: cri::spec::CapabilityChange { add: isolation.cap_add.clone(), drop: isolation.cap_drop.clone() },
         privileged: isolation.privileged,
         security,
         read_only: flags.mounts.read_only,
@@ -231,10 +237,8 @@ fn seccomp_file(path: &Path, flags: &CreateFlags) -> Result<runtime::spec::Secco
     let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
     let kernel = cri::spec::kernel_version(&release).ok_or_else(|| anyhow!("kernel version {release:?}"))?;
     let host = Host::read()?;
-    let change = cri::spec::CapabilityChange {
-        add: flags.isolation.cap_add.clone(),
-        drop: flags.isolation.cap_drop.clone(),
-    };
+    let change =
+        cri::spec::CapabilityChange { add: flags.isolation.cap_add.clone(), drop: flags.isolation.cap_drop.clone() };
     let bounding = cri::spec::effective_capabilities(&change, flags.isolation.privileged, &host)?;
     let profile = cri::spec::parse_seccomp_profile(&text, &bounding, kernel)?;
     // Wrong actions and operators are found now and not when the container starts.
@@ -359,13 +363,9 @@ impl Drop for Draft {
         for file in &self.files {
             let _gone_already = std::fs::remove_file(file);
         }
-        let removed = match Directory::open(&self.roots.container(&self.id)) {
-            Ok(Some(directory)) => directory.remove_dead(lock),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
+        let removed = remove::remove(&self.roots, &self.id, lock, Force::Yes);
         if let Err(error) = removed {
-            eprintln!("rtctl: {error}; remove it with rtctl rm -f {}", id::short(&self.id));
+            eprintln!("rtctl: {error:#}; remove it with rtctl rm -f {}", id::short(&self.id));
         }
     }
 }
@@ -415,15 +415,19 @@ impl Making<'_> {
         make_dir(&upper)?;
         self.make_upper(&upper)?;
         let root = match &self.plan.origin {
-            Origin::Rootfs(RootfsFlag { dir, .. }) => runtime::root::Root::new(rootfs::directory(Path::new(dir))?),
+            Origin::Rootfs(RootfsFlag { dir, .. }) => rootfs::directory(Path::new(dir))?,
             Origin::Image { .. } => rootfs::layers(&self.plan.lower)?,
         };
+        if self.copies() {
+            rootfs::copy_up(&root, "/", &upper.join("fs"), self.owner())?;
+        }
         let user = self.flags.process.user.as_ref().unwrap_or(&self.plan.image.user).clone();
-        let identity = rootfs::identity(&root, &user, &self.flags.process.group_add)?;
+        let identity = cri::image::identity::resolve(&root, &user, &self.flags.process.group_add)?;
         let points = self.make_mounts(&mounts, &root)?;
         self.etc_files(&dir)?;
         self.plan.options.rootfs = match &self.plan.origin {
             Origin::Rootfs(rootfs) if !rootfs.overlay => rootfs.dir.clone(),
+            _ if self.copies() => upper.join("fs").display().to_string(),
             Origin::Rootfs(_) | Origin::Image { .. } => "rootfs".to_owned(),
         };
         let Plan { image, options, host, .. } = &self.plan;
@@ -447,8 +451,8 @@ impl Making<'_> {
             owned.extend(anonymous.iter().map(|name| volume::dir(self.roots, name)));
         }
         let lower = self.plan.lower.clone();
-        let layers = (!lower.is_empty())
-            .then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
+        let overlay = !lower.is_empty() && !self.copies();
+        let layers = overlay.then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
         let stdin = match (self.flags.interactive, attachment) {
             (false, _) => Stdin::Closed,
             // End of file when the terminal or pipe of the foreground run ends.
@@ -456,7 +460,8 @@ impl Making<'_> {
             (true, Attachment::Background) => Stdin::Open,
         };
         let pid_file = self.flags.pidfile.as_ref().map(std::path::absolute).transpose().context("--pidfile")?;
-        let stop_signal = self.stop_signal().map(|name| signal::parse(&name)).transpose().map_err(anyhow::Error::msg)?;
+        let stop_signal =
+            self.stop_signal().map(|name| signal::parse(&name)).transpose().map_err(anyhow::Error::msg)?;
         Ok(Task {
             version: shim::layout::VERSION,
             layers,
@@ -468,6 +473,20 @@ impl Making<'_> {
             pid_file,
             stop_signal,
         })
+    }
+
+    /// Layers belong to the host's ids. In a user namespace they would be nobody's, so the container gets a copy that belongs to
+    /// its own. (Id-mapped layers would save the copy; the runtime has none yet.)
+    fn copies(&self) -> bool {
+        matches!(self.plan.options.userns, UserNamespace::Mapped { .. }) && !self.plan.lower.is_empty()
+    }
+
+    /// Who owns what is copied for the container.
+    fn owner(&self) -> Owner {
+        match &self.plan.options.userns {
+            UserNamespace::Host => Owner::Same,
+            UserNamespace::Mapped { uids, gids } => Owner::Mapped { uids: uids.clone(), gids: gids.clone() },
+        }
     }
 
     fn stop_signal(&self) -> Option<String> {
@@ -513,7 +532,7 @@ impl Making<'_> {
     }
 
     /// Makes volumes and missing sources; sets the options' mounts.
-    fn make_mounts(&mut self, mounts: &[MountFlag], root: &runtime::root::Root) -> Result<Vec<MountPoint>> {
+    fn make_mounts(&mut self, mounts: &[MountFlag], root: &OwnedFd) -> Result<Vec<MountPoint>> {
         let mut points = Vec::new();
         for mount in mounts {
             let (target, kind, source) = match &mount.source {
@@ -527,11 +546,11 @@ impl Making<'_> {
                 Source::Volume { name, copy } => {
                     let name = name.as_deref().context("an anonymous volume without name")?;
                     let (data, found) = volume::ensure(self.roots, name)?;
-                    if *copy {
-                        volume::fill(root, &mount.destination, &data)?;
-                    }
                     if found == Found::New {
                         self.give_to_root(&data)?;
+                    }
+                    if *copy {
+                        volume::fill(root, &mount.destination, &data, self.owner())?;
                     }
                     let data = data.into_os_string().into_string();
                     let data = data.map_err(|data| anyhow!("{}: not UTF-8", data.display()))?;
@@ -560,11 +579,7 @@ impl Making<'_> {
     }
 
     fn bind(&self, mount: &MountFlag, source: &str) -> MountTarget {
-        MountTarget::Bind {
-            source: source.to_owned(),
-            propagation: mount.propagation,
-            recursion: mount.recursion,
-        }
+        MountTarget::Bind { source: source.to_owned(), propagation: mount.propagation, recursion: mount.recursion }
     }
 
     /// In a user namespace a new volume belongs to the container's root.
@@ -601,7 +616,8 @@ impl Making<'_> {
             let path = dir.join(name);
             write(&path, &text, 0o644)?;
             self.give_to_root(&path)?;
-            let source = path.into_os_string().into_string().map_err(|path| anyhow!("{}: not UTF-8", path.display()))?;
+            let source =
+                path.into_os_string().into_string().map_err(|path| anyhow!("{}: not UTF-8", path.display()))?;
             self.plan.options.etc_files.push((format!("/etc/{name}"), source));
         }
         Ok(())
@@ -676,15 +692,6 @@ impl Making<'_> {
     }
 }
 
-/// The host's id of a container's id; one that is not mapped belongs to the container's root.
-fn host_id(maps: &[IdMapping], id: u32) -> u32 {
-    let find = |id: u32| {
-        let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size)?;
-        Some(map.host_id + (id - map.container_id))
-    };
-    find(id).or_else(|| find(0)).unwrap_or(id)
-}
-
 fn options_text(mount: &MountFlag) -> String {
     match &mount.source {
         Source::Tmpfs { options } => options.join(","),
@@ -696,7 +703,9 @@ fn bind_source(path: &str, missing: Missing) -> Result<()> {
     match std::fs::metadata(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match missing {
-            Missing::Refuse => bail!("bind source {path:?} does not exist; make it, or use -v, which makes a directory"),
+            Missing::Refuse => {
+                bail!("bind source {path:?} does not exist; make it, or use -v, which makes a directory")
+            }
             // As docker does for -v; the directory stays, as it is the user's.
             Missing::Create => {
                 let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
@@ -731,7 +740,13 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let new = path.with_added_extension("new");
     let shown = || format!("write({})", path.display());
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new).with_context(shown)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&new)
+        .with_context(shown)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode)).with_context(shown)?;
     file.write_all(text.as_bytes()).with_context(shown)?;
     drop(file);

@@ -14,6 +14,7 @@ pub(crate) mod create;
 pub(crate) mod id;
 pub(crate) mod name;
 pub(crate) mod record;
+pub(crate) mod remove;
 pub(crate) mod roots;
 pub(crate) mod start;
 pub(crate) mod view;

@@ -20,7 +20,8 @@ pub(crate) struct NamesLock(#[expect(dead_code, reason = "held for its descripto
 pub(crate) fn lock(roots: &Roots) -> Result<NamesLock> {
     let path = roots.names().join(".lock");
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = open(&path, flags, Mode::from_bits_truncate(0o600)).with_context(|| format!("open({path:?}, O_CREAT)"))?;
+    let file =
+        open(&path, flags, Mode::from_bits_truncate(0o600)).with_context(|| format!("open({path:?}, O_CREAT)"))?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
     Ok(NamesLock(lock.with_context(|| format!("flock({path:?})"))?))
 }
@@ -28,9 +29,8 @@ pub(crate) fn lock(roots: &Roots) -> Result<NamesLock> {
 /// Checks a name: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
 pub(crate) fn parse(text: &str) -> Result<String, String> {
     let text = text.strip_prefix('/').unwrap_or(text);
-    let good = |(index, byte): (usize, u8)| {
-        byte.is_ascii_alphanumeric() || (index > 0 && matches!(byte, b'_' | b'.' | b'-'))
-    };
+    let good =
+        |(index, byte): (usize, u8)| byte.is_ascii_alphanumeric() || (index > 0 && matches!(byte, b'_' | b'.' | b'-'));
     if text.len() < 2 || text.len() > 200 || !text.bytes().enumerate().all(good) {
         return Err(format!("{text:?} is no container name, only [a-zA-Z0-9][a-zA-Z0-9_.-]+ are allowed"));
     }
@@ -109,24 +109,95 @@ pub(crate) fn invent(roots: &Roots) -> Result<String> {
 
 /// Qualities.
 const FIRST: &[&str] = &[
-    "able", "amber", "brave", "brisk", "calm", "candid", "clear", "clever", "copper", "cosy", "crisp", "daring", "deft",
-    "eager", "early", "fair", "fleet", "fond", "frank", "fresh", "gentle", "glad", "golden", "grand", "green", "hardy",
-    "honest", "humble", "jolly", "keen", "kind", "late", "light", "lively", "loyal", "lucid", "mellow", "merry", "mild",
-    "modest", "neat", "nimble", "noble", "patient", "placid", "plain", "polite", "proud", "quick", "quiet", "rapid", "ready",
-    "robust", "royal", "rustic", "serene", "sharp", "silent", "silver", "simple", "sleek", "smooth", "sober", "solid",
-    "stable", "steady", "stout", "sunny", "swift", "tidy", "tough", "trusty", "vivid", "warm", "wise", "witty", "young",
-    "zesty",
+    "able", "amber", "brave", "brisk", "calm", "candid", "clear", "clever", "copper", "cosy", "crisp", "daring",
+    "deft", "eager", "early", "fair", "fleet", "fond", "frank", "fresh", "gentle", "glad", "golden", "grand", "green",
+    "hardy", "honest", "humble", "jolly", "keen", "kind", "late", "light", "lively", "loyal", "lucid", "mellow",
+    "merry", "mild", "modest", "neat", "nimble", "noble", "patient", "placid", "plain", "polite", "proud", "quick",
+    "quiet", "rapid", "ready", "robust", "royal", "rustic", "serene", "sharp", "silent", "silver", "simple", "sleek",
+    "smooth", "sober", "solid", "stable", "steady", "stout", "sunny", "swift", "tidy", "tough", "trusty", "vivid",
+    "warm", "wise", "witty", "young", "zesty",
 ];
 
 /// People who found out how things work.
 const SECOND: &[&str] = &[
-    "abel", "agnesi", "ampere", "babbage", "bell", "bohr", "boole", "bose", "brahe", "cantor", "carson", "celsius", "curie",
-    "darwin", "davy", "dirac", "doppler", "edison", "elion", "erdos", "euler", "faraday", "fermat", "fermi", "feynman",
-    "franklin", "galileo", "gauss", "germain", "godel", "hahn", "halley", "hamilton", "hertz", "hilbert", "hooke", "hopper",
-    "hubble", "huygens", "hypatia", "joule", "kepler", "kovalevskaya", "lagrange", "laplace", "leibniz", "lovelace", "mach",
-    "maxwell", "meitner", "mendel", "mirzakhani", "morse", "napier", "newton", "noether", "ohm", "pascal", "pauli", "planck",
-    "poincare", "ptolemy", "ramanujan", "ritchie", "roentgen", "rubin", "shannon", "somerville", "tesla", "thales", "turing",
-    "volta", "watt", "wiles", "wu", "yalow", "zeno", "zuse",
+    "abel",
+    "agnesi",
+    "ampere",
+    "babbage",
+    "bell",
+    "bohr",
+    "boole",
+    "bose",
+    "brahe",
+    "cantor",
+    "carson",
+    "celsius",
+    "curie",
+    "darwin",
+    "davy",
+    "dirac",
+    "doppler",
+    "edison",
+    "elion",
+    "erdos",
+    "euler",
+    "faraday",
+    "fermat",
+    "fermi",
+    "feynman",
+    "franklin",
+    "galileo",
+    "gauss",
+    "germain",
+    "godel",
+    "hahn",
+    "halley",
+    "hamilton",
+    "hertz",
+    "hilbert",
+    "hooke",
+    "hopper",
+    "hubble",
+    "huygens",
+    "hypatia",
+    "joule",
+    "kepler",
+    "kovalevskaya",
+    "lagrange",
+    "laplace",
+    "leibniz",
+    "lovelace",
+    "mach",
+    "maxwell",
+    "meitner",
+    "mendel",
+    "mirzakhani",
+    "morse",
+    "napier",
+    "newton",
+    "noether",
+    "ohm",
+    "pascal",
+    "pauli",
+    "planck",
+    "poincare",
+    "ptolemy",
+    "ramanujan",
+    "ritchie",
+    "roentgen",
+    "rubin",
+    "shannon",
+    "somerville",
+    "tesla",
+    "thales",
+    "turing",
+    "volta",
+    "watt",
+    "wiles",
+    "wu",
+    "yalow",
+    "zeno",
+    "zuse",
 ];
 
 #[cfg(test)]

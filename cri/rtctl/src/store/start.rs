@@ -66,11 +66,6 @@ impl Ready {
             other => bail!("unexpected answer of the shim: {other:?}"),
         }
     }
-
-    /// The container.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
 }
 
 /// Namespaces of other containers are joined by their processes of now.

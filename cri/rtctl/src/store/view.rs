@@ -142,7 +142,9 @@ impl Container {
     pub(crate) fn pid(&self) -> Option<i32> {
         match &self.status.as_ref().ok()?.as_ref()?.state {
             State::Running { init } | State::Paused { init } => Some(init.0),
-            State::Creating | State::Created { .. } | State::Restarting { .. } | State::Exited | State::Removing => None,
+            State::Creating | State::Created { .. } | State::Restarting { .. } | State::Exited | State::Removing => {
+                None
+            }
         }
     }
 
@@ -151,7 +153,9 @@ impl Container {
         match (self.phase(), self.pid()) {
             (Phase::Running, Some(pid)) => Ok(pid),
             (Phase::Paused, _) => bail!("container {0} is paused; rtctl unpause {0} first", self.shown()),
-            (phase, _) => bail!("container {0} is not running ({1}); rtctl start {0} first", self.shown(), phase.word()),
+            (phase, _) => {
+                bail!("container {0} is not running ({1}); rtctl start {0} first", self.shown(), phase.word())
+            }
         }
     }
 }

@@ -5,13 +5,14 @@
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use runtime::root::Root;
 
 use super::roots::{Roots, make_dir};
+use crate::copy::place::Owner;
 use crate::copy::tree;
 use crate::rootfs;
 
@@ -42,9 +43,10 @@ pub(crate) fn ensure(roots: &Roots, name: &str) -> Result<(PathBuf, Found)> {
 }
 
 /// An empty volume gets what the image has where it is mounted, mode and owner included.
-pub(crate) fn fill(root: &Root, destination: &str, data: &Path) -> Result<()> {
+pub(crate) fn fill(root: &OwnedFd, destination: &str, data: &Path, owner: Owner) -> Result<()> {
     if !tree::is_empty(data)? {
         return Ok(());
     }
-    rootfs::copy_up(root, destination, data).with_context(|| format!("copying {destination} to {}", data.display()))
+    rootfs::copy_up(root, destination, data, owner)
+        .with_context(|| format!("copying {destination} to {}", data.display()))
 }

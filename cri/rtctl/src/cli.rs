@@ -1,0 +1,215 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::store::roots::Roots;
+use crate::verb::{
+    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
+    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
+    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
+    container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save, image_tag, system_info,
+    system_version,
+};
+
+/// Runs containers and keeps images; needs no daemon.
+#[derive(Debug, Parser)]
+#[command(name = "rtctl", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Directory of images, layers, volumes and writable layers
+    #[arg(long, value_name = "DIR", env = "RT_ROOT", default_value = "/var/lib/rt", hide_env = true)]
+    pub(crate) root: PathBuf,
+    /// Directory of what is true until the host restarts
+    #[arg(long, value_name = "DIR", env = "RT_STATE", default_value = "/run/rt", hide_env = true)]
+    pub(crate) state: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rtctl load -i busybox.tar                  get an image from an archive
+  rtctl run --rm busybox echo hello          run a program in a new container
+  rtctl run --rootfs /:O -it sh              the same without any image
+  rtctl run -d --name web -m 64m busybox httpd -f
+  rtctl logs -f web
+  rtctl exec -it web sh
+  rtctl rm -f web
+
+Environment: RT_ROOT and RT_STATE for --root and --state, RT_SHIM for the path of rt-shim.
+Exit codes: 125 what rtctl itself could not do, 126 the command cannot be executed, 127 it is not there;
+otherwise the command's own, 128+n after signal n.";
+
+/// All commands. Containers' and images' have a long spelling, too: `rtctl container ls`, `rtctl image ls`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(container_run::Args),
+    Create(container_create::Args),
+    Start(container_start::Args),
+    Stop(container_stop::Args),
+    Restart(container_restart::Args),
+    Kill(container_kill::Args),
+    Rm(container_rm::Args),
+    Ps(container_list::Args),
+    Logs(container_logs::Args),
+    Exec(container_exec::Args),
+    Attach(container_attach::Args),
+    Wait(container_wait::Args),
+    Inspect(container_inspect::Args),
+    Pause(container_pause::Args),
+    Unpause(container_unpause::Args),
+    Top(container_top::Args),
+    Stats(container_stats::Args),
+    Cp(container_cp::Args),
+    Update(container_update::Args),
+    Rename(container_rename::Args),
+    Load(image_load::Args),
+    Save(image_save::Args),
+    Images(image_list::Args),
+    Rmi(image_rm::Args),
+    Tag(image_tag::Args),
+    History(image_history::Args),
+    Version(system_version::Args),
+    Info(system_info::Args),
+    /// Commands on containers
+    #[command(subcommand)]
+    Container(ContainerCommand),
+    /// Commands on images
+    #[command(subcommand)]
+    Image(ImageCommand),
+}
+
+/// `rtctl container ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    Run(container_run::Args),
+    Create(container_create::Args),
+    Start(container_start::Args),
+    Stop(container_stop::Args),
+    Restart(container_restart::Args),
+    Kill(container_kill::Args),
+    #[command(alias = "remove")]
+    Rm(container_rm::Args),
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(container_list::Args),
+    Logs(container_logs::Args),
+    Exec(container_exec::Args),
+    Attach(container_attach::Args),
+    Wait(container_wait::Args),
+    Inspect(container_inspect::ContainerArgs),
+    Pause(container_pause::Args),
+    Unpause(container_unpause::Args),
+    Top(container_top::Args),
+    Stats(container_stats::Args),
+    Cp(container_cp::Args),
+    Update(container_update::Args),
+    Rename(container_rename::Args),
+}
+
+/// `rtctl image ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    #[command(visible_alias = "list")]
+    Ls(image_list::Args),
+    Inspect(image_inspect::Args),
+    Load(image_load::Args),
+    Save(image_save::Args),
+    #[command(alias = "remove")]
+    Rm(image_rm::Args),
+    Tag(image_tag::Args),
+    History(image_history::Args),
+}
+
+impl Command {
+    /// Carries it out; the exit code.
+    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            Command::Run(args) => args.run(roots),
+            Command::Create(args) => args.run(roots),
+            Command::Start(args) => args.run(roots),
+            Command::Stop(args) => args.run(roots),
+            Command::Restart(args) => args.run(roots),
+            Command::Kill(args) => args.run(roots),
+            Command::Rm(args) => args.run(roots),
+            Command::Ps(args) => args.run(roots),
+            Command::Logs(args) => args.run(roots),
+            Command::Exec(args) => args.run(roots),
+            Command::Attach(args) => args.run(roots),
+            Command::Wait(args) => args.run(roots),
+            Command::Inspect(args) => args.run(roots),
+            Command::Pause(args) => args.run(roots),
+            Command::Unpause(args) => args.run(roots),
+            Command::Top(args) => args.run(roots),
+            Command::Stats(args) => args.run(roots),
+            Command::Cp(args) => args.run(roots),
+            Command::Update(args) => args.run(roots),
+            Command::Rename(args) => args.run(roots),
+            Command::Load(args) => args.run(roots),
+            Command::Save(args) => args.run(roots),
+            Command::Images(args) => args.run(roots),
+            Command::Rmi(args) => args.run(roots),
+            Command::Tag(args) => args.run(roots),
+            Command::History(args) => args.run(roots),
+            Command::Version(args) => args.run(),
+            Command::Info(args) => args.run(roots),
+            Command::Container(command) => command.run(roots),
+            Command::Image(command) => command.run(roots),
+        }
+    }
+
+    /// Whether the exit code may be that of a program in a container: then 125 is our own, else 1.
+    pub(crate) fn runs_programs(&self) -> bool {
+        match self {
+            Command::Run(_) | Command::Create(_) | Command::Exec(_) => true,
+            Command::Start(args) => args.attaches(),
+            Command::Container(ContainerCommand::Run(_) | ContainerCommand::Create(_) | ContainerCommand::Exec(_)) => {
+                true
+            }
+            Command::Container(ContainerCommand::Start(args)) => args.attaches(),
+            _ => false,
+        }
+    }
+}
+
+impl ContainerCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            ContainerCommand::Run(args) => args.run(roots),
+            ContainerCommand::Create(args) => args.run(roots),
+            ContainerCommand::Start(args) => args.run(roots),
+            ContainerCommand::Stop(args) => args.run(roots),
+            ContainerCommand::Restart(args) => args.run(roots),
+            ContainerCommand::Kill(args) => args.run(roots),
+            ContainerCommand::Rm(args) => args.run(roots),
+            ContainerCommand::Ls(args) => args.run(roots),
+            ContainerCommand::Logs(args) => args.run(roots),
+            ContainerCommand::Exec(args) => args.run(roots),
+            ContainerCommand::Attach(args) => args.run(roots),
+            ContainerCommand::Wait(args) => args.run(roots),
+            ContainerCommand::Inspect(args) => args.run(roots),
+            ContainerCommand::Pause(args) => args.run(roots),
+            ContainerCommand::Unpause(args) => args.run(roots),
+            ContainerCommand::Top(args) => args.run(roots),
+            ContainerCommand::Stats(args) => args.run(roots),
+            ContainerCommand::Cp(args) => args.run(roots),
+            ContainerCommand::Update(args) => args.run(roots),
+            ContainerCommand::Rename(args) => args.run(roots),
+        }
+    }
+}
+
+impl ImageCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            ImageCommand::Ls(args) => args.run(roots),
+            ImageCommand::Inspect(args) => args.run(roots),
+            ImageCommand::Load(args) => args.run(roots),
+            ImageCommand::Save(args) => args.run(roots),
+            ImageCommand::Rm(args) => args.run(roots),
+            ImageCommand::Tag(args) => args.run(roots),
+            ImageCommand::History(args) => args.run(roots),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Columns: cells are separated by tabs, and wide enough for the widest of their column.
+
+/// Spaces between columns.
+const GAP: usize = 3;
+
+/// Aligns lines. The last cell of a line is not padded.
+pub(crate) fn align(text: &str) -> String {
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(column) {
+                Some(widest) => *widest = (*widest).max(width),
+                None => widths.push(width),
+            }
+        }
+    }
+    let mut output = String::new();
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            output.push_str(cell);
+            if column + 1 < row.len() {
+                output.push_str(&" ".repeat(widths[column] + GAP - cell.chars().count()));
+            }
+        }
+        output.push('\n');
+    }
+    output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligned() {
+        assert_eq!(align("ID\tNAME\tX\na\tlonger\t\n"), "ID   NAME     X\na    longer   \n");
+        assert_eq!(align(""), "");
+        assert_eq!(align("one\ntwo\tb"), "one\ntwo   b\n");
+    }
+}

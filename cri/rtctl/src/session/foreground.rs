@@ -1,0 +1,102 @@
+//! A container's program in the foreground: attach before it starts, relay, and end with its exit code.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result, bail};
+use shim::client::{Connection, Session};
+use shim::layout::State;
+use shim::local::Directory;
+use shim::protocol::{Reply, Request, Streams};
+
+use super::detach::DetachKeys;
+use super::relay::{self, Caller, Manner, Outcome, PassSignals, Peer, Pipes};
+use crate::store::view::Container;
+
+/// What is attached, and how.
+pub(crate) struct Foreground {
+    pub(crate) streams: Streams,
+    /// Whether the container has a pseudo terminal.
+    pub(crate) terminal: bool,
+    pub(crate) detach: DetachKeys,
+    pub(crate) signals: PassSignals,
+    /// Wait until the shim has removed the container.
+    pub(crate) auto_remove: bool,
+}
+
+/// A session that has not begun to relay.
+pub(crate) struct Attached {
+    session: Session,
+    pipes: Pipes,
+    caller: Caller,
+    peer: Peer,
+    manner: Manner,
+    shown: String,
+    directory: Directory,
+    auto_remove: bool,
+}
+
+/// Attaches to a container's program, whether it runs or waits to be started.
+pub(crate) fn attach(container: &Container, foreground: Foreground) -> Result<Attached> {
+    let Foreground { streams, terminal, detach, signals, auto_remove } = foreground;
+    let connection = match container.directory()?.connect()? {
+        Some(connection) => connection,
+        None => bail!("container {0} is not running; rtctl start {0} first", container.shown()),
+    };
+    let manner = Manner { detach, signals };
+    // Signals first: one that comes from here on is passed on, or ends us with the terminal as it was.
+    let caller = Caller::prepare(&manner, terminal && streams.stdin)?;
+    let request = Request::Attach { container: container.id.clone(), streams };
+    let (session, pipes, reply) = begin(connection, &request, streams)?;
+    match reply {
+        Reply::Done => {}
+        other => bail!("unexpected answer of the shim: {other:?}"),
+    }
+    let peer = Peer { container: container.id.clone(), exec_id: None, terminal };
+    let (shown, directory) = (container.shown().to_owned(), container.directory()?);
+    Ok(Attached { session, pipes, caller, peer, manner, shown, directory, auto_remove })
+}
+
+/// Sends a request that begins a session, with new pipes for the streams.
+pub(crate) fn begin(connection: Connection, request: &Request, streams: Streams) -> Result<(Session, Pipes, Reply)> {
+    let (pipes, theirs) = Pipes::new(streams)?;
+    let fds: Vec<_> = theirs.iter().map(|fd| fd.as_fd()).collect();
+    let (session, reply) = connection.session(request, &fds)?;
+    Ok((session, pipes, reply))
+}
+
+impl Attached {
+    /// Relays until the end; the exit code.
+    pub(crate) fn relay(self) -> Result<u8> {
+        let Attached { mut session, pipes, caller, peer, manner, shown, directory, auto_remove } = self;
+        let outcome = relay::relay(&mut session, pipes, &caller, &peer, manner)?;
+        drop(caller);
+        let exit = match outcome {
+            Outcome::Exited(exit) => exit,
+            Outcome::Detached => {
+                eprintln!("\r");
+                return Ok(0);
+            }
+            Outcome::Signal(signal) => return Ok(super::signal_code(signal)),
+            Outcome::BrokenPipe => return Ok(super::signal_code(nix::libc::SIGPIPE)),
+            // Its records say what became of the container.
+            Outcome::Gone => return recorded(&shown, &directory),
+        };
+        if auto_remove {
+            session.into_connection().closed().context("waiting for the removal of the container")?;
+        }
+        Ok(crate::verb::exit_code(exit.code))
+    }
+}
+
+/// The exit code that the shim recorded before it went.
+fn recorded(shown: &str, directory: &Directory) -> Result<u8> {
+    let lost =
+        || format!("the shim of container {shown} ended without a word; rtctl inspect {shown} shows what is known");
+    match directory.status()? {
+        Some(status) if status.state == State::Exited && status.error.is_none() => match status.last_exit {
+            Some(exit) => Ok(crate::verb::exit_code(exit.code)),
+            None => bail!(lost()),
+        },
+        Some(_) | None => bail!(lost()),
+    }
+}

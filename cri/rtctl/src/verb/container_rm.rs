@@ -1,0 +1,91 @@
+//! `rtctl rm`
+
+use anyhow::{Context, Result, bail};
+use shim::local::{Directory, Wait};
+
+use crate::store::record::MountKind;
+use crate::store::remove::{Force, remove};
+use crate::store::roots::Roots;
+use crate::store::view::{self, Container, Phase};
+use crate::store::volume;
+
+/// Remove containers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  rtctl rm web\n  rtctl rm -f -v $(rtctl ps -aq)")]
+pub(crate) struct Args {
+    /// Kill it if it runs; clean up whatever there is
+    #[arg(short, long)]
+    force: bool,
+    /// Remove its anonymous volumes, too
+    #[arg(short, long)]
+    volumes: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+        Ok(super::each(&self.containers, |query| self.one(roots, query)))
+    }
+
+    fn one(&self, roots: &Roots, query: &str) -> Result<()> {
+        let id = match view::find_id(roots, query) {
+            Ok(id) => id,
+            // As docker: what is not there need not be removed.
+            Err(error) if self.force && is_missing(roots, query) => {
+                eprintln!("rtctl: {error:#}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(directory) = Directory::open(&roots.container(&id))? else { return Ok(()) };
+        let lock = match directory.lock(Wait::Yes) {
+            Err(shim::local::Error::Removed(_)) => return Ok(()),
+            lock => lock?,
+        };
+        let container = Container::load(roots, &id)?;
+        if let Some(container) = &container
+            && !self.force
+        {
+            match container.phase() {
+                Phase::Created | Phase::Exited | Phase::Removing => {}
+                Phase::Running | Phase::Paused | Phase::Restarting => {
+                    let phase = container.phase().word();
+                    bail!("container {0} is {phase}; rtctl stop {0} first, or remove it with -f", container.shown());
+                }
+                Phase::Dead => {
+                    container.record().context("remove it with -f")?;
+                    container.status().context("remove it with -f")?;
+                }
+            }
+        }
+        let anonymous = container.as_ref().filter(|_| self.volumes).map(anonymous).unwrap_or_default();
+        remove(roots, &id, &lock, if self.force { Force::Yes } else { Force::No })?;
+        for name in anonymous {
+            let dir = volume::dir(roots, &name);
+            if let Err(error) = std::fs::remove_dir_all(&dir)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(error).with_context(|| format!("removing volume {name}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_missing(roots: &Roots, query: &str) -> bool {
+    Container::list(roots).is_ok_and(|list| {
+        !list.iter().any(|container| container.id.starts_with(query) || container.name.as_deref() == Some(query))
+    })
+}
+
+/// Names of its anonymous volumes.
+fn anonymous(container: &Container) -> Vec<String> {
+    let Ok(record) = &container.record else { return Vec::new() };
+    let name = |kind: &MountKind| match kind {
+        MountKind::Volume { name, anonymous: true } => Some(name.clone()),
+        MountKind::Volume { .. } | MountKind::Bind | MountKind::Tmpfs => None,
+    };
+    record.mounts.iter().filter_map(|mount| name(&mount.kind)).collect()
+}

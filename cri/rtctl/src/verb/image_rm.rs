@@ -1,0 +1,66 @@
+//! `rtctl rmi`
+
+use anyhow::Result;
+use cri::image::{Digest, Force, Store};
+
+use crate::image::explain;
+use crate::store::id;
+use crate::store::record::Origin;
+use crate::store::roots::Roots;
+use crate::store::view::Container;
+
+/// Remove images
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  rtctl rmi busybox:1.36")]
+pub(crate) struct Args {
+    /// Remove all its names at once
+    #[arg(short, long)]
+    force: bool,
+    /// Leave the layers' other users alone; they always are
+    #[arg(long)]
+    no_prune: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Args {
+    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+        let store = Store::open(&roots.root)?;
+        let force = if self.force { Force::Yes } else { Force::No };
+        let mut code = 0;
+        for name in &self.images {
+            match store.remove(name, force, &mut |image| used_by(roots, image)) {
+                Ok(removed) => {
+                    for name in &removed.untagged {
+                        println!("Untagged: {}", name.familiar());
+                    }
+                    for image in &removed.deleted {
+                        println!("Deleted: {image}");
+                    }
+                }
+                Err(error) => {
+                    eprintln!("rtctl: {:#}", explain(error, name));
+                    code = 1;
+                }
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// The container that was made from an image. One whose record cannot be read may need any image.
+fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
+    let image = image.to_string();
+    let list = match Container::list(roots) {
+        Ok(list) => list,
+        Err(error) => return Some(format!("(unknown: {error:#})")),
+    };
+    let uses = |container: &Container| match &container.record {
+        Ok(record) => matches!(&record.origin, Origin::Image { id, .. } if *id == image),
+        Err(_) => true,
+    };
+    list.iter()
+        .find(|container| uses(container))
+        .map(|container| format!("{} ({})", container.shown(), id::short(&container.id)))
+}
