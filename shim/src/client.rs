@@ -32,7 +32,7 @@ use crate::protocol::{FailureKind, Reply, Request};
 /// Name of the socket in a shim's directory.
 pub const SOCKET_NAME: &str = "shim.sock";
 
-/// How long a new shim may take to listen.
+/// How long a shim may take to serve a connection.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a request was not carried out.
@@ -92,7 +92,8 @@ impl AsFd for Connection {
 }
 
 impl Connection {
-    /// Connects to the shim of the directory `dir`. `None`: there is none.
+    /// Connects to the shim of the directory `dir`. `None`: there is none, or it is about to end; a shim that has been connected
+    /// to does not end before the connection does, unless it removes its container.
     ///
     /// # Errors
     /// The kernel's answer.
@@ -113,13 +114,22 @@ impl Connection {
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())?;
         let address = address(dir.as_fd())?;
-        loop {
+        let connected = loop {
             match connect(socket.as_raw_fd(), &address) {
-                Ok(()) => return Ok(Some(Self { socket })),
-                Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(None),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(CallError { call: format!("connect({SOCKET_NAME:?})"), errno }.into()),
+                answer => break answer,
             }
+        };
+        match connected {
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(None),
+            answer => answer.call(|| format!("connect({SOCKET_NAME:?})"))?,
+        }
+        let connection = Self { socket };
+        match connection.ready() {
+            Ok(_) => Ok(Some(connection)),
+            // It has left its loop and will not be back.
+            Err(Error::Gone) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -243,6 +253,18 @@ impl Session {
     #[must_use]
     pub fn into_connection(self) -> Connection {
         self.connection
+    }
+}
+
+/// Connects to the shim of the directory `dir` (absolute), or starts `program` as its shim. For callers that hold the
+/// container's lock: two at a time would start two shims, one of which is refused.
+///
+/// # Errors
+/// As [`Connection::connect`] and [`spawn`].
+pub fn connect_or_spawn(program: &Path, dir: &Path) -> Result<Connection, Error> {
+    match Connection::connect(dir)? {
+        Some(connection) => Ok(connection),
+        None => Ok(spawn(program, dir)?.0),
     }
 }
 

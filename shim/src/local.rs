@@ -13,15 +13,21 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, readlinkat};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use runtime::cgroup;
 use runtime::spec::Spec;
+use runtime::sys::process::pidfd_open;
 use runtime::sys::{Call, CallError};
 
 use crate::client::{self, Connection};
 use crate::layout::{Exit, State, Status, Task};
+use crate::protocol::{FailureKind, Request};
 use crate::{record, remove};
+
+/// Time that a shim which serves nobody any more may need to end, in milliseconds.
+const LAST_MOMENTS: u16 = 5000;
 
 /// Exit code of a container whose end nobody saw.
 pub const UNKNOWN_EXIT: i32 = 255;
@@ -38,6 +44,9 @@ pub enum Error {
     /// The container has been removed.
     #[error("container {0} has been removed")]
     Removed(String),
+    /// The shim did not do it.
+    #[error(transparent)]
+    Client(#[from] client::Error),
     /// Another command is changing the container.
     #[error("container {0} is being changed by another command")]
     Busy(String),
@@ -192,7 +201,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::Alive`]; [`Error::Left`].
-    pub fn remove_dead(self, _lock: &Lock) -> Result<(), Error> {
+    pub fn remove_dead(&self, _lock: &Lock) -> Result<(), Error> {
         self.refuse_alive()?;
         let task = record::read::<Task>(&self.fd)?;
         let mut status = record::read::<Status>(&self.fd)?;
@@ -204,14 +213,48 @@ impl Directory {
         remove_files(self.fd.as_fd(), &self.id, task.as_ref())
     }
 
+    /// Removes a container, by its shim if it has one; `force` kills it first.
+    ///
+    /// # Errors
+    /// As [`Directory::remove_dead`]; the shim's answer.
+    pub fn remove(&self, lock: &Lock, force: bool) -> Result<(), Error> {
+        if let Some(shim) = self.connect()? {
+            let request = Request::Remove { container: self.id.clone(), force };
+            match shim.request(&request, &[]) {
+                // NotFound: it was started, and its starter ended, before it had the container.
+                Err(client::Error::Gone | client::Error::Failed { kind: FailureKind::NotFound, .. }) => {}
+                answer => {
+                    answer?;
+                    return Ok(shim.closed()?);
+                }
+            }
+        }
+        self.remove_dead(lock)
+    }
+
     fn left(&self, error: &cgroup::Error) -> Error {
         Error::Left { id: self.id.clone(), problems: vec![error.to_string()] }
     }
 
     fn refuse_alive(&self) -> Result<(), Error> {
-        match record::read::<Status>(&self.fd)? {
-            Some(status) if alive(&status)? => Err(Error::Alive { id: self.id.clone(), pid: status.shim.0 }),
-            Some(_) | None => Ok(()),
+        let Some(status) = record::read::<Status>(&self.fd)? else { return Ok(()) };
+        let pid = status.shim.0;
+        let alive_error = || Error::Alive { id: self.id.clone(), pid };
+        let pidfd = match pidfd_open(Pid::from_raw(pid)) {
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(()),
+            answer => answer.call(|| format!("pidfd_open({pid})"))?,
+        };
+        if !alive(&status)? {
+            return Ok(());
+        }
+        if !matches!(self.connect(), Ok(None)) {
+            return Err(alive_error());
+        }
+        // It serves nobody any more, so it is about to end.
+        let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut set, LAST_MOMENTS).call(|| format!("poll(<pidfd {pid}>)"))? {
+            0 => Err(alive_error()),
+            _ => Ok(()),
         }
     }
 }
@@ -316,10 +359,15 @@ fn remove_name(dir: BorrowedFd<'_>, id: &str) -> Result<(), CallError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::symlink;
 
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
+
     use super::*;
+    use crate::codec;
     use crate::layout::VERSION;
+    use crate::protocol::Reply;
 
     fn status(state: State) -> Status {
         Status {
@@ -443,8 +491,16 @@ mod tests {
         record::write(&directory, &running).unwrap();
         assert_eq!(directory.status().unwrap(), Some(running.clone()));
         let lock = directory.lock(Wait::No).unwrap();
+        let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(listener.as_raw_fd(), &client::address(directory.as_fd()).unwrap()).unwrap();
+        listen(&listener, Backlog::new(1).unwrap()).unwrap();
+        let shim = std::thread::spawn(move || {
+            let client = runtime::sys::packet::accept(&listener).unwrap();
+            codec::send(&client, &codec::encode(&Reply::Ready { pid: own }).unwrap(), &[]).unwrap();
+        });
         let error = directory.remove_dead(&lock).unwrap_err();
         assert!(matches!(error, Error::Alive { pid, .. } if pid == own), "{error}");
+        shim.join().unwrap();
 
         let directory = place.directory();
         record::write(&directory, &Status { shim: (own, start + 1), ..running }).unwrap();

@@ -17,8 +17,9 @@
 //!    │◀───────────────── Exited { code, .. }│
 //! ```
 //!
-//! The very first packet on the socket pair that a shim is started with is the shim's own: [`Reply::Ready`], or
-//! [`Reply::Failed`] when it cannot serve.
+//! The first packet on every connection is the shim's own: [`Reply::Ready`]; the shim serves the connection and stays as long as
+//! it is open. A connection that is closed instead has met a shim in its last moments. On the socket pair that a shim is started
+//! with it may be [`Reply::Failed`], when it cannot serve.
 
 use std::time::Duration;
 
@@ -172,7 +173,7 @@ pub struct Streams {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The shim listens on its socket. Sent once, unasked, on its first connection.
+    /// The shim serves this connection. Sent once, unasked, as its first packet.
     Ready {
         /// Process id of the shim.
         pid: i32,

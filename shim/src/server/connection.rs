@@ -60,12 +60,12 @@ impl Server {
     }
 
     /// Serves a connected, non-blocking socket.
-    pub(super) fn add_connection(&mut self, socket: OwnedFd) -> u64 {
+    pub(super) fn add_connection(&mut self, socket: OwnedFd) {
         let id = self.next_id();
         if self.poller.watch(&socket, Token::Connection(id), Interest::Read).is_ok() {
             self.connections.insert(id, Connection { socket, replies: VecDeque::new(), session: None });
+            self.reply(id, &Reply::Ready { pid: self.identity.0 });
         }
-        id
     }
 
     /// Ends a connection and its session, and nothing else.

@@ -16,11 +16,12 @@ use super::poller::{Interest, Token};
 use super::process::{Process, Role, streams};
 use super::timers::Timer;
 use super::{Failure, Server};
-use crate::layout::{Status, Task};
+use crate::layout::{State, Status, Task};
 use crate::local;
 use crate::log::{Log, Stream};
 use crate::protocol::{FailureKind, Reply};
 use crate::record;
+use crate::remove;
 use crate::restart;
 use crate::verbs::Verb;
 
@@ -96,6 +97,8 @@ impl Server {
             };
             let pause = restart::pause(container.task.restart, run);
             self.end_or_restart(id, pause);
+            self.tell_if_exited(id);
+            self.remove_if_due(id);
         }
     }
 
@@ -119,6 +122,10 @@ impl Server {
         let task: Task =
             record::read(&dir).map_err(malformed)?.ok_or_else(|| invalid("shim.json: missing".to_owned()))?;
         let before: Option<Status> = record::read(&dir).map_err(malformed)?;
+        if before.as_ref().is_some_and(|status| status.state == State::Removing) {
+            let message = "container is being removed; remove it again to finish that";
+            return Err(Failure::new(FailureKind::WrongState, message));
+        }
         let before = before.map(|status| local::truth(status, &self.boot_id, record::now()));
         let cgroup_path = local::cgroup_path(&spec, id).to_owned();
         Ok(Container {
@@ -150,6 +157,7 @@ impl Server {
         container.error = None;
         self.record(id)?;
         self.make_cgroup(id)?;
+        self.clean_work(id)?;
         let oom_score_adj = self.oom_score_adj;
         let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
         if let Some(path) = container.task.log.as_deref().filter(|_| container.log.is_none()) {
@@ -224,6 +232,14 @@ impl Server {
         }
         self.processes.insert(number, process);
         number
+    }
+
+    /// An overlay that was mounted `volatile` says so in its work directory and refuses to be mounted again: after a crash of the
+    /// host its files may be damaged. Within one boot they are what the last run wrote; after another, what reached the disk.
+    fn clean_work(&self, id: &str) -> Result<(), Failure> {
+        let layers = self.containers.get(id).and_then(|container| container.task.layers.as_ref());
+        let Some((_, work)) = layers.and_then(|layers| layers.upper.as_ref()) else { return Ok(()) };
+        remove::tree(&work.join("work")).map_err(|errors| Failure::internal(&errors[0]))
     }
 
     fn make_cgroup(&mut self, id: &str) -> Result<(), Failure> {

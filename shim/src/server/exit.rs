@@ -140,8 +140,8 @@ impl Server {
         if init {
             self.run_over(&id, exit.clone());
         }
-        if init && self.containers.get(&id).is_some_and(|container| container.phase == Phase::Exited) {
-            self.tell(&id);
+        if init {
+            self.tell_if_exited(&id);
         }
         self.end_input(number);
         let attachments = self.processes.remove(&number).map_or_else(Vec::new, |process| process.attachments);
@@ -229,6 +229,13 @@ impl Server {
         self.end(id);
         self.tell(id);
         self.remove_if_due(id);
+    }
+
+    /// Tells, unless it starts again.
+    pub(super) fn tell_if_exited(&mut self, id: &str) {
+        if self.containers.get(id).is_some_and(|container| container.phase == Phase::Exited) {
+            self.tell(id);
+        }
     }
 
     /// Tells everyone who waits for the end of a container.

@@ -39,8 +39,7 @@ pub fn serve(dir: &Path) -> Result<(), CallError> {
     match start(dir, &first) {
         Ok(mut server) => {
             packet::set_nonblocking(&first).call(|| "fcntl(<first connection>, O_NONBLOCK)".to_owned())?;
-            let id = server.add_connection(first);
-            server.reply(id, &Reply::Ready { pid: server.identity.0 });
+            server.add_connection(first);
             let served = server.run();
             server.leave();
             served
@@ -122,9 +121,9 @@ fn block_signals() -> Result<SignalFd, CallError> {
 }
 
 fn listen_in(dir: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let served = Connection::connect_at(dir)
-        .map_err(|error| CallError { call: format!("connect({SOCKET_NAME:?}): {error}"), errno: Errno::EIO })?;
-    if served.is_some() {
+    let other = Connection::connect_at(dir)
+        .map_err(|error| CallError { call: format!("connect({SOCKET_NAME:?}): {error}"), errno: Errno::EADDRINUSE })?;
+    if other.is_some() {
         return Err(Errno::EADDRINUSE).call(|| format!("bind({SOCKET_NAME:?}): another shim listens there"));
     }
     match unlinkat(dir, SOCKET_NAME, UnlinkatFlags::NoRemoveDir) {

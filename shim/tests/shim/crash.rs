@@ -190,9 +190,7 @@ fn a_shim_is_alone() {
 fn another_user_is_turned_away() {
     const CHILD: &str = "SHIM_TEST_DIR";
     if let Some(dir) = std::env::var_os(CHILD) {
-        let connection = client::Connection::connect(dir.as_ref()).unwrap().unwrap();
-        let request = shim::protocol::Request::State { container: "c".into() };
-        assert_eq!(connection.request(&request, &[]).unwrap_err(), Error::Gone);
+        assert!(client::Connection::connect(dir.as_ref()).unwrap().is_none());
         return;
     }
     use std::os::unix::fs::PermissionsExt;

@@ -129,3 +129,27 @@ fn a_policy_given_later_counts() {
     assert!(matches!(waiter.receive().unwrap(), Reply::Exited { exit } if exit.code == 4));
     assert_eq!(place.status().restart_count, 1);
 }
+
+/// What is missing at a restart counts as a run that failed; those who wait learn of the end.
+#[test]
+fn a_restart_that_fails() {
+    let mut place = Place::new("exit 1");
+    place.task["restart"] = json!({"on_failure": 2});
+    place.task["auto_remove"] = json!(false);
+    let (connection, _) = place.spawn();
+    place.create(&connection);
+    let waiter = place.connect();
+    waiter.send(&place.wait_request(), &[]).unwrap();
+    std::fs::rename(place.path("rootfs/bin/sh"), place.path("rootfs/bin/gone")).unwrap();
+    std::os::unix::fs::symlink("busybox", place.path("rootfs/bin/sh")).unwrap();
+    let client = place.attach(place.connect(), false);
+    place.start(&connection);
+    std::fs::remove_file(place.path("rootfs/bin/sh")).unwrap();
+    assert_eq!(client.finish().2.code, 1);
+    let Reply::Exited { exit } = waiter.receive().unwrap() else { panic!() };
+    assert_eq!(exit.code, 1, "the last exit of a program");
+    let status = place.status();
+    assert_eq!((status.state, status.restart_count), (State::Exited, 2));
+    assert_eq!(status.error.as_deref(), Some("exec: \"/bin/sh\": no such file or directory"));
+    assert!(!place.has_cgroup());
+}
