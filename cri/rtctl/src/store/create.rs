@@ -44,10 +44,12 @@ pub(crate) struct Created {
     pub(crate) draft: Draft,
 }
 
-/// What a foreground `run` attaches; nothing for `-d` and `create`.
+/// What a container is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attachment {
+    /// `run`, and `create` for a `start -ai` to come: its input ends with the first client's.
     Foreground,
+    /// `run -d`: its input stays open.
     Background,
 }
 

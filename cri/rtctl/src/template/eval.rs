@@ -127,32 +127,24 @@ impl Machine<'_> {
         if rest.is_empty() && piped.is_none() {
             return self.operand(first, dot, line);
         }
-        self.method(first, rest, piped, dot, line)
-    }
-
-    /// `.Label "name"`.
-    fn method(
-        &mut self,
-        first: &Operand,
-        rest: &[Operand],
-        piped: Option<Value>,
-        dot: &Value,
-        line: usize,
-    ) -> Result<Value, Error> {
-        let error = |problem: String| Error { line, problem };
-        let map = match (&first.base, first.fields.as_slice()) {
-            (Base::Dot, [name]) => self.context.methods.get(name.as_str()).cloned(),
-            _ => None,
-        };
-        let Some(map) = map else { return Err(error("only functions take arguments".to_owned())) };
-        let mut arguments = Vec::new();
+        let mut arguments = Vec::with_capacity(rest.len() + 1);
         for operand in rest {
             arguments.push(self.operand(operand, dot, line)?);
         }
         arguments.extend(piped);
-        match arguments.as_slice() {
+        self.method(first, &arguments).map_err(error)
+    }
+
+    /// `.Label "name"`.
+    fn method(&self, operand: &Operand, arguments: &[Value]) -> Result<Value, String> {
+        let map = match (&operand.base, operand.fields.as_slice()) {
+            (Base::Dot, [name]) => self.context.methods.get(name.as_str()),
+            _ => None,
+        };
+        let map = map.ok_or_else(|| "only functions take arguments".to_owned())?;
+        match arguments {
             [Value::String(name)] => Ok(map.get(name).cloned().unwrap_or_else(|| Value::String(String::new()))),
-            _ => Err(error(format!(".{} takes one string", first.fields.join(".")))),
+            _ => Err(format!(".{} takes one string", operand.fields.join("."))),
         }
     }
 

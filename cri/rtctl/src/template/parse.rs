@@ -57,16 +57,16 @@ pub(super) fn parse(tokens: &[Token]) -> Result<Vec<Node>, Error> {
     let mut parser = Parser { tokens, at: 0, depth: 0 };
     let (nodes, end) = parser.nodes()?;
     match end {
-        End::Text => Ok(nodes),
-        End::End => parser.error("unexpected {{end}}"),
-        End::Else => parser.error("unexpected {{else}}"),
+        Stop::Template => Ok(nodes),
+        Stop::End => parser.error("unexpected {{end}}"),
+        Stop::Else => parser.error("unexpected {{else}}"),
     }
 }
 
 /// What a list of nodes ended with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Text,
+enum Stop {
+    Template,
     End,
     /// After the word `else`, before what follows it.
     Else,
@@ -113,7 +113,7 @@ impl<'a> Parser<'a> {
         result
     }
 
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), Error> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Stop), Error> {
         let mut nodes = Vec::new();
         while let Some(kind) = self.peek() {
             self.at += 1;
@@ -126,11 +126,11 @@ impl<'a> Parser<'a> {
                 Some("end") => {
                     self.at += 1;
                     self.expect_close()?;
-                    return Ok((nodes, End::End));
+                    return Ok((nodes, Stop::End));
                 }
                 Some("else") => {
                     self.at += 1;
-                    return Ok((nodes, End::Else));
+                    return Ok((nodes, Stop::Else));
                 }
                 Some("if") => {
                     self.at += 1;
@@ -153,7 +153,7 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, Stop::Template))
     }
 
     fn branch(&mut self, kind: BranchKind) -> Result<Node, Error> {
@@ -173,11 +173,11 @@ impl<'a> Parser<'a> {
     }
 
     /// What follows a body: `{{end}}`, `{{else}}` or `{{else if}}`.
-    fn otherwise(&mut self, end: End, chain: Option<BranchKind>) -> Result<Vec<Node>, Error> {
+    fn otherwise(&mut self, end: Stop, chain: Option<BranchKind>) -> Result<Vec<Node>, Error> {
         match end {
-            End::Text => return self.error("unexpected end of the template, {{end}} is missing"),
-            End::End => return Ok(Vec::new()),
-            End::Else => {}
+            Stop::Template => return self.error("unexpected end of the template, {{end}} is missing"),
+            Stop::End => return Ok(Vec::new()),
+            Stop::Else => {}
         }
         let next = match (self.word(), chain) {
             (Some("if"), Some(BranchKind::If)) => Some(BranchKind::If),
@@ -190,9 +190,9 @@ impl<'a> Parser<'a> {
         }
         self.expect_close()?;
         match self.nodes()? {
-            (nodes, End::End) => Ok(nodes),
-            (_, End::Else) => self.error("a second {{else}}"),
-            (_, End::Text) => self.error("unexpected end of the template, {{end}} is missing"),
+            (nodes, Stop::End) => Ok(nodes),
+            (_, Stop::Else) => self.error("a second {{else}}"),
+            (_, Stop::Template) => self.error("unexpected end of the template, {{end}} is missing"),
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
-        let created = create(roots, &self.flags, Attachment::Background)?;
+        let created = create(roots, &self.flags, Attachment::Foreground)?;
         println!("{}", created.id);
         created.draft.keep();
         Ok(0)
