@@ -14,6 +14,7 @@ mod cli;
 mod copy;
 mod flag;
 mod image;
+mod init;
 mod logs;
 mod output;
 mod rootfs;
@@ -32,6 +33,9 @@ use shim::protocol::FailureKind;
 const OWN_ERROR: u8 = 125;
 
 fn main() -> ExitCode {
+    if init::is_called(std::env::args_os().next()) {
+        return init::run(std::env::args_os());
+    }
     session::terminal::restore_on_panic();
     let command = explicit_booleans(cli::Cli::command());
     let parsed = command.try_get_matches().and_then(|matches| cli::Cli::from_arg_matches(&matches));
@@ -95,9 +99,24 @@ fn usage(error: &clap::Error) -> ExitCode {
     let refused = match error.kind() {
         ErrorKind::UnknownArgument => context(ContextKind::InvalidArg).and_then(flag::refused::flag),
         ErrorKind::InvalidSubcommand => context(ContextKind::InvalidSubcommand).and_then(flag::refused::command),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayVersion => {
             print!("{}", error.render());
             return ExitCode::SUCCESS;
+        }
+        // The help is that of plain flags: that they take a value, too, would only be in the way.
+        ErrorKind::DisplayHelp => match cli::Cli::command().try_get_matches() {
+            Err(help) if help.kind() == ErrorKind::DisplayHelp => {
+                print!("{}", help.render());
+                return ExitCode::SUCCESS;
+            }
+            Ok(_) | Err(_) => {
+                print!("{}", error.render());
+                return ExitCode::SUCCESS;
+            }
+        },
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{}", cli::Cli::command().render_help());
+            return ExitCode::from(OWN_ERROR);
         }
         _ => None,
     };

@@ -125,9 +125,6 @@ fn check_flags(flags: &CreateFlags) -> Result<()> {
     if flags.isolation.userns != Userns::Host && flags.rootfs.as_ref().is_some_and(|rootfs| rootfs.overlay) {
         bail!("--userns and --rootfs DIR:O exclude each other: the files belong to the host's ids; use an image");
     }
-    if flags.process.init && init_program().is_none() {
-        bail!("--init is not built yet: give a program that reaps, such as tini, as --entrypoint");
-    }
     if let Some(path) = &flags.cidfile
         && path.try_exists().with_context(|| format!("--cidfile {}", path.display()))?
     {
@@ -139,9 +136,10 @@ fn check_flags(flags: &CreateFlags) -> Result<()> {
     Ok(())
 }
 
-/// The program that `--init` puts first: `rt-runtime` has none yet.
-fn init_program() -> Option<String> {
-    None
+/// The program that `--init` puts first: this one, see [`crate::init`].
+fn init_program() -> Result<String> {
+    let path = std::env::current_exe().context("readlink(/proc/self/exe)")?;
+    path.into_os_string().into_string().map_err(|path| anyhow!("{}: not UTF-8", path.display()))
 }
 
 type FromImage = (Origin, Image, Vec<PathBuf>, Vec<String>);
@@ -203,7 +201,7 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
         devices,
         device_rules: flags.mounts.device_cgroup_rule.clone(),
         sysctl,
-        init: flags.process.init.then(init_program).flatten(),
+        init: flags.process.init.then(init_program).transpose()?,
         rlimits: flags.process.ulimit.clone(),
         oom_score_adj: flags.process.oom_score_adj,
         annotations: env::map("--annotation", no_files, &flags.annotation)?,

@@ -34,7 +34,7 @@ impl Args {
 
 fn wait(container: &Container) -> Result<i32> {
     if container.phase().lives()
-        && let Some(connection) = container.directory()?.connect()?
+        && let Some(connection) = container.connect()?
     {
         match ask(&connection, &container.id) {
             Ok(Reply::Exited { exit }) => return Ok(exit.code),

@@ -54,7 +54,7 @@ fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> u8 {
 
 /// Connects to a container's shim; an error when there is none.
 fn connect(container: &Container) -> Result<Connection> {
-    match container.directory()?.connect()? {
+    match container.connect()? {
         Some(connection) => Ok(connection),
         None => anyhow::bail!("container {0} is not running; rtctl start {0} first", container.shown()),
     }
