@@ -19,28 +19,52 @@ use nix::unistd::Pid;
 /// File name in the container.
 const NAME: &str = "docker-init";
 
-/// Whether this program was called to be process 1.
-pub(crate) fn is_called(argv0: Option<OsString>) -> bool {
-    argv0.is_some_and(|path| Path::new(&path).file_name().is_some_and(|name| name == NAME))
+/// What the child calls itself until it is the command.
+const CHILD: &str = "docker-init-child";
+
+/// What this program was called to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Process 1.
+    Init,
+    /// Its child: takes back the signals that process 1 has blocked, and becomes the command. Process 1 itself cannot unblock
+    /// them, even for a moment: what reaches it then is lost.
+    Child,
+}
+
+/// The role that the name stands for, if it is one of them.
+pub(crate) fn role(argv0: Option<OsString>) -> Option<Role> {
+    let path = argv0?;
+    let name = Path::new(&path).file_name()?;
+    if name == NAME { Some(Role::Init) } else { (name == CHILD).then_some(Role::Child) }
 }
 
 /// Runs `docker-init -- COMMAND...`.
-pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let (_own, _dashes) = (args.next(), args.next());
-    let Some(program) = args.next() else {
-        eprintln!("{NAME}: no command");
-        return ExitCode::from(127);
+pub(crate) fn run(role: Role, args: impl Iterator<Item = OsString>) -> ExitCode {
+    let result = match role {
+        Role::Init => serve(args.skip(2)),
+        Role::Child => Err(become_command(args.skip(1))),
     };
-    match serve(Command::new(&program).args(args)) {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{NAME}: {}: {error}", program.display());
+            eprintln!("{NAME}: {error}");
             ExitCode::from(match error.kind() {
                 std::io::ErrorKind::NotFound => 127,
                 _ => 126,
             })
         }
     }
+}
+
+/// Only returns if it fails.
+fn become_command(mut args: impl Iterator<Item = OsString>) -> std::io::Error {
+    let Some(program) = args.next() else { return std::io::ErrorKind::InvalidInput.into() };
+    if let Err(errno) = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None) {
+        return errno.into();
+    }
+    let error = Command::new(&program).args(args).exec();
+    std::io::Error::new(error.kind(), format!("{}: {error}", program.display()))
 }
 
 /// Signals that tell of this program's own faults, or stop it for the terminal's sake, keep their effect.
@@ -56,13 +80,12 @@ const NOT_PASSED: &[Signal] = &[
     Signal::SIGTTOU,
 ];
 
-fn serve(command: &mut Command) -> std::io::Result<u8> {
+fn serve(args: impl Iterator<Item = OsString>) -> std::io::Result<u8> {
     let mut set = SigSet::all();
     NOT_PASSED.iter().for_each(|signal| set.remove(*signal));
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
     let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?;
-    // The standard library gives the child an empty signal mask.
-    let child = command.arg0(command.get_program().to_owned()).spawn()?;
+    let child = Command::new(cri::spec::INIT_DESTINATION).arg0(CHILD).args(args).spawn()?;
     let child = Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?);
     loop {
         let info = match signals.read_signal() {

@@ -33,8 +33,8 @@ use shim::protocol::FailureKind;
 const OWN_ERROR: u8 = 125;
 
 fn main() -> ExitCode {
-    if init::is_called(std::env::args_os().next()) {
-        return init::run(std::env::args_os());
+    if let Some(role) = init::role(std::env::args_os().next()) {
+        return init::run(role, std::env::args_os());
     }
     session::terminal::restore_on_panic();
     let command = explicit_booleans(cli::Cli::command());

@@ -9,7 +9,7 @@ use super::options::{Options, UserNamespace};
 pub const SHM_SIZE: u64 = 64 << 20;
 
 /// Where an init program is seen in the container.
-pub(super) const INIT_DESTINATION: &str = "/sbin/docker-init";
+pub const INIT_DESTINATION: &str = "/sbin/docker-init";
 
 /// A mount that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
