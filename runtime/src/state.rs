@@ -11,7 +11,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -298,12 +298,6 @@ impl StateDir {
         }
     }
 
-    /// The descriptor that the lock hangs on.
-    #[must_use]
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
-    }
-
     /// The container's id.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
@@ -311,8 +305,8 @@ impl StateDir {
     }
 }
 
-/// Waits for the lock of a container, flock(2) on its directory. An init that is born while it is held must close its copy of
-/// the descriptor: [`StateDir::descriptor`].
+/// Waits for the lock of a container, flock(2) on its directory. An init that is born while it is held closes its copy of
+/// the descriptor first.
 fn lock(directory: &File, id: &ContainerId) -> Result<(), Error> {
     directory.lock().call(|| format!("flock({:?}, LOCK_EX)", id.as_str()))?;
     // Who held it may have removed the container.

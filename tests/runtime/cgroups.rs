@@ -89,7 +89,7 @@ fn cpu_shares_and_quota() {
         let (quota, v2) = (limit(t, &quota, "cpu", "cpu.cfs_quota_us", "cpu.max"), t.cgroups.is_v2());
         assert_eq!(quota, if v2 { "50000 100000" } else { "50000" });
         let shares = limit(t, &json!({"cpu": {"shares": 2048}}), "cpu", "cpu.shares", "cpu.weight");
-        // Two formulas are in use: linear (79) until 2024, and the quadratic one that keeps 1024 at 100 (174).
+        // Two formulas are in use: linear (79) until 2024, and the one that keeps 1024 at 100.
         let known: &[&str] = if v2 { &["79", "174"] } else { &["2048"] };
         assert!(known.contains(&shares.as_str()), "{shares}");
     });

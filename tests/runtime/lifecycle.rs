@@ -216,7 +216,9 @@ fn ps_shows_processes() {
         let container = t.hold(t.bundle());
         let pids = container.verb("ps", &["--format", "json"]).json();
         assert_eq!(pids, json!([container.pid]));
-        if tests::kind() != Kind::Crun {
+        // ps(1) itself does not work everywhere (user-mode Linux tells no boot time).
+        let works = std::process::Command::new("ps").arg("-ef").output().is_ok_and(|output| output.status.success());
+        if tests::kind() != Kind::Crun && works {
             let table = container.verb("ps", &[]).ok();
             assert!(table.lines().next().unwrap().contains("PID"), "{table}");
             assert!(table.contains("payload hold"), "{table}");

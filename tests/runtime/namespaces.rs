@@ -59,6 +59,9 @@ fn by_path_they_are_joined() {
 #[test]
 fn path_that_is_no_namespace_is_refused() {
     test(|t| {
+        if t.cgroups.is_v2() {
+            differs!(t, Kind::Runc, "1.1 may leave the cgroup behind on v2 when create fails late");
+        }
         differs!(t, Kind::Crun, "1.8 leaves the cgroup behind when create fails late");
         for path in ["/etc/passwd", "/nonexistent", "/proc/self/ns/uts"] {
             let output = t.run(&t.bundle().namespace("network", Some(path)));

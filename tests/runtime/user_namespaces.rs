@@ -126,6 +126,9 @@ fn maps_without_a_namespace_are_refused() {
 #[test]
 fn overlapping_maps_are_refused() {
     test(|t| {
+        if t.cgroups.is_v2() {
+            differs!(t, Kind::Runc, "1.1 may leave the cgroup behind on v2 when create fails late");
+        }
         differs!(t, Kind::Crun, "1.8 leaves the cgroup behind when create fails late");
         let map = json!([{"containerID": 0, "hostID": HOST, "size": 10}, {"containerID": 5, "hostID": HOST + 100, "size": 10}]);
         let bundle = mapped(t.bundle()).set("/linux/uidMappings", map);

@@ -150,6 +150,14 @@ pub(crate) enum Streams {
 }
 
 impl Streams {
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Inherit => Vec::new(),
+            Self::Files(files) => files.iter().map(AsFd::as_fd).collect(),
+            Self::Terminal(socket) => socket.iter().map(AsFd::as_fd).collect(),
+        }
+    }
+
     fn into_descriptors(self) -> Vec<OwnedFd> {
         match self {
             Self::Inherit => Vec::new(),
@@ -230,6 +238,23 @@ impl Create<'_> {
         all
     }
 
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![self.channel.as_fd()];
+        all.extend(self.rootfs.as_ref().map(AsFd::as_fd));
+        all.extend(self.join.iter().map(|(_, namespace)| namespace.as_fd()));
+        all.extend(self.procs.iter().map(AsFd::as_fd));
+        all.extend(self.sources.iter().flatten().map(AsFd::as_fd));
+        all.extend(self.cgroups.iter().map(|(_, group)| group.as_fd()));
+        all.extend(self.null.as_ref().map(AsFd::as_fd));
+        all.extend(self.devices.iter().flatten().map(AsFd::as_fd));
+        all.extend(self.streams.descriptors());
+        match &self.wait {
+            Wait::Parent => {}
+            Wait::Listener(listener) => all.push(listener.as_fd()),
+        }
+        all
+    }
+
     /// Becomes the container's init process.
     pub(crate) fn run(mut self) -> ! {
         let Err(failure) = self.steps();
@@ -239,6 +264,7 @@ impl Create<'_> {
 
     fn steps(&mut self) -> Result<std::convert::Infallible, Failure> {
         let plan = self.plan;
+        close_others(&self.descriptors(), self.preserve_fds).at(Step::Session)?;
         umask(Mode::empty());
         if self.die_with_parent {
             identity::die_with_parent().at(Step::Session)?;
@@ -404,11 +430,10 @@ impl Exec<'_> {
     /// All descriptors that the steps work on.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.channel.as_fd(), self.target.0.as_fd()];
-        match &self.streams {
-            Streams::Inherit | Streams::Terminal(None) => {}
-            Streams::Files(files) => all.extend(files.iter().map(AsFd::as_fd)),
-            Streams::Terminal(Some(socket)) => all.push(socket.as_fd()),
+        if !self.bridged {
+            all.extend(self.procs.iter().map(AsFd::as_fd));
         }
+        all.extend(self.streams.descriptors());
         all
     }
 
@@ -420,6 +445,7 @@ impl Exec<'_> {
     }
 
     fn steps(&mut self) -> Result<std::convert::Infallible, Failure> {
+        close_others(&self.descriptors(), self.preserve_fds).at(Step::Session)?;
         umask(Mode::empty());
         if !self.bridged {
             enter_cgroups(&self.procs).at(Step::Cgroup)?;
@@ -455,6 +481,13 @@ fn finish(
     }
     identity.complete().at(Step::Identity)?;
     Err(program.execute())
+}
+
+/// Closes what is the parent's: its locks, its other containers' streams, and what nobody in the container is to see
+/// (CVE-2016-9962). Whoever owns them here is never dropped.
+fn close_others(own: &[BorrowedFd<'_>], preserve_fds: u32) -> Result<(), CallError> {
+    let keep = own.iter().map(AsRawFd::as_raw_fd).collect();
+    sys::process::close_all_but(keep, 3 + preserve_fds).call(|| "close_range()".to_owned())
 }
 
 fn set_personality(domain: Option<u64>) -> Result<(), CallError> {

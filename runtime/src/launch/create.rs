@@ -16,7 +16,7 @@ use crate::plan::{Plan, Source};
 use crate::seccomp;
 use crate::spec::{IdMapping, NamespaceKind};
 use crate::sys::clone::Clone3;
-use crate::sys::process::{Block, close_inherited, close_many, pidfd_send_signal, wait};
+use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
 use crate::sys::{Call, CallError};
 
 /// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
@@ -64,8 +64,8 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
     let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
     let (pid, pidfd) = match clone(birth(&joined, &child.procs), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
-            drop(ours);
-            close_inherited(create.not_inherited);
+            // Closed as all that is not the child's.
+            std::mem::forget(ours);
             child.run()
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),

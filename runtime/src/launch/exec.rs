@@ -60,7 +60,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
     };
     let (pid, pidfd) = match clone(birth, 0, into)? {
         Clone3::Child => {
-            // Closed already where the child came over a bridge.
+            // Closed as all that is not the child's.
             std::mem::forget(ours);
             child.run()
         }

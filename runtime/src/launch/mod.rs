@@ -15,7 +15,7 @@ mod exec;
 mod open;
 mod sync;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
@@ -48,8 +48,6 @@ pub struct Create<'a> {
     pub lifetime: Lifetime,
     /// How many descriptors from 3 on the program keeps.
     pub preserve_fds: u32,
-    /// Descriptors that init closes first: locks of the caller hang on them.
-    pub not_inherited: &'a [BorrowedFd<'a>],
 }
 
 /// Where a root file system comes from.

@@ -158,15 +158,6 @@ fn close_between(first: u32, last: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Closes a child's copies of its parent's descriptors. For a child that goes on to execute a program: what owns them there is
-/// never dropped.
-pub fn close_inherited(fds: &[std::os::fd::BorrowedFd<'_>]) {
-    for fd in fds {
-        // Open for certain, as it is borrowed.
-        let _ = close_between(fd.as_raw_fd().cast_unsigned(), fd.as_raw_fd().cast_unsigned());
-    }
-}
-
 /// Closes descriptors in as few calls as there are gaps between them, close_range(2).
 ///
 /// # Errors

@@ -185,7 +185,6 @@ fn populate(
         start: start(directory)?,
         lifetime: Lifetime::Own,
         preserve_fds,
-        not_inherited: &[directory.descriptor()],
     })?;
     let written = finish(directory, record, &created, pid_file);
     if let Err(failure) = written {

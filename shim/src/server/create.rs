@@ -179,7 +179,6 @@ impl Server {
             start: StartMode::Paired,
             lifetime: Lifetime::Parent,
             preserve_fds: 0,
-            not_inherited: &[],
         })
         .map_err(|error| Failure::launch(&error))?;
         let connected = ends.connect(created.console.take(), stdin);

@@ -10,7 +10,7 @@ use shim::layout::State;
 use shim::local::{self, UNKNOWN_EXIT, Wait};
 use shim::protocol::Reply;
 
-use crate::place::{Place, ended, gone, program};
+use crate::place::{Place, copy_program, ended, gone, program};
 
 fn kill_shim(pid: Pid) {
     let pidfd = pidfd_open(pid).unwrap();
@@ -145,7 +145,7 @@ fn a_shim_that_cannot_serve_says_why() {
 fn the_program_cannot_be_written_through_a_shim() {
     let place = Place::new("");
     let copy = place.path("rt-shim");
-    fs::copy(program(), &copy).unwrap();
+    copy_program(&program(), &copy);
     place.write();
     let (connection, shim) = client::spawn(&copy, &place.dir()).unwrap();
     let exe = nix::fcntl::open(
@@ -203,7 +203,7 @@ fn another_user_is_turned_away() {
         fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
     }
     let program = place.path("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &program);
     let status = std::process::Command::new(program)
         .args(["--exact", "crash::another_user_is_turned_away"])
         .env(CHILD, place.dir())

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::time::Instant;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use shim::protocol::{Reply, Request};
 
-use crate::place::Place;
+use crate::place::{Place, gone};
 
 #[test]
 fn rotation_loses_nothing() {
@@ -47,7 +47,7 @@ fn a_full_disk_does_not_stop_the_container() {
         fs::create_dir(&disk).unwrap();
         mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
         place.task["log"] = json!(disk.join("log"));
-        let (connection, _) = place.spawn();
+        let (connection, shim) = place.spawn();
         place.create(&connection);
         let client = place.attach(place.connect(), false);
         place.start(&connection);
@@ -61,6 +61,10 @@ fn a_full_disk_does_not_stop_the_container() {
         assert_eq!(status.log_dropped, all - written);
         let error = status.error.unwrap();
         assert!(error.starts_with("the log loses output: write(\"") && error.contains("ENOSPC"), "{error}");
+        // Only then can the test's directory go.
+        drop(connection);
+        gone(shim);
+        umount(&disk).unwrap();
     })
     .join()
     .unwrap();

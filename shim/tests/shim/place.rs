@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,6 +25,12 @@ pub(crate) fn program() -> PathBuf {
 /// Longest wait for an event in a test.
 const PATIENCE: u16 = 30_000;
 
+/// Copies a program that is to be run. By a process of its own: a descriptor that this one writes through may be in a child that
+/// another test is just starting, and then the program cannot be executed (ETXTBSY).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
 /// A state directory with one container.
 pub(crate) struct Place {
     root: tempfile::TempDir,
@@ -44,7 +50,7 @@ impl Place {
         for dir in ["bin", "proc", "dev", "tmp", "sys"] {
             fs::create_dir_all(rootfs.join(dir)).unwrap();
         }
-        fs::copy("/bin/busybox", rootfs.join("bin/busybox")).unwrap();
+        copy_program("/bin/busybox".as_ref(), &rootfs.join("bin/busybox"));
         for applet in [
             "sh", "cat", "echo", "sleep", "seq", "stty", "kill", "head", "tail", "yes", "dd", "ls", "true", "touch",
             "id", "ps", "test", "grep",
