@@ -16,7 +16,7 @@ use crate::verb::{
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
-#[command(name = "rtctl", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "rtctl", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Directory of images, layers, volumes and writable layers
     #[arg(long, value_name = "DIR", env = "RT_ROOT", default_value = "/var/lib/rt", hide_env = true)]

@@ -95,9 +95,24 @@ fn usage(error: &clap::Error) -> ExitCode {
     let refused = match error.kind() {
         ErrorKind::UnknownArgument => context(ContextKind::InvalidArg).and_then(flag::refused::flag),
         ErrorKind::InvalidSubcommand => context(ContextKind::InvalidSubcommand).and_then(flag::refused::command),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayVersion => {
             print!("{}", error.render());
             return ExitCode::SUCCESS;
+        }
+        // The help is that of plain flags: that they take a value, too, would only be in the way.
+        ErrorKind::DisplayHelp => match cli::Cli::command().try_get_matches() {
+            Err(help) if help.kind() == ErrorKind::DisplayHelp => {
+                print!("{}", help.render());
+                return ExitCode::SUCCESS;
+            }
+            Ok(_) | Err(_) => {
+                print!("{}", error.render());
+                return ExitCode::SUCCESS;
+            }
+        },
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{}", cli::Cli::command().render_help());
+            return ExitCode::from(OWN_ERROR);
         }
         _ => None,
     };

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn errors_name_the_path() {
         let cases: &[(&str, &str)] = &[
-            ("{", "?"),
+            ("{", "."),
             ("{}", "."),
             (r#"{"defaultAction": 1}"#, "defaultAction"),
             (r#"{"defaultAction": "x", "syscalls": [{"action": "y"}]}"#, "syscalls[0].names"),

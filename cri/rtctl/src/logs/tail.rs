@@ -19,6 +19,8 @@ pub(crate) fn offset(file: &File, lines: u64) -> io::Result<u64> {
     // What is known of the log from `start` on, newest bytes last; only up to the first newline of it is kept.
     let mut start = end;
     let mut rest: Vec<u8> = Vec::new();
+    // The last record ends a line in any case: the program may not have finished it.
+    let mut last = true;
     while start > 0 {
         let size = start.min(BLOCK);
         let mut block = vec![0; usize::try_from(size).unwrap_or(0)];
@@ -29,12 +31,13 @@ pub(crate) fn offset(file: &File, lines: u64) -> io::Result<u64> {
         let mut record_end = block.len();
         while let Some(newline) = block[..record_end.saturating_sub(1)].iter().rposition(|byte| *byte == b'\n') {
             let line = trim(&block[newline + 1..record_end]);
-            if is_end(line) {
+            if is_end(line) || last {
                 found += 1;
                 if found > lines {
                     return Ok(start + record_end as u64);
                 }
             }
+            last = false;
             record_end = newline + 1;
         }
         block.truncate(record_end);
@@ -80,6 +83,7 @@ mod tests {
         assert_eq!(shown(log, 2), "t stdout P 2\nt stdout F 2\nt stderr F 3\n");
         assert_eq!(shown(log, 3), log);
         assert_eq!(shown(log, 99), log);
+        assert_eq!(shown("t stdout F 1\nt stdout F 2\nt stdout P 3\n", 2), "t stdout F 2\nt stdout P 3\n");
         assert_eq!(shown("", 5), "");
         assert_eq!(shown("t stdout F 1\n", 1), "t stdout F 1\n");
     }

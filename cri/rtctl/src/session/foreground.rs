@@ -38,7 +38,7 @@ pub(crate) struct Attached {
 /// Attaches to a container's program, whether it runs or waits to be started.
 pub(crate) fn attach(container: &Container, foreground: Foreground) -> Result<Attached> {
     let Foreground { streams, terminal, detach, signals, auto_remove } = foreground;
-    let connection = match container.directory()?.connect()? {
+    let connection = match container.connect()? {
         Some(connection) => connection,
         None => bail!("container {0} is not running; rtctl start {0} first", container.shown()),
     };

@@ -4,15 +4,20 @@
 //! is killed when that is asked for: its container dies with it.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use runtime::cgroup::{self, Cgroup};
 use runtime::sys::process::{pidfd_open, pidfd_send_signal};
 use shim::client::{Connection, Error};
+use shim::layout::{RestartPolicy, Stdin, Task};
 use shim::local::{self, Directory, Lock};
-use shim::protocol::{Reply, Request};
+use shim::protocol::{FailureKind, Reply, Request};
+use shim::record;
 
 use super::id;
 use super::roots::Roots;
@@ -32,24 +37,59 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
     let until = Instant::now() + PATIENCE;
     loop {
         let Some(directory) = Directory::open(&roots.container(id))? else { return Ok(()) };
-        if let Some(connection) = directory.connect()? {
-            match ask(&connection, id, force, until) {
-                Ok(Asked::Done) => return Ok(()),
-                // It has just ended; look again.
-                Ok(Asked::Gone) => continue,
-                Ok(Asked::Silent) if force == Force::No => {
-                    bail!("the shim of container {} does not answer", id::short(id))
-                }
-                Ok(Asked::Silent) => kill_shim(&directory)?,
-                Err(error) => return Err(error),
-            }
-        }
-        match directory.remove_dead(lock) {
-            Ok(()) => return Ok(()),
-            Err(local::Error::Alive { pid, .. }) => wait_for_end(pid, until)?,
+        let asked = match directory.connect() {
+            Ok(Some(connection)) => ask(&connection, id, force, until)?,
+            Ok(None) => Asked::Gone,
+            Err(Error::Call(error)) if error.errno == Errno::ETIMEDOUT => Asked::Silent,
             Err(error) => return Err(error.into()),
+        };
+        match (asked, force) {
+            (Asked::Done, _) => return Ok(()),
+            (Asked::Gone, _) => {}
+            (Asked::Silent, Force::No) => {
+                bail!("the shim of container {0} does not answer; rtctl rm -f {0} ends it", id::short(id))
+            }
+            (Asked::Silent, Force::Yes) => kill_shim(&directory)?,
+        }
+        match (directory.remove_dead(lock), force) {
+            (Ok(()), _) => return Ok(()),
+            (Err(local::Error::Alive { pid, .. }), _) => wait_for_end(pid, until)?,
+            (Err(local::Error::Record(error)), Force::Yes) if !matches!(error, record::Error::Newer { .. }) => {
+                salvage(roots, id, &directory)?;
+                return Ok(directory.remove_dead(lock)?);
+            }
+            (Err(error), _) => return Err(error.into()),
         }
     }
+}
+
+/// Makes a container with damaged records removable. Its shim does not listen; what must go is known without the records.
+fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
+    let spec = runtime::spec::load(directory, Path::new("config.json")).unwrap_or_default();
+    // Where `create` puts groups, should config.json be damaged as well.
+    let usual = format!("/rt/{id}");
+    let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or(&usual);
+    if let Some(group) = Cgroup::open(&cgroup::Host::detect()?, &path.parse()?)? {
+        group.kill()?;
+        group.remove()?;
+    }
+    match std::fs::remove_file(roots.container(id).join("status.json")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("unlink(status.json)"),
+        Ok(()) | Err(_) => {}
+    }
+    let task = Task {
+        version: shim::layout::VERSION,
+        layers: None,
+        log: None,
+        stdin: Stdin::Closed,
+        restart: RestartPolicy::No,
+        auto_remove: false,
+        owned: vec![roots.upper(id)],
+        pid_file: None,
+        stop_signal: None,
+        init: false,
+    };
+    Ok(record::write(directory, &task)?)
 }
 
 enum Asked {
@@ -74,7 +114,8 @@ fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Resul
             Ok(Asked::Done)
         }
         Ok(other) => bail!("unexpected answer of the shim: {other:?}"),
-        Err(Error::Gone) => Ok(Asked::Gone),
+        // NotFound: its starter ended before the shim had the container.
+        Err(Error::Gone | Error::Failed { kind: FailureKind::NotFound, .. }) => Ok(Asked::Gone),
         Err(error) => Err(error.into()),
     }
 }
@@ -85,7 +126,7 @@ fn readable(fd: impl AsFd, until: Instant) -> Result<bool> {
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(ready) => return Ok(ready > 0),
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("poll"),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
         }
     }
     let directory = container.directory()?;
-    let connection = match directory.connect()? {
+    let connection = match container.connect()? {
         Some(connection) => connection,
         None => {
             directory.settle(lock)?;

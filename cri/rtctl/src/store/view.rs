@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
+use shim::client::Connection;
 use shim::layout::{State, Status, Task};
 use shim::local::Directory;
 
@@ -127,6 +128,14 @@ impl Container {
     /// What the user calls it.
     pub(crate) fn shown(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| id::short(&self.id))
+    }
+
+    /// Connects to its shim; `None` when it has none.
+    pub(crate) fn connect(&self) -> Result<Option<Connection>> {
+        let connection = self.directory()?.connect();
+        connection.with_context(|| {
+            format!("the shim of container {0} does not answer (rtctl rm -f {0} ends it)", self.shown())
+        })
     }
 
     /// Its state.

@@ -161,7 +161,7 @@ impl View {
                 container.record()?;
             }
         }
-        if container.directory()?.connect()?.is_some() {
+        if container.connect()?.is_some() {
             bail!("container {name} is just ending or starting; try again");
         }
         Ok(View { root: rootfs::stopped(&container)?, _lock: Some(lock) })

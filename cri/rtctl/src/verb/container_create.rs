@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::flag::create::CreateFlags;
+use crate::output::say;
 use crate::store::create::{Attachment, create};
 use crate::store::roots::Roots;
 
@@ -23,7 +24,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
         let created = create(roots, &self.flags, Attachment::Foreground)?;
-        println!("{}", created.id);
+        say(&created.id)?;
         created.draft.keep();
         Ok(0)
     }

@@ -181,7 +181,7 @@ enum Event {
 impl Follow {
     /// `None` when the container does not run: then there is nothing to wait for.
     fn new(container: &Container, log: &Path) -> Result<Option<Follow>> {
-        let Some(shim) = container.directory()?.connect()? else { return Ok(None) };
+        let Some(shim) = container.connect()? else { return Ok(None) };
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context("inotify_init1")?;
         let dir = log.parent().unwrap_or(Path::new("/"));
         // The directory: the file may not be there yet.

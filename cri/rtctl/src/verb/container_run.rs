@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::flag::create::{CreateFlags, Stream};
+use crate::output::say;
 use crate::session::detach::DetachKeys;
 use crate::session::foreground::{Foreground, attach};
 use crate::session::relay::PassSignals;
@@ -61,7 +62,7 @@ impl Args {
             let connection = ready.start()?;
             created.draft.keep();
             drop(connection);
-            println!("{}", container.id);
+            say(&container.id)?;
             return Ok(0);
         }
         let wants = |stream| flags.attach.is_empty() || flags.attach.contains(&stream);

@@ -73,7 +73,7 @@ impl How {
         };
         let seconds = self.timeout.or(config.stop_timeout).unwrap_or(GRACE);
         let timeout = u64::try_from(seconds).ok().map(Duration::from_secs);
-        let Some(connection) = container.directory()?.connect()? else { return Ok(None) };
+        let Some(connection) = container.connect()? else { return Ok(None) };
         match connection.send(&Request::Stop { container: container.id.clone(), signal, timeout }, &[]) {
             // It has just ended by itself.
             Err(Error::Gone) => Ok(None),

@@ -42,7 +42,7 @@ impl Args {
         }
         let directory = container.directory()?;
         let lock = directory.lock(Wait::Yes)?;
-        if let Some(connection) = directory.connect()? {
+        if let Some(connection) = container.connect()? {
             let request = Request::Update {
                 container: container.id.clone(),
                 resources: resources.cloned().map(Box::new),

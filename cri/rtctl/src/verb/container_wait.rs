@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use shim::client::{Connection, Error};
 use shim::protocol::{Reply, Request};
 
+use crate::output::say;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
 
@@ -21,7 +22,7 @@ impl Args {
         let mut code = 0;
         for query in &self.containers {
             match Container::find(roots, query).and_then(|container| wait(&container)) {
-                Ok(exit) => println!("{exit}"),
+                Ok(exit) => say(&exit.to_string())?,
                 Err(error) => {
                     eprintln!("rtctl: {error:#}");
                     code = 1;
@@ -34,7 +35,7 @@ impl Args {
 
 fn wait(container: &Container) -> Result<i32> {
     if container.phase().lives()
-        && let Some(connection) = container.directory()?.connect()?
+        && let Some(connection) = container.connect()?
     {
         match ask(&connection, &container.id) {
             Ok(Reply::Exited { exit }) => return Ok(exit.code),

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use cri::image::{LoadOptions, Platform, Progress, Source, Store};
 
 use crate::output::human;
+use crate::output::say;
 use crate::store::roots::Roots;
 
 /// Load images from an archive or an OCI layout
@@ -51,10 +52,10 @@ impl Args {
         }
         for image in loaded {
             if image.names.is_empty() {
-                println!("Loaded image ID: {}", image.id);
+                say(&format!("Loaded image ID: {}", image.id))?;
             }
             for name in &image.names {
-                println!("Loaded image: {}", name.familiar());
+                say(&format!("Loaded image: {}", name.familiar()))?;
             }
         }
         Ok(0)

@@ -4,6 +4,7 @@ use anyhow::Result;
 use cri::image::{Digest, Force, Store};
 
 use crate::image::explain;
+use crate::output::say;
 use crate::store::id;
 use crate::store::record::Origin;
 use crate::store::roots::Roots;
@@ -33,10 +34,10 @@ impl Args {
             match store.remove(name, force, &mut |image| used_by(roots, image)) {
                 Ok(removed) => {
                     for name in &removed.untagged {
-                        println!("Untagged: {}", name.familiar());
+                        say(&format!("Untagged: {}", name.familiar()))?;
                     }
                     for image in &removed.deleted {
-                        println!("Deleted: {image}");
+                        say(&format!("Deleted: {image}"))?;
                     }
                 }
                 Err(error) => {

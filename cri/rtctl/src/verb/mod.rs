@@ -34,6 +34,7 @@ use anyhow::Result;
 use shim::client::Connection;
 use shim::protocol::{Reply, Request};
 
+use crate::output::say;
 use crate::store::roots::Roots;
 use crate::store::view::Container;
 
@@ -42,7 +43,9 @@ fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> u8 {
     let mut code = 0;
     for name in names {
         match act(name) {
-            Ok(()) => println!("{name}"),
+            Ok(()) if say(name).is_ok() => {}
+            // Nobody reads the names.
+            Ok(()) => code = 1,
             Err(error) => {
                 eprintln!("rtctl: {error:#}");
                 code = 1;
@@ -54,7 +57,7 @@ fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> u8 {
 
 /// Connects to a container's shim; an error when there is none.
 fn connect(container: &Container) -> Result<Connection> {
-    match container.directory()?.connect()? {
+    match container.connect()? {
         Some(connection) => Ok(connection),
         None => anyhow::bail!("container {0} is not running; rtctl start {0} first", container.shown()),
     }

@@ -6,6 +6,7 @@ use cri::spec::{CgroupMode, Host};
 use serde_json::json;
 
 use crate::output::list;
+use crate::output::say;
 use crate::store::roots::Roots;
 use crate::store::start;
 use crate::store::view::{Container, Phase};
@@ -55,14 +56,14 @@ impl Args {
             "ServerVersion": env!("CARGO_PKG_VERSION"),
         });
         match self.format.as_deref() {
-            Some("json") => println!("{}", serde_json::to_string(&document)?),
+            Some("json") => say(&serde_json::to_string(&document)?)?,
             Some(format) => list::documents(Some(format), &[document], "")?,
             None => {
                 if let serde_json::Value::Object(map) = &document {
                     for (name, value) in map {
                         match value {
-                            serde_json::Value::String(text) => println!("{name}: {text}"),
-                            other => println!("{name}: {other}"),
+                            serde_json::Value::String(text) => say(&format!("{name}: {text}"))?,
+                            other => say(&format!("{name}: {other}"))?,
                         }
                     }
                 }

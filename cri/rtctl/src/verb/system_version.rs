@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::output::list;
+use crate::output::say;
 
 /// Show versions
 #[derive(Debug, clap::Args)]
@@ -29,16 +30,16 @@ impl Args {
         if let Some(format) = &self.format {
             // One document, not a list of them.
             if format == "json" {
-                println!("{}", serde_json::to_string(&document)?);
+                say(&serde_json::to_string(&document)?)?;
                 return Ok(0);
             }
             list::documents(Some(format), &[document], "")?;
             return Ok(0);
         }
-        println!("rtctl {}", env!("CARGO_PKG_VERSION"));
-        println!(" OS/Arch: {}/{}", std::env::consts::OS, std::env::consts::ARCH);
-        println!(" Kernel: {}", kernel.release().to_string_lossy());
-        println!(" Records: container {}, shim {}", crate::store::record::VERSION, shim::layout::VERSION);
+        say(&format!("rtctl {}", env!("CARGO_PKG_VERSION")))?;
+        say(&format!(" OS/Arch: {}/{}", std::env::consts::OS, std::env::consts::ARCH))?;
+        say(&format!(" Kernel: {}", kernel.release().to_string_lossy()))?;
+        say(&format!(" Records: container {}, shim {}", crate::store::record::VERSION, shim::layout::VERSION))?;
         Ok(0)
     }
 }
