@@ -12,6 +12,7 @@ mod birth;
 mod create;
 mod error;
 mod exec;
+mod foreign;
 mod open;
 mod sync;
 

@@ -14,8 +14,8 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, SFlag, fstat, makedev};
 use nix::unistd::{chdir, fchdir};
 
-use super::Rootfs;
 use super::error::{During, Error};
+use super::{Rootfs, foreign};
 use crate::cgroup::Cgroup;
 use crate::init::set_recursive;
 use crate::plan::namespaces::{flag, name};
@@ -123,7 +123,10 @@ pub(super) fn sources(plan: &Plan, bundle: &OwnedFd) -> Result<Vec<Option<OwnedF
 
 fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
     let c_path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
-    let tree = open_tree(bundle, &c_path, depth).call(|| format!("open_tree({path:?})"))?;
+    let tree = match (open_tree(bundle, &c_path, depth), foreign::split(path)) {
+        (Err(Errno::EINVAL), Some((pid, path))) => foreign::tree(pid, &path, depth)?,
+        (tree, _) => tree.call(|| format!("open_tree({path:?})"))?,
+    };
     let set = |depth, attributes: Attributes| {
         if attributes.is_empty() { Ok(()) } else { mount_setattr(&tree, depth, attributes) }
     };
