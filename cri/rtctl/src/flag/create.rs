@@ -173,7 +173,7 @@ pub(crate) struct IsolationFlags {
     /// Process ids: private, host, container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::pid)]
     pub(crate) pid: Mode,
-    /// IPC and /dev/shm: private, none, host, container:NAME
+    /// IPC and /dev/shm: private, none, host, ns:PATH
     #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::ipc)]
     pub(crate) ipc: Ipc,
     /// Host name: private or host

@@ -82,10 +82,13 @@ pub(crate) struct Ipc {
 /// `--ipc`
 pub(crate) fn ipc(text: &str) -> Result<Ipc, String> {
     match (text, shared(text)) {
+        (_, Some(Ok(Mode::Container(_)))) => Err(format!(
+            "--ipc {text} is not built yet: its /dev/shm could not be shared; share a directory or --ipc host instead"
+        )),
         (_, Some(mode)) => Ok(Ipc { mode: mode?, no_shm: false }),
         ("" | "private" | "shareable", None) => Ok(Ipc::default()),
         ("none", None) => Ok(Ipc { mode: Mode::Private, no_shm: true }),
-        (_, None) => Err(format!("{text:?}: must be private, shareable, none, host, container:NAME or ns:PATH")),
+        (_, None) => Err(format!("{text:?}: must be private, shareable, none, host or ns:PATH")),
     }
 }
 
@@ -190,6 +193,7 @@ mod tests {
         assert_eq!(ipc("none").map(|ipc| ipc.no_shm), Ok(true));
         assert_eq!(ipc("shareable"), Ok(Ipc::default()));
         assert!(ipc("nope").is_err());
+        assert!(ipc("container:web").unwrap_err().contains("--ipc container:web is not built yet"));
     }
 
     #[test]
