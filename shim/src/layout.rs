@@ -44,6 +44,9 @@ pub struct Task {
     /// Signal that asks the program to end; absent means SIGTERM. Sending it by hand disables the restart policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<i32>,
+    /// Whether process 1 is a small init that reaps and passes signals on, and not the program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
 }
 
 /// An overlay root file system.

@@ -5,12 +5,20 @@ use tests::rtctl_test;
 #[test]
 fn streams_of_a_detached_container() {
     rtctl_test(|r| {
-        let id = r.detached(&["-i", "busybox", "sh", "-c", "while read line; do echo got $line; done; exit 6"]);
+        let id = r.detached(&[
+            "-i",
+            "busybox",
+            "sh",
+            "-c",
+            "while read line; do [ $line = end ] && exit 6; echo got $line; done",
+        ]);
         let mut session = r.start(&["attach", &id]);
         session.write("one\n");
         assert_eq!(session.line(), "got one");
         session.write("two\n");
         assert_eq!(session.line(), "got two");
+        // Standard input stays open for others when one client goes: the program ends by itself.
+        session.write("end\n");
         assert_eq!(session.end(), (6, String::new()));
         r.ok(&["rm", &id]);
     });

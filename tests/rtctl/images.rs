@@ -30,7 +30,7 @@ fn tags() {
         assert_eq!(r.ok(&["run", "--rm", "example.org/mine:1", "echo", "mine"]), "mine");
         assert_eq!(r.call(&["run", "--rm", "--pull", "never", "busybox", "true"]).code, 125);
         r.call(&["tag", "nothing", "x"]).fails(&["nothing"]);
-        r.call(&["tag", "example.org/mine:1", "UPPER/case"]).fails(&[]);
+        r.call(&["tag", "example.org/mine:1", "UPPERCASE"]).fails(&[]);
         r.ok(&["rmi", "example.org/mine:1"]);
         let layers = fs::read_dir(r.root().join("layers"))
             .map_or(0, |entries| entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count());
@@ -53,7 +53,7 @@ fn image_in_use_stays() {
 fn saved_and_loaded() {
     rtctl_test(|r| {
         let id = r.field("busybox", "{{.Id}}");
-        for format in ["docker-archive", "oci-archive", "oci-dir"] {
+        for format in ["docker", "oci"] {
             let file = r.test.dir.join(format);
             r.ok(&["save", "--format", format, "-o", file.to_str().unwrap(), "busybox"]);
             r.ok(&["rmi", "busybox"]);
@@ -78,7 +78,10 @@ fn damaged_archives_are_refused() {
     rtctl_test(|r| {
         let good = r.test.dir.join("good.tar");
         r.ok(&["save", "-o", good.to_str().unwrap(), "busybox"]);
+        // What the store has already is not read again.
+        r.ok(&["rmi", "busybox"]);
         let before = r.ok(&["images", "-q", "--no-trunc"]);
+        assert_eq!(before, "");
         let bytes = fs::read(&good).unwrap();
         for (name, bytes) in
             [("cut", bytes[..bytes.len() / 2].to_vec()), ("empty", Vec::new()), ("noise", b"noise".repeat(1000))]
@@ -94,6 +97,7 @@ fn damaged_archives_are_refused() {
         fs::write(&file, flipped).unwrap();
         r.call(&["load", "-i", file.to_str().unwrap()]).fails(&[]);
         assert_eq!(r.ok(&["images", "-q", "--no-trunc"]), before);
+        r.ok(&["load", "-i", good.to_str().unwrap()]);
         assert_eq!(r.ok(&["run", "--rm", "busybox", "echo", "fine"]), "fine");
     });
 }

@@ -102,7 +102,8 @@ fn rm_when_it_ends() {
         // It may be gone before the question.
         let output = r.call(&["wait", &id]);
         assert!(output.code == 0 && output.stdout == "0\n" || output.code == 1, "{output}");
-        while r.call(&["inspect", &id]).code == 0 {}
+        while r.state().join("local").join(&id).try_exists().unwrap() {}
+        while r.root().join("upper").join(&id).try_exists().unwrap() {}
     });
 }
 

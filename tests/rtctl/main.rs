@@ -9,6 +9,7 @@ mod crash;
 mod exec;
 mod exit_codes;
 mod images;
+mod init;
 mod inspect;
 mod life;
 mod limits;

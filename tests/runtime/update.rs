@@ -71,7 +71,6 @@ fn wrong_values_change_nothing() {
 fn stats_of_a_container() {
     test(|t| {
         differs!(t, Kind::Crun, "1.8 has no events verb");
-        differs!(t, Kind::Rt, "events is not built yet");
         needs!(t, t.cgroups.has("memory") && t.cgroups.has("pids"), "no memory and pids controllers");
         let container = t.hold(t.bundle());
         let event = t.runtime(&["events", "--stats", &container.id]).json();

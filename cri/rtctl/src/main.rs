@@ -14,7 +14,6 @@ mod cli;
 mod copy;
 mod flag;
 mod image;
-mod init;
 mod logs;
 mod output;
 mod rootfs;
@@ -33,9 +32,6 @@ use shim::protocol::FailureKind;
 const OWN_ERROR: u8 = 125;
 
 fn main() -> ExitCode {
-    if let Some(role) = init::role(std::env::args_os().next()) {
-        return init::run(role, std::env::args_os());
-    }
     session::terminal::restore_on_panic();
     let command = explicit_booleans(cli::Cli::command());
     let parsed = command.try_get_matches().and_then(|matches| cli::Cli::from_arg_matches(&matches));

@@ -40,7 +40,7 @@ pub use devices::{DeviceNode, DeviceRequest, NodeKind, host_nodes};
 pub use error::Error;
 pub use files::{HostEntry, Resolver, hosts, resolv_conf};
 pub use host::{CgroupMode, Host};
-pub use mounts::{BindRecursion, BindSource, INIT_DESTINATION, MountRequest, MountTarget, Propagation, SHM_SIZE};
+pub use mounts::{BindRecursion, BindSource, MountRequest, MountTarget, Propagation, SHM_SIZE};
 pub use namespaces::is_private;
 pub use options::*;
 pub use process::{DEFAULT_PATH, command, environment, merged_environment};

@@ -8,9 +8,6 @@ use super::options::{Options, UserNamespace};
 /// Bytes of `/dev/shm` when nothing is said.
 pub const SHM_SIZE: u64 = 64 << 20;
 
-/// Where an init program is seen in the container.
-pub const INIT_DESTINATION: &str = "/sbin/docker-init";
-
 /// A mount that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountRequest {
@@ -111,9 +108,6 @@ pub(super) fn mounts(options: &Options) -> Vec<Mount> {
         if !taken(destination) {
             list.push(bind(destination, source, &["rbind", "rprivate"]));
         }
-    }
-    if let Some(init) = &options.init {
-        list.push(bind(INIT_DESTINATION, init, &["bind", "ro", "nosuid", "nodev"]));
     }
     list.extend(options.mounts.iter().map(user_mount));
     // A mount must come after those it lies in. The sort is stable: the order above holds within one depth.

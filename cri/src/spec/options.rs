@@ -95,8 +95,8 @@ pub struct Options {
     pub device_rules: Vec<DeviceRule>,
     /// Kernel parameters.
     pub sysctl: BTreeMap<String, String>,
-    /// Program on the host that runs as pid 1 and starts the command.
-    pub init: Option<String>,
+    /// Whether process 1 is a small init that starts the command. The configuration says nothing of it: the shim makes it.
+    pub init: bool,
     /// setrlimit(2) values.
     pub rlimits: Vec<Rlimit>,
     /// `/proc/PID/oom_score_adj`.
@@ -189,7 +189,7 @@ impl Options {
         if matches!(self.userns, UserNamespace::Mapped { .. }) && self.pid == NamespaceChoice::Host {
             return conflict("--pid host", "--userns", "procfs of a pid namespace can only be mounted by its owner");
         }
-        if self.init.is_some() && self.pid != NamespaceChoice::Private {
+        if self.init && self.pid != NamespaceChoice::Private {
             return conflict(
                 "--init",
                 "--pid",

@@ -6,7 +6,6 @@ use runtime::spec::{Process, User};
 use super::Input;
 use super::capabilities;
 use super::error::Error;
-use super::mounts::INIT_DESTINATION;
 use super::options::{EnvChange, Image, Options};
 
 /// `PATH` when the image sets none.
@@ -87,10 +86,7 @@ fn name_of(entry: &str) -> &str {
 /// `process`.
 pub(super) fn process(input: &Input<'_>, bounding: &[Capability]) -> Result<Process, Error> {
     let Input { id, image, options, identity, host } = *input;
-    let mut args = command(image, options)?;
-    if options.init.is_some() {
-        args.splice(0..0, [INIT_DESTINATION.to_owned(), "--".to_owned()]);
-    }
+    let args = command(image, options)?;
     if let Some(profile) = &options.security.apparmor
         && !host.apparmor
         && profile != "unconfined"

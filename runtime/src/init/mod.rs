@@ -15,6 +15,7 @@ mod identity;
 mod masks;
 mod mounts;
 mod program;
+mod reaper;
 
 pub(crate) use mounts::set_recursive;
 
@@ -29,7 +30,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, fchdir, getcwd, pivot_root, setsid};
 
 use crate::hooks;
-use crate::launch::Channel;
+use crate::launch::{Channel, ProcessOne};
 use crate::plan::{self, Plan};
 use crate::root::{Links, Root};
 use crate::seccomp;
@@ -197,6 +198,7 @@ pub(crate) struct Create<'a> {
     pub streams: Streams,
     pub wait: Wait,
     pub die_with_parent: bool,
+    pub process_one: ProcessOne,
     pub preserve_fds: u32,
     pub filter: Option<&'a seccomp::Program>,
     pub hooks: Option<&'a spec::Hooks>,
@@ -342,7 +344,7 @@ impl Create<'_> {
         if let Some(hooks) = self.hooks {
             self.run_hooks(&hooks.start_container, "startContainer", hooks::Status::Created)?;
         }
-        finish(identity, program, self.preserve_fds, self.filter)
+        finish(identity, program, self.process_one, self.preserve_fds, self.filter)
     }
 
     fn join(&self) -> Result<(), CallError> {
@@ -462,7 +464,7 @@ impl Exec<'_> {
         console::connect_exec(self).at(Step::Console)?;
         let identity = identity::assume(self.process, labels, self.filter)?;
         let program = program::find(self.process, &identity)?;
-        finish(&identity, &program, self.preserve_fds, self.filter)
+        finish(&identity, &program, ProcessOne::Program, self.preserve_fds, self.filter)
     }
 }
 
@@ -470,6 +472,7 @@ impl Exec<'_> {
 fn finish(
     identity: &identity::Identity,
     program: &program::Program<'_>,
+    process_one: ProcessOne,
     preserve_fds: u32,
     filter: Option<&seccomp::Program>,
 ) -> Result<std::convert::Infallible, Failure> {
@@ -480,6 +483,10 @@ fn finish(
         sys::seccomp::load(filter).call(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned()).at(Step::Seccomp)?;
     }
     identity.complete().at(Step::Identity)?;
+    match process_one {
+        ProcessOne::Program => {}
+        ProcessOne::Reaper => reaper::fork()?,
+    }
     Err(program.execute())
 }
 

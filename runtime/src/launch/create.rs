@@ -54,6 +54,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
             StartMode::Listener(listener) => Wait::Listener(listener),
         },
         die_with_parent: create.lifetime == Lifetime::Parent,
+        process_one: create.process_one,
         preserve_fds: create.preserve_fds,
         filter: filter.as_ref(),
         hooks: create.spec.hooks.as_ref(),

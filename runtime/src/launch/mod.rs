@@ -46,6 +46,8 @@ pub struct Create<'a> {
     pub start: StartMode,
     /// Whether it outlives the caller.
     pub lifetime: Lifetime,
+    /// What process 1 is.
+    pub process_one: ProcessOne,
     /// How many descriptors from 3 on the program keeps.
     pub preserve_fds: u32,
 }
@@ -81,6 +83,15 @@ pub enum StartMode {
     Paired,
     /// By a connection to this listening socket (`rt-runtime create`, then `start`).
     Listener(OwnedFd),
+}
+
+/// What process 1 of a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessOne {
+    /// The program.
+    Program,
+    /// A small init that runs the program, reaps orphans and passes signals on.
+    Reaper,
 }
 
 /// Whether an init process outlives the process that made it.

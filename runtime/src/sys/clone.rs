@@ -88,3 +88,14 @@ fn default_signals() {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
 }
+
+/// Makes a child with a copy of the caller's memory, fork(2), where a filter does not let clone3(2) through. `None`: one is the
+/// child. The caller must have one thread, as for [`clone3`].
+///
+/// # Errors
+/// EAGAIN: too many processes.
+pub fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the caller has one thread, so the child's copy of the memory is consistent.
+    let pid = Errno::result(unsafe { libc::fork() })?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid)))
+}

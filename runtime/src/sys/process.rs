@@ -177,8 +177,17 @@ pub fn close_many(fds: Vec<OwnedFd>) -> Result<(), Errno> {
 /// # Errors
 /// None that are known.
 pub fn ignore_sigpipe() -> Result<(), Errno> {
-    // SAFETY: SIG_IGN is a valid disposition.
-    if unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+    ignore_signal(libc::SIGPIPE, true)
+}
+
+/// Ignores a signal, or lets it do again what it does by default.
+///
+/// # Errors
+/// EINVAL: no such signal, or one that cannot be ignored.
+pub fn ignore_signal(signal: i32, ignore: bool) -> Result<(), Errno> {
+    let disposition = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: both are valid dispositions.
+    if unsafe { libc::signal(signal, disposition) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// Null-terminated arguments for execve(2), made before the point where allocating is unwelcome.

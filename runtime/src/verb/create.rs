@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use runtime::cgroup::{self, Cgroup};
-use runtime::launch::{self, Create, Created, Lifetime, Rootfs, StartMode, Stdio};
+use runtime::launch::{self, Create, Created, Lifetime, ProcessOne, Rootfs, StartMode, Stdio};
 use runtime::plan::with_default_devices;
 use runtime::spec::{self, Spec};
 use runtime::state::{ContainerId, Record, StateDir, process_stat};
@@ -184,6 +184,7 @@ fn populate(
         stdio,
         start: start(directory)?,
         lifetime: Lifetime::Own,
+        process_one: ProcessOne::Program,
         preserve_fds,
     })?;
     let written = finish(directory, record, &created, pid_file);

@@ -8,7 +8,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks;
-use runtime::launch::{self, Kind, Lifetime, Rootfs, StartMode};
+use runtime::launch::{self, Kind, Lifetime, ProcessOne, Rootfs, StartMode};
 use runtime::sys::{Call, CallError};
 
 use super::container::{Container, Phase, not_found};
@@ -178,6 +178,7 @@ impl Server {
             stdio,
             start: StartMode::Paired,
             lifetime: Lifetime::Parent,
+            process_one: if container.task.init { ProcessOne::Reaper } else { ProcessOne::Program },
             preserve_fds: 0,
         })
         .map_err(|error| Failure::launch(&error))?;

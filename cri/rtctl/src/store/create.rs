@@ -136,12 +136,6 @@ fn check_flags(flags: &CreateFlags) -> Result<()> {
     Ok(())
 }
 
-/// The program that `--init` puts first: this one, see [`crate::init`].
-fn init_program() -> Result<String> {
-    let path = std::env::current_exe().context("readlink(/proc/self/exe)")?;
-    path.into_os_string().into_string().map_err(|path| anyhow!("{}: not UTF-8", path.display()))
-}
-
 type FromImage = (Origin, Image, Vec<PathBuf>, Vec<String>);
 
 fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
@@ -201,7 +195,7 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
         devices,
         device_rules: flags.mounts.device_cgroup_rule.clone(),
         sysctl,
-        init: flags.process.init.then(init_program).transpose()?,
+        init: flags.process.init,
         rlimits: flags.process.ulimit.clone(),
         oom_score_adj: flags.process.oom_score_adj,
         annotations: env::map("--annotation", no_files, &flags.annotation)?,
@@ -469,6 +463,7 @@ impl Making<'_> {
             owned,
             pid_file,
             stop_signal,
+            init: self.flags.process.init,
         })
     }
 

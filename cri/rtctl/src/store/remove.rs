@@ -87,6 +87,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         owned: vec![roots.upper(id)],
         pid_file: None,
         stop_signal: None,
+        init: false,
     };
     Ok(record::write(directory, &task)?)
 }
