@@ -44,8 +44,17 @@ fn entry(item: &mut tar::Entry<'_, impl Read>) -> Result<Entry> {
         EntryType::Fifo => Kind::Fifo,
         other => bail!("{}: entries of type {other:?} are not supported", shown()),
     };
-    let id = |id: u64| u32::try_from(id).with_context(|| format!("{}: id {id} is too large", shown()));
-    let (mode, uid, gid) = (header.mode().with_context(shown)? & 0o7777, id(header.uid()?)?, id(header.gid()?)?);
+    // As tar(1), which takes a field without digits for nought.
+    let id = |field: &[u8; 8], id: std::io::Result<u64>| -> Result<u32> {
+        if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+            return Ok(0);
+        }
+        let id = id.with_context(shown)?;
+        u32::try_from(id).with_context(|| format!("{}: id {id} is too large", shown()))
+    };
+    let old = header.as_old();
+    let mode = header.mode().with_context(shown)? & 0o7777;
+    let (uid, gid) = (id(&old.uid, header.uid())?, id(&old.gid, header.gid())?);
     let mtime = i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0);
     let mut xattrs = Vec::new();
     if let Some(extensions) = item.pax_extensions().with_context(shown)? {

@@ -89,11 +89,27 @@ impl Place {
         Ok(place)
     }
 
-    /// The directory that `path` lies in. No link on the way is followed, whoever puts it there.
+    /// The directory that `path` lies in, made where it is missing: archives need not have entries for directories. No link on
+    /// the way is followed, whoever puts it there.
     fn parent(&self, path: &Path) -> Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        Ok(rooted::open(&self.dir, parent.as_os_str().as_bytes(), flags, Mode::empty())?)
+        let open = |path: &Path| {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+            rooted::open(&self.dir, path.as_os_str().as_bytes(), flags, Mode::empty())
+        };
+        match open(parent) {
+            Err(error) if error.errno == Errno::ENOENT => {}
+            answer => return Ok(answer?),
+        }
+        let mut above = PathBuf::new();
+        for name in parent {
+            match mkdirat(open(&above)?, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => bail!("mkdirat({name:?}): {errno}"),
+            }
+            above.push(name);
+        }
+        Ok(open(parent)?)
     }
 
     fn make(&mut self, entry: Entry, path: PathBuf, archive: &mut dyn Read) -> Result<()> {

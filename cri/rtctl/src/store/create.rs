@@ -187,7 +187,7 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
         cgroup_parent: isolation.cgroup_parent.clone(),
         resources,
         shm_size: flags.mounts.shm_size.filter(|size| *size > 0),
-        shm_source: shm_source(roots, &modes.ipc)?,
+        shm_source: shm_source(&modes.ipc),
         capabilities: cri::spec::CapabilityChange { add: isolation.cap_add.clone(), drop: isolation.cap_drop.clone() },
         privileged: isolation.privileged,
         security,
@@ -265,15 +265,12 @@ pub(crate) fn choice(roots: &Roots, mode: &Mode, kind: &str) -> Result<Namespace
     })
 }
 
-fn shm_source(roots: &Roots, ipc: &Mode) -> Result<Option<String>> {
-    Ok(match ipc {
+/// The host's /dev/shm along with its ipc namespace.
+fn shm_source(ipc: &Mode) -> Option<String> {
+    match ipc {
         Mode::Host => Some("/dev/shm".to_owned()),
-        Mode::Container(id) => {
-            let pid = view::Container::find(roots, id)?.require_running()?;
-            Some(format!("/proc/{pid}/root/dev/shm"))
-        }
-        Mode::Private | Mode::Path(_) => None,
-    })
+        Mode::Private | Mode::Container(_) | Mode::Path(_) => None,
+    }
 }
 
 fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {

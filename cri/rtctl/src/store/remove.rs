@@ -143,7 +143,8 @@ fn kill_shim(directory: &Directory) -> Result<()> {
     Ok(())
 }
 
-fn wait_for_end(pid: i32, until: Instant) -> Result<()> {
+/// Waits until a shim has ended.
+pub(crate) fn wait_for_end(pid: i32, until: Instant) -> Result<()> {
     let Ok(pidfd) = pidfd_open(Pid::from_raw(pid)) else { return Ok(()) };
     if readable(&pidfd, until)? { Ok(()) } else { bail!("the shim (pid {pid}) does not end") }
 }

@@ -71,11 +71,7 @@ impl Ready {
 /// Namespaces of other containers are joined by their processes of now.
 fn renew(roots: &Roots, container: &Container) -> Result<()> {
     let host = &container.record()?.host;
-    let joined = [
-        (&host.network, NamespaceKind::Network, "net"),
-        (&host.pid, NamespaceKind::Pid, "pid"),
-        (&host.ipc.mode, NamespaceKind::Ipc, "ipc"),
-    ];
+    let joined = [(&host.network, NamespaceKind::Network, "net"), (&host.pid, NamespaceKind::Pid, "pid")];
     if !joined.iter().any(|(mode, _, _)| matches!(mode, Mode::Container(_))) {
         return Ok(());
     }
@@ -86,11 +82,6 @@ fn renew(roots: &Roots, container: &Container) -> Result<()> {
         let linux = spec.linux.get_or_insert_default();
         for namespace in linux.namespaces.iter_mut().filter(|namespace| namespace.kind == kind) {
             namespace.path = Some(format!("/proc/{pid}/ns/{name}"));
-        }
-        if kind == NamespaceKind::Ipc {
-            for mount in spec.mounts.iter_mut().filter(|mount| mount.destination == "/dev/shm") {
-                mount.source = Some(format!("/proc/{pid}/root/dev/shm"));
-            }
         }
     }
     create::write(&container.dir.join("config.json"), &serde_json::to_string(&spec)?, 0o600)

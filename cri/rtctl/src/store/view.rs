@@ -92,7 +92,16 @@ impl Container {
     /// Finds a container by name, id or the beginning of an id.
     pub(crate) fn find(roots: &Roots, query: &str) -> Result<Container> {
         let id = find_id(roots, query)?;
-        Container::load(roots, &id)?.ok_or_else(|| missing(query))
+        if let Some(container) = Container::load(roots, &id)? {
+            return Ok(container);
+        }
+        // Its shim is removing it: only say that there is none when nothing of it is left.
+        if let Some(directory) = Directory::open(&roots.container(&id))?
+            && let Ok(Some(shim)) = directory.connect()
+        {
+            shim.closed()?;
+        }
+        Err(missing(query))
     }
 
     /// The record of a container that must have a usable one.
@@ -218,8 +227,22 @@ pub(crate) fn all_ids(roots: &Roots) -> Result<Vec<String>> {
     ids(roots)
 }
 
+/// There is no such container.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    query: String,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "no container {:?}: rtctl ps -a lists them", self.query)
+    }
+}
+
+impl std::error::Error for Missing {}
+
 fn missing(query: &str) -> anyhow::Error {
-    anyhow!("no container {query:?}: rtctl ps -a lists them")
+    Missing { query: query.to_owned() }.into()
 }
 
 /// A whole id; a name; the beginning of an id: in this order, as docker does.

@@ -15,6 +15,7 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
@@ -22,12 +23,14 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use runtime::root::{self, Links};
 use runtime::sys::CallError;
+use shim::layout::State;
 use shim::local::{Lock, Wait};
 
 use crate::copy::archive::{self, Writer};
 use crate::copy::place::{Owner, Place};
 use crate::copy::tree;
 use crate::rootfs;
+use crate::store::remove::wait_for_end;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
 
@@ -142,12 +145,8 @@ struct View {
 impl View {
     fn open(roots: &Roots, name: &str) -> Result<View> {
         let container = Container::find(roots, name)?;
-        if let Some(pid) = container.pid() {
-            let root = rootfs::running(pid)?;
-            // The number may have gone to another process before the directory was opened, but not if it is still its.
-            if Container::find(roots, &container.id)?.pid() == Some(pid) {
-                return Ok(View { root, _lock: None });
-            }
+        if let Some(view) = View::living(roots, &container)? {
+            return Ok(view);
         }
         let lock = container.directory()?.lock(Wait::Yes)?;
         let container = Container::find(roots, &container.id)?;
@@ -161,10 +160,23 @@ impl View {
                 container.record()?;
             }
         }
-        if container.connect()?.is_some() {
-            bail!("container {name} is just ending or starting; try again");
+        // A shim that has just seen the end is still there for a moment, and so may be its overlay.
+        if container.connect()?.is_some()
+            && let Some(status) = container.status()?
+        {
+            wait_for_end(status.shim.0, Instant::now() + LAST_MOMENTS)
+                .with_context(|| format!("container {name} is just ending or starting; try again"))?;
         }
         Ok(View { root: rootfs::stopped(&container)?, _lock: Some(lock) })
+    }
+
+    /// What the init process sees, if there is one: it runs, or waits to be started.
+    fn living(roots: &Roots, container: &Container) -> Result<Option<View>> {
+        let Some(init) = init(container) else { return Ok(None) };
+        let Ok(root) = rootfs::running(init.0) else { return Ok(None) };
+        // The number may have gone to another process before the directory was opened, but not if it is still its.
+        let still = self::init(&Container::find(roots, &container.id)?) == Some(init);
+        Ok(still.then_some(View { root, _lock: None }))
     }
 
     fn open_path(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, CallError> {
@@ -187,6 +199,17 @@ impl View {
             Errno::ENOTDIR => anyhow!("{} in the container is not a directory", path.display()),
             _ => error.into(),
         })
+    }
+}
+
+/// How long a shim may take to end after its container.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+/// The container's init process: its number and when it was started.
+fn init(container: &Container) -> Option<(i32, u64)> {
+    match &container.status.as_ref().ok()?.as_ref()?.state {
+        State::Created { init } | State::Running { init } | State::Paused { init } => Some(*init),
+        State::Creating | State::Restarting { .. } | State::Exited | State::Removing => None,
     }
 }
 

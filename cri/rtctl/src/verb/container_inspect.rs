@@ -11,7 +11,7 @@ use crate::flag::{restart, time};
 use crate::output::list;
 use crate::store::record::{MountKind, MountPoint, Origin, Record};
 use crate::store::roots::Roots;
-use crate::store::view::{Container, Phase};
+use crate::store::view::{Container, Missing, Phase};
 
 /// Show all that is known of containers and images
 #[derive(Debug, clap::Args)]
@@ -89,6 +89,7 @@ impl Args {
         }
         match Container::find(roots, name) {
             Ok(container) => document(roots, &container, self.size),
+            Err(error) if !error.is::<Missing>() => Err(error),
             Err(missing) => {
                 if !roots.root.join("images").try_exists().unwrap_or(false) {
                     return Err(missing);

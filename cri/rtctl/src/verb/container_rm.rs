@@ -33,7 +33,7 @@ impl Args {
         let id = match view::find_id(roots, query) {
             Ok(id) => id,
             // As docker: what is not there need not be removed.
-            Err(error) if self.force && is_missing(roots, query) => {
+            Err(error) if self.force && error.is::<view::Missing>() => {
                 eprintln!("rtctl: {error:#}");
                 return Ok(());
             }
@@ -72,12 +72,6 @@ impl Args {
         }
         Ok(())
     }
-}
-
-fn is_missing(roots: &Roots, query: &str) -> bool {
-    Container::list(roots).is_ok_and(|list| {
-        !list.iter().any(|container| container.id.starts_with(query) || container.name.as_deref() == Some(query))
-    })
 }
 
 /// Names of its anonymous volumes.

@@ -2,13 +2,16 @@
 
 use std::io::{BufWriter, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use cri::image::Store;
 
+use crate::copy::place::{Owner, Place};
+use crate::copy::{archive, tree};
 use crate::image::explain;
+use crate::rootfs;
 use crate::store::roots::Roots;
 
 /// Write images to an archive
@@ -34,6 +37,8 @@ enum Kind {
     /// OCI layout: for podman, skopeo, containerd, newer docker
     #[value(alias = "oci-archive")]
     Oci,
+    /// The same as a folder, which must not be there or be empty
+    OciDir,
     /// As docker save
     #[value(alias = "docker-archive")]
     Docker,
@@ -47,10 +52,13 @@ impl Args {
             store.resolve(name).map_err(|error| explain(error, name))?;
         }
         let format = match self.format {
-            Kind::Oci => cri::image::Format::Oci,
+            Kind::Oci | Kind::OciDir => cri::image::Format::Oci,
             Kind::Docker => cri::image::Format::Docker,
         };
         let Some(path) = self.output else {
+            if self.format == Kind::OciDir {
+                bail!("--format oci-dir needs a folder: name it with -o");
+            }
             let stdout = std::io::stdout();
             if stdout.is_terminal() {
                 bail!("standard output is a terminal: give a file with -o, or redirect it");
@@ -67,10 +75,30 @@ impl Args {
         let mut output = BufWriter::with_capacity(1 << 20, file.with_context(shown)?);
         let saved = store.save(&names, format, &mut output).map_err(anyhow::Error::from);
         let saved = saved.and_then(|()| output.flush().with_context(shown));
-        let saved = saved.and_then(|()| std::fs::rename(&part, &path).with_context(shown));
-        if saved.is_err() {
+        let saved = saved.and_then(|()| match self.format {
+            Kind::OciDir => unpack(&part, &path),
+            Kind::Oci | Kind::Docker => std::fs::rename(&part, &path).with_context(shown),
+        });
+        if saved.is_err() || self.format == Kind::OciDir {
             let _gone_already = std::fs::remove_file(&part);
         }
         saved.map(|()| 0)
     }
+}
+
+/// Unpacks an archive that this program has written into a folder.
+fn unpack(file: &Path, folder: &Path) -> Result<()> {
+    let shown = || format!("{}", folder.display());
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if !tree::is_empty(folder)? {
+                bail!("{}: is not empty", folder.display());
+            }
+        }
+        made => made.with_context(shown)?,
+    }
+    let input = std::fs::File::open(file).with_context(shown)?;
+    let mut place = Place::new(rootfs::directory(folder)?, Owner::Caller, None);
+    archive::read(std::io::BufReader::new(input), &mut |entry, content| place.put(entry, content))?;
+    place.finish()
 }
