@@ -60,8 +60,11 @@ fn seccomp_default_and_unconfined() {
         assert_eq!(r.sh(&["-v", &call], "/calls x86-64 250 0 -3 0").ok(), "-1");
         assert_ne!(r.sh(&["-v", &call, "--security-opt", "seccomp=unconfined"], "/calls x86-64 250 0 -3 0").ok(), "-1");
         // The same through the other ABIs (i386: 288).
-        let i386 = r.sh(&["-v", &call], "/calls i386 288 0 -3 0");
-        assert!(i386.code != 0 || i386.stdout == "-1\n" || i386.stdout == "-38\n", "{i386}");
+        // getpid(2) tells whether 32-bit calls exist: user-mode Linux takes their numbers for 64-bit ones.
+        if r.sh(&["-v", &call], "/calls i386 20").stdout.trim().parse::<i32>().is_ok_and(|pid| pid > 0) {
+            let i386 = r.sh(&["-v", &call], "/calls i386 288 0 -3 0");
+            assert!(i386.code != 0 || i386.stdout == "-1\n" || i386.stdout == "-38\n", "{i386}");
+        }
         let x32 = r.sh(&["-v", &call], "/calls x32 250 0 -3 0");
         assert!(x32.code != 0 || x32.stdout == "-1\n" || x32.stdout == "-38\n", "{x32}");
         assert_eq!(r.sh(&[], "unshare -U true 2>&1 | grep -c 'not permitted'").ok(), "1");
