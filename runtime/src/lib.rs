@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod hooks;
 mod init;
 pub mod launch;
+pub mod overlay;
 pub mod plan;
 pub mod root;
 pub mod rooted;

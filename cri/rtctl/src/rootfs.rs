@@ -3,17 +3,16 @@
 //! A running container's is the one that its init sees, volumes included. A stopped one's is put together for the occasion:
 //! a detached overlay that no mount table shows and that goes away with its descriptor.
 
-use std::ffi::CString;
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
+use runtime::overlay::{self, Syncing};
 use runtime::root::{self, Links};
-use runtime::sys::mount::{fsconfig_create, fsconfig_fd, fsconfig_string, fsmount, fsopen};
 use shim::layout::Layers;
 
 use crate::copy::place::{Owner, Place};
@@ -31,42 +30,8 @@ pub(crate) fn layers(lower: &[PathBuf]) -> Result<OwnedFd> {
         [] => bail!("the image has no layers"),
         // The kernel takes no overlay of a single layer.
         [only] => directory(only),
-        lower => overlay(lower, None),
+        lower => Ok(overlay::mount(lower, None, Syncing::OnRequest)?),
     }
-}
-
-/// A detached overlay. KERNEL(6.13) takes layers as descriptors; before, one string of at most 255 bytes names them all.
-fn overlay(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>) -> Result<OwnedFd> {
-    let layers = lower.iter().map(|path| directory(path)).collect::<Result<Vec<_>>>()?;
-    let above = upper.map(|(upper, work)| anyhow::Ok((directory(upper)?, directory(work)?))).transpose()?;
-    let fs = fsopen(c"overlay").context("fsopen(\"overlay\")")?;
-    let by_descriptor = || {
-        layers.iter().try_for_each(|layer| fsconfig_fd(&fs, c"lowerdir+", layer))?;
-        above.iter().try_for_each(|(upper, work)| {
-            fsconfig_fd(&fs, c"upperdir", upper)?;
-            fsconfig_fd(&fs, c"workdir", work)
-        })
-    };
-    let fs = match by_descriptor() {
-        Ok(()) => fs,
-        Err(Errno::EINVAL | Errno::EBADF) => {
-            let fs = fsopen(c"overlay").context("fsopen(\"overlay\")")?;
-            let link = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-            let set = |key, value: String| -> Result<()> {
-                let text = CString::new(value.clone()).context("overlay path")?;
-                fsconfig_string(&fs, key, &text).with_context(|| format!("fsconfig(<overlay>, {key:?}, {value:?})"))
-            };
-            set(c"lowerdir", layers.iter().map(link).collect::<Vec<_>>().join(":"))?;
-            if let Some((upper, work)) = &above {
-                set(c"upperdir", link(upper))?;
-                set(c"workdir", link(work))?;
-            }
-            fs
-        }
-        Err(errno) => return Err(errno).context("fsconfig(<overlay>, lowerdir+)"),
-    };
-    fsconfig_create(&fs).context("fsconfig(<overlay>, FSCONFIG_CMD_CREATE)")?;
-    fsmount(&fs, 0).context("fsmount(<overlay>)")
 }
 
 /// The root file system of a container that does not run; the caller holds its lock.
@@ -75,7 +40,7 @@ pub(crate) fn stopped(container: &Container) -> Result<OwnedFd> {
     match &task.layers {
         Some(Layers { lower, upper: Some(upper) }) => {
             forget_volatile(&upper.1)?;
-            overlay(lower, Some(upper))
+            Ok(overlay::mount(lower, Some(upper), Syncing::OnRequest)?)
         }
         Some(Layers { lower, upper: None }) => layers(lower),
         None => {

@@ -4,7 +4,7 @@
 //! shows a container.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,16 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, SFlag, fstat, makedev};
-use nix::unistd::{chdir, fchdir};
 
 use super::error::{During, Error};
 use super::{Rootfs, foreign};
 use crate::cgroup::Cgroup;
 use crate::init::set_recursive;
+use crate::overlay::{self, Syncing};
 use crate::plan::namespaces::{flag, name};
 use crate::plan::{Device, DeviceKind, Mount, Plan, PlanError, Source};
 use crate::spec::NamespaceKind;
-use crate::sys::mount::{
-    Attributes, Depth, fsconfig_create, fsconfig_fd, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
-    open_tree,
-};
+use crate::sys::mount::{Attributes, Depth, mount_setattr, open_tree};
 use crate::sys::{Call, CallError};
 
 /// Opens a directory without reading it.
@@ -37,7 +34,9 @@ pub(super) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
 pub(super) fn rootfs(rootfs: &Rootfs, plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, Error> {
     match rootfs {
         Rootfs::Directory => from_directory(plan, bundle).during(|| "root.path".to_owned()),
-        Rootfs::Layers { lower, upper } => overlay(lower, upper.as_ref()).during(|| "rootfs".to_owned()),
+        Rootfs::Layers { lower, upper } => {
+            overlay::mount(lower, upper.as_ref(), Syncing::Never).during(|| "rootfs".to_owned())
+        }
     }
 }
 
@@ -51,63 +50,6 @@ fn from_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
     mount_setattr(&mount, Depth::Recursive, Attributes { propagation, ..Attributes::default() })
         .call(|| format!("mount_setattr({path:?}, propagation)"))?;
     Ok(mount)
-}
-
-/// A detached overlay. KERNEL(6.13) takes layers as descriptors; before, one string names them all.
-fn overlay(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>) -> Result<OwnedFd, CallError> {
-    let lower = lower.iter().map(|path| directory(path)).collect::<Result<Vec<_>, _>>()?;
-    let upper = upper.map(|(upper, work)| Ok((directory(upper)?, directory(work)?))).transpose()?;
-    let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
-    let by_descriptor = || {
-        lower.iter().try_for_each(|layer| fsconfig_fd(&fs, c"lowerdir+", layer))?;
-        upper.iter().try_for_each(|(upper, work)| {
-            fsconfig_fd(&fs, c"upperdir", upper)?;
-            fsconfig_fd(&fs, c"workdir", work)
-        })
-    };
-    match by_descriptor() {
-        Err(Errno::EINVAL | Errno::EBADF) => return overlay_by_path(&lower, upper.as_ref()),
-        result => result.call(|| "fsconfig(<overlay>, lowerdir+, upperdir, workdir)".to_owned())?,
-    }
-    finish_overlay(&fs, upper.is_some())
-}
-
-/// The layers by their names in /proc/self/fd, seen from there: fsconfig(2) takes no more than 255 bytes, enough for some 80
-/// layers of two digits.
-fn overlay_by_path(lower: &[OwnedFd], upper: Option<&(OwnedFd, OwnedFd)>) -> Result<OwnedFd, CallError> {
-    let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
-    let c_string = |text: String| CString::new(text).expect("descriptor numbers have no NUL byte");
-    let names: Vec<String> = lower.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-    let names = c_string(names.join(":"));
-    if names.as_bytes().len() > 255 {
-        return Err(Errno::E2BIG).call(|| {
-            format!("fsconfig(<overlay>, \"lowerdir\"): {} layers need a kernel of 6.13 or later", lower.len())
-        });
-    }
-    let here = directory(Path::new("."))?;
-    chdir("/proc/self/fd").call(|| "chdir(\"/proc/self/fd\")".to_owned())?;
-    let configured: Result<(), Errno> = (|| {
-        fsconfig_string(&fs, c"lowerdir", &names)?;
-        if let Some((upper, work)) = upper {
-            fsconfig_string(&fs, c"upperdir", &c_string(upper.as_raw_fd().to_string()))?;
-            fsconfig_string(&fs, c"workdir", &c_string(work.as_raw_fd().to_string()))?;
-        }
-        Ok(())
-    })();
-    let mount = configured
-        .call(|| format!("fsconfig(<overlay>, lowerdir={names:?}, upperdir, workdir)"))
-        .and_then(|()| finish_overlay(&fs, upper.is_some()));
-    fchdir(&here).call(|| "fchdir(<before>)".to_owned())?;
-    mount
-}
-
-fn finish_overlay(fs: &OwnedFd, writable: bool) -> Result<OwnedFd, CallError> {
-    if writable {
-        // The writable layer of a container does not outlive a crash: nothing of it is ever synced.
-        fsconfig_flag(fs, c"volatile").call(|| "fsconfig(<overlay>, \"volatile\")".to_owned())?;
-    }
-    fsconfig_create(fs).call(|| "fsconfig(<overlay>, FSCONFIG_CMD_CREATE)".to_owned())?;
-    fsmount(fs, 0).call(|| "fsmount(<overlay>)".to_owned())
 }
 
 /// Detached mounts of the bind sources, by index of the mounts.
