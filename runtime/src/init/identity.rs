@@ -94,7 +94,13 @@ impl Labels {
         Ok(Self(labels))
     }
 
-    fn apply(self) -> Result<(), CallError> {
+    /// Nothing to be applied (any more).
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Sets the labels; a child inherits them until it executes a program.
+    pub(super) fn apply(self) -> Result<(), CallError> {
         for (mut file, label, path) in self.0 {
             file.write_all(label.as_bytes()).call(|| format!("write({path:?}, {label:?})"))?;
         }

@@ -214,7 +214,7 @@ pub(crate) struct Exec<'a> {
     pub target: (OwnedFd, CloneFlags),
     /// v1 `cgroup.procs` files.
     pub procs: Vec<OwnedFd>,
-    /// Whether a bridge has entered the groups.
+    /// Whether a bridge enters the container.
     pub bridged: bool,
     pub streams: Streams,
     pub preserve_fds: u32,
@@ -432,9 +432,7 @@ impl Exec<'_> {
     /// All descriptors that the steps work on.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.channel.as_fd(), self.target.0.as_fd()];
-        if !self.bridged {
-            all.extend(self.procs.iter().map(AsFd::as_fd));
-        }
+        all.extend(self.procs.iter().map(AsFd::as_fd));
         all.extend(self.streams.descriptors());
         all
     }
@@ -447,24 +445,33 @@ impl Exec<'_> {
     }
 
     fn steps(&mut self) -> Result<std::convert::Infallible, Failure> {
-        close_others(&self.descriptors(), self.preserve_fds).at(Step::Session)?;
         umask(Mode::empty());
         if !self.bridged {
-            enter_cgroups(&self.procs).at(Step::Cgroup)?;
+            self.enter(self.channel.as_fd())?;
         }
-        let labels = identity::Labels::prepare(self.process).at(Step::Label)?;
-        identity::oom_score(self.process, &self.channel).at(Step::Identity)?;
-        let (target, kinds) = &self.target;
-        setns(target, *kinds).call(|| format!("setns(<container>, {kinds:?})")).at(Step::Join)?;
+        let (_, kinds) = &self.target;
         if kinds.contains(CloneFlags::CLONE_NEWUSER) {
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
         set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
-        let identity = identity::assume(self.process, labels, self.filter)?;
+        let identity = identity::assume(self.process, identity::Labels::none(), self.filter)?;
         let program = program::find(self.process, &identity)?;
         finish(&identity, &program, ProcessOne::Program, self.preserve_fds, self.filter)
+    }
+
+    /// Leaves the host: groups, what is written to the host's procfs (a child inherits it), descriptors but `keep` and those of
+    /// the steps, namespaces. Children are born into the container.
+    pub(crate) fn enter(&self, keep: BorrowedFd<'_>) -> Result<(), Failure> {
+        close_others(&[&self.descriptors()[..], &[keep]].concat(), self.preserve_fds).at(Step::Session)?;
+        enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        identity::Labels::prepare(self.process).and_then(identity::Labels::apply).at(Step::Label)?;
+        identity::oom_score(self.process, &self.channel).at(Step::Identity)?;
+        let groups = self.procs.iter().map(AsRawFd::as_raw_fd);
+        sys::process::close_numbers(groups.collect()).call(|| "close_range()".to_owned()).at(Step::Join)?;
+        let (target, kinds) = &self.target;
+        setns(target, *kinds).call(|| format!("setns(<container>, {kinds:?})")).at(Step::Join)
     }
 }
 

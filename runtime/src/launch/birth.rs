@@ -3,13 +3,15 @@
 //! ```text
 //!  Birth::Here     clone3
 //!  Birth::In(pid)  parent: setns(pid) ▸ clone3 ▸ setns(own pid)
-//!  Birth::Bridged  parent: clone3 ─▸ bridge: cgroups ▸ [closes descriptors] ▸ setns(user, pid) ▸ clone3(CLONE_PARENT) ─▸ child
+//!  Birth::Bridged  parent: clone3 ─▸ bridge: cgroups ▸ setns(user, pid) ▸ clone3(CLONE_PARENT) ─▸ child
+//!  Birth::Entering parent: clone3 ─▸ bridge: cgroups ▸ closes descriptors ▸ setns(all) ▸ clone3(CLONE_PARENT) ─▸ child
 //!                                    the bridge hands the child's pidfd over and ends
 //! ```
 //!
 //! A bridge costs one more short-lived process. It is there for two cases: a user namespace that is joined must own the new
 //! pid namespace, and one cannot come back from a user namespace; and a process must not be born among others that may trace
-//! it while it still holds descriptors of the host (CVE-2016-9962).
+//! it while it still has descriptors of the host or the host's root directory (CVE-2016-9962). Which processes may is not to be
+//! known: those of other containers can be in the same pid namespace.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -19,9 +21,9 @@ use nix::unistd::Pid;
 use super::error::{During, Error};
 use super::open;
 use super::sync::{Channel, Message, pair};
-use crate::init::{At, Failure, Step, enter_cgroups};
+use crate::init::{At, Exec, Failure, Step, enter_cgroups};
 use crate::sys::clone::{Clone3, Parent, clone3};
-use crate::sys::process::{Block, close_all_but, exit_now, wait};
+use crate::sys::process::{Block, exit_now, wait};
 use crate::sys::{Call, CallError};
 
 /// Where to be born.
@@ -32,6 +34,8 @@ pub(super) enum Birth<'a> {
     In(&'a OwnedFd),
     /// Through a bridge.
     Bridged(Bridge<'a>),
+    /// Through a bridge that enters the container's namespaces first.
+    Entering(&'a Exec<'a>),
 }
 
 /// What a bridge does before it clones.
@@ -42,10 +46,6 @@ pub(super) struct Bridge<'a> {
     pub pid: Option<&'a OwnedFd>,
     /// v1 groups to enter.
     pub procs: &'a [OwnedFd],
-    /// The only descriptors that the child gets beside standard streams and those preserved; `None`: all.
-    pub keep: Option<Vec<BorrowedFd<'a>>>,
-    /// How many descriptors from 3 on are preserved.
-    pub preserve_fds: u32,
 }
 
 /// Makes the child.
@@ -53,7 +53,11 @@ pub(super) fn clone(birth: Birth<'_>, kinds: u64, into: Option<BorrowedFd<'_>>) 
     match birth {
         Birth::Here => direct(kinds, into).during(|| "clone".to_owned()),
         Birth::In(namespace) => inside(namespace, kinds, into).during(|| "clone".to_owned()),
-        Birth::Bridged(bridge) => bridged(&bridge, kinds, into),
+        Birth::Bridged(bridge) => bridged(into, |_| over(&bridge, kinds)),
+        Birth::Entering(exec) => bridged(into, |channel| {
+            exec.enter(channel.as_fd())?;
+            sibling(0)
+        }),
     }
 }
 
@@ -72,14 +76,17 @@ fn inside(namespace: &OwnedFd, kinds: u64, into: Option<BorrowedFd<'_>>) -> Resu
     cloned
 }
 
-fn bridged(bridge: &Bridge<'_>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, Error> {
+fn bridged(
+    into: Option<BorrowedFd<'_>>,
+    over: impl FnOnce(&Channel) -> Result<Clone3, Failure>,
+) -> Result<Clone3, Error> {
     let clone = || "clone".to_owned();
     let (ours, theirs) = pair().during(clone)?;
     let between = match direct(0, into).during(clone)? {
         Clone3::Parent(_, between) => between,
         Clone3::Child => {
             drop(ours);
-            return Ok(cross(bridge, kinds, theirs));
+            return Ok(cross(over, theirs));
         }
     };
     drop(theirs);
@@ -97,8 +104,8 @@ fn bridged(bridge: &Bridge<'_>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Res
 }
 
 /// The bridge: ends here, but for the child that goes on.
-fn cross(bridge: &Bridge<'_>, kinds: u64, channel: Channel) -> Clone3 {
-    match over(bridge, kinds, &channel) {
+fn cross(over: impl FnOnce(&Channel) -> Result<Clone3, Failure>, channel: Channel) -> Clone3 {
+    match over(&channel) {
         Ok(Clone3::Child) => {
             drop(channel);
             Clone3::Child
@@ -114,18 +121,18 @@ fn cross(bridge: &Bridge<'_>, kinds: u64, channel: Channel) -> Clone3 {
     }
 }
 
-fn over(bridge: &Bridge<'_>, kinds: u64, channel: &Channel) -> Result<Clone3, Failure> {
+fn over(bridge: &Bridge<'_>, kinds: u64) -> Result<Clone3, Failure> {
     enter_cgroups(bridge.procs).at(Step::Cgroup)?;
-    if let Some(keep) = &bridge.keep {
-        let keep = keep.iter().chain([&channel.as_fd()]).map(AsRawFd::as_raw_fd).collect();
-        close_all_but(keep, 3 + bridge.preserve_fds).call(|| "close_range()".to_owned()).at(Step::Join)?;
-    }
     if let Some(user) = bridge.user {
         enter(user, CloneFlags::CLONE_NEWUSER).at(Step::Join)?;
     }
     if let Some(pid) = bridge.pid {
         enter(pid, CloneFlags::CLONE_NEWPID).at(Step::Join)?;
     }
+    sibling(kinds)
+}
+
+fn sibling(kinds: u64) -> Result<Clone3, Failure> {
     clone3(kinds, None, Parent::Sibling).call(|| format!("clone3({kinds:#x}|CLONE_PARENT)")).at(Step::Join)
 }
 

@@ -154,9 +154,7 @@ fn birth<'a>(joined: &'a open::Joined, procs: &'a [OwnedFd]) -> Birth<'a> {
     match (&joined.user, &joined.pid) {
         (None, None) => Birth::Here,
         (None, Some(pid)) => Birth::In(pid),
-        (Some(user), pid) => {
-            Birth::Bridged(Bridge { user: Some(user), pid: pid.as_ref(), procs, keep: None, preserve_fds: 0 })
-        }
+        (Some(user), pid) => Birth::Bridged(Bridge { user: Some(user), pid: pid.as_ref(), procs }),
     }
 }
 

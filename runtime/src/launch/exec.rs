@@ -2,7 +2,7 @@
 
 use nix::sched::CloneFlags;
 
-use super::birth::{Birth, Bridge, clone};
+use super::birth::{Birth, clone};
 use super::create::streams;
 use super::error::{During, Error};
 use super::sync::{Message, pair};
@@ -10,7 +10,7 @@ use super::{Exec, Executed, open};
 use crate::init;
 use crate::plan;
 use crate::seccomp;
-use crate::spec::{NamespaceKind, Spec};
+use crate::spec::NamespaceKind;
 use crate::sys::Call;
 use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
@@ -29,35 +29,21 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         linux.namespaces.iter().fold(CloneFlags::empty(), |kinds, namespace| kinds | open::clone_flag(namespace.kind))
     });
     let pid_namespace = kinds.contains(open::clone_flag(NamespaceKind::Pid));
-    let bridged = pid_namespace && traceable(exec.spec, kinds);
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let child = init::Exec {
         process: &process,
         personality,
         channel: theirs,
-        // The pid namespace is entered by the parent: a process cannot change its own.
-        target: (open::duplicate(exec.init).during(|| "pidfd".to_owned())?, kinds - CloneFlags::CLONE_NEWPID),
+        target: (open::duplicate(exec.init).during(|| "pidfd".to_owned())?, kinds),
         procs: exec.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
-        bridged,
+        // A process cannot change its own pid namespace: a bridge enters it, and all others along with it.
+        bridged: pid_namespace,
         streams: streams(exec.stdio),
         preserve_fds: exec.preserve_fds,
         filter: filter.as_ref(),
     };
     let into = exec.cgroup.and_then(|cgroup| cgroup.clone_into());
-    let birth = if !pid_namespace {
-        Birth::Here
-    } else if bridged {
-        let keep = child.descriptors();
-        Birth::Bridged(Bridge {
-            user: None,
-            pid: Some(&child.target.0),
-            procs: &child.procs,
-            keep: Some(keep),
-            preserve_fds: exec.preserve_fds,
-        })
-    } else {
-        Birth::In(exec.init)
-    };
+    let birth = if pid_namespace { Birth::Entering(&child) } else { Birth::Here };
     let (pid, pidfd) = match clone(birth, 0, into)? {
         Clone3::Child => {
             // Closed as all that is not the child's.
@@ -87,12 +73,4 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
             Err(error)
         }
     }
-}
-
-/// Whether processes of the container may trace the new one before it executes its program: it is not dumpable, so only
-/// CAP_SYS_PTRACE over the host's user namespace lets them.
-fn traceable(spec: &Spec, kinds: CloneFlags) -> bool {
-    let sets = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
-    let may = sets.is_some_and(|sets| sets.bounding.iter().any(|capability| capability == "CAP_SYS_PTRACE"));
-    may && !kinds.contains(CloneFlags::CLONE_NEWUSER)
 }

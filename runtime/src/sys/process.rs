@@ -164,7 +164,15 @@ fn close_between(first: u32, last: u32) -> Result<(), Errno> {
 /// ENOSYS before KERNEL(5.9).
 pub fn close_many(fds: Vec<OwnedFd>) -> Result<(), Errno> {
     use std::os::fd::IntoRawFd;
-    let mut numbers: Vec<u32> = fds.into_iter().map(|fd| fd.into_raw_fd().cast_unsigned()).collect();
+    close_numbers(fds.into_iter().map(IntoRawFd::into_raw_fd).collect())
+}
+
+/// As [`close_many`], for a process that goes on to execute a program: what owns them there is never dropped.
+///
+/// # Errors
+/// ENOSYS before KERNEL(5.9).
+pub fn close_numbers(fds: Vec<i32>) -> Result<(), Errno> {
+    let mut numbers: Vec<u32> = fds.into_iter().map(i32::cast_unsigned).collect();
     numbers.sort_unstable();
     for run in numbers.chunk_by(|one, next| one + 1 == *next) {
         close_between(run[0], run[run.len() - 1])?;
