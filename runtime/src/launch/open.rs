@@ -20,6 +20,7 @@ use crate::init::set_recursive;
 use crate::overlay::{self, Syncing};
 use crate::plan::namespaces::{flag, name};
 use crate::plan::{Device, DeviceKind, Mount, Plan, PlanError, Source};
+use crate::root::{Links, Root};
 use crate::spec::NamespaceKind;
 use crate::sys::mount::{Attributes, Depth, mount_setattr, open_tree};
 use crate::sys::{Call, CallError};
@@ -64,10 +65,21 @@ pub(super) fn sources(plan: &Plan, bundle: &OwnedFd) -> Result<Vec<Option<OwnedF
 }
 
 fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let c_path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
-    let tree = match (open_tree(bundle, &c_path, depth), foreign::split(path)) {
-        (Err(Errno::EINVAL), Some((pid, path))) => foreign::tree(pid, &path, depth)?,
-        (tree, _) => tree.call(|| format!("open_tree({path:?})"))?,
+    let call = || format!("open_tree({path:?})");
+    let tree = match foreign::split(path) {
+        Some((pid, rest)) => {
+            // What lies there is another container's doing: a link would be followed from our own root, to the host's files.
+            let root = Root::new(directory(format!("/proc/{pid}/root").as_ref())?);
+            let source = root.open(&rest, OFlag::O_PATH, Links::Refuse)?;
+            match open_tree(&source, c"", depth) {
+                Err(Errno::EINVAL) => foreign::tree(pid, &rest, depth)?,
+                tree => tree.call(call)?,
+            }
+        }
+        None => {
+            let path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
+            open_tree(bundle, &path, depth).call(call)?
+        }
     };
     let set = |depth, attributes: Attributes| {
         if attributes.is_empty() { Ok(()) } else { mount_setattr(&tree, depth, attributes) }
