@@ -14,8 +14,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{SFlag, fstat};
-use runtime::root::{Links, Root};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use runtime::root::{Links, Root, magic_link};
 use runtime::rooted::Shown;
 use runtime::sys::{Call, CallError};
 
@@ -264,26 +264,26 @@ impl Groups {
 }
 
 /// Opens a file of the container; `None`: there is none.
+///
+/// Looked at before it is opened: to open a device node is to use the device, a watchdog for instance, and it is the host that
+/// would use it here.
 fn open(root: &impl AsFd, file: &'static str) -> Result<Option<File>, IdentityError> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let root = root.as_fd().try_clone_to_owned().call(|| format!("fcntl({}, F_DUPFD_CLOEXEC)", Shown(root)))?;
-    let opened = match Root::new(root).open(Path::new(file), flags, Links::InRoot) {
-        Ok(fd) => File::from(fd),
+    let found = match Root::new(root).open(Path::new(file), OFlag::O_PATH, Links::InRoot) {
+        Ok(fd) => fd,
         Err(CallError { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(None),
-        // A socket or a device without a driver.
-        Err(CallError { errno: Errno::ENXIO | Errno::ENODEV, .. }) => {
-            return Err(IdentityError::File { file, reason: "is not a regular file" });
-        }
         Err(error) => return Err(error.into()),
     };
-    let stat = fstat(&opened).call(|| format!("fstat({})", Shown(&opened)))?;
+    let stat = fstat(&found).call(|| format!("fstat({})", Shown(&found)))?;
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(IdentityError::File { file, reason: "is not a regular file" });
     }
-    match stat.st_size.unsigned_abs() > FILE_MAX {
-        true => Err(IdentityError::File { file, reason: "is larger than 10 MiB" }),
-        false => Ok(Some(opened)),
+    if stat.st_size.unsigned_abs() > FILE_MAX {
+        return Err(IdentityError::File { file, reason: "is larger than 10 MiB" });
     }
+    let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let opened = nix::fcntl::open(magic_link(&found).as_str(), flags, Mode::empty());
+    opened.call(|| format!("open({}, O_RDONLY)", Shown(&found))).map(|fd| Some(File::from(fd))).map_err(Into::into)
 }
 
 /// Calls `take` with each line that is text, until it returns true. Comments and empty lines are left out.
@@ -321,7 +321,6 @@ fn lines(input: impl Read, file: &'static str, mut take: impl FnMut(&str) -> boo
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use proptest::prelude::*;
 
@@ -412,6 +411,23 @@ mod tests {
         std::fs::remove_dir_all(folder.path().join("etc")).unwrap();
         assert_eq!(shown(&root, "", &[]), "0:0 [] /");
         assert_eq!(shown(&root, "1:2", &["3"]), "1:2 [3] /");
+    }
+
+    /// Opening a device uses it: /dev/watchdog would restart the host.
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+        let (folder, root) = container(USERS, GROUPS);
+        let group = folder.path().join("etc/group");
+        std::fs::remove_file(&group).unwrap();
+        mkfifo(&group, Mode::S_IRWXU).unwrap();
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).unwrap();
+        watch.add_watch(&group, AddWatchFlags::IN_OPEN).unwrap();
+        assert_eq!(shown(&root, "www", &[]), "/etc/group of the container: is not a regular file");
+        assert_eq!(watch.read_events().unwrap_err(), Errno::EAGAIN, "it was opened");
+        // The watch sees what it must not see here.
+        drop(std::fs::OpenOptions::new().read(true).write(true).open(&group).unwrap());
+        assert_eq!(watch.read_events().unwrap().len(), 1);
     }
 
     proptest! {
