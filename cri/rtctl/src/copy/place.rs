@@ -1,5 +1,6 @@
 //! Making entries below a directory, never outside of it.
 
+use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -18,6 +19,9 @@ use runtime::spec::IdMapping;
 use runtime::sys::xattr;
 
 use super::{Content, Entry, Kind};
+
+/// Most bytes that are copied of a file that claims to have none.
+const UNSIZED_LIMIT: u64 = 16 << 20;
 
 /// A directory that entries are put into.
 pub(crate) struct Place {
@@ -125,6 +129,11 @@ impl Place {
             return Ok(());
         };
         let name = Path::new(name);
+        let device = matches!(entry.kind, Kind::Char(_) | Kind::Block(_));
+        if device && matches!(self.owner, Owner::Mapped { .. }) {
+            // Nobody in a user namespace can make one: what the image brings would be a door that its root may open.
+            return Ok(());
+        }
         let parent = self.parent(&path)?;
         clear(&parent, name, matches!(entry.kind, Kind::Directory))?;
         match &entry.kind {
@@ -157,7 +166,7 @@ impl Place {
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let fd = openat(&parent, name, flags, Mode::empty()).context("openat")?;
             let link = runtime::root::magic_link(&fd);
-            let mode = Mode::from_bits_truncate(entry.mode);
+            let mode = Mode::from_bits_truncate(self.node_mode(entry.mode, device));
             fchmodat(nix::fcntl::AT_FDCWD, link.as_str(), mode, FchmodatFlags::FollowSymlink).context("fchmodat")?;
         }
         times(&parent, name, entry.mtime)
@@ -169,9 +178,10 @@ impl Place {
         let mut file = std::fs::File::from(fd);
         let Entry { kind: Kind::File { size, content }, mode, mtime, .. } = &entry else { return Ok(()) };
         match content {
-            // As much as there is: it may have grown since it was looked at.
+            // No more than was seen: its writer may be faster than we are. Files of procfs say 0.
             Content::File(source) => {
-                std::io::copy(&mut &*source, &mut file)?;
+                let limit = if *size == 0 { UNSIZED_LIMIT } else { *size };
+                std::io::copy(&mut source.take(limit), &mut file)?;
             }
             Content::Archive => {
                 let copied = std::io::copy(&mut archive.take(*size), &mut file)?;
@@ -184,7 +194,7 @@ impl Place {
             nix::unistd::fchown(&file, Some(uid), Some(gid)).context("fchown")?;
         }
         // Capabilities are lost by a change of owner, set-id bits too: in this order.
-        for (name, value) in &entry.xattrs {
+        for (name, value) in self.kept(&entry) {
             xattr::fset(&file, name, value).with_context(|| format!("fsetxattr({name:?})"))?;
         }
         fchmod(&file, Mode::from_bits_truncate(self.mode(*mode))).context("fchmod")?;
@@ -200,6 +210,21 @@ impl Place {
         }
     }
 
+    /// A device node that a container made gives no user of the host what root alone may have.
+    fn node_mode(&self, mode: u32, device: bool) -> u32 {
+        match self.owner {
+            Owner::Caller if device => 0o600,
+            Owner::Caller | Owner::Same | Owner::Mapped { .. } => self.mode(mode),
+        }
+    }
+
+    /// Extended attributes that the copy gets. Capabilities and access control lists are rights: like the set-id bits, they only
+    /// go along with the owner.
+    fn kept<'e>(&self, entry: &'e Entry) -> impl Iterator<Item = &'e (CString, Vec<u8>)> {
+        let all = self.owner != Owner::Caller;
+        entry.xattrs.iter().filter(move |(name, _)| all || name.to_bytes().starts_with(b"user."))
+    }
+
     fn own(&self, dir: impl AsFd, name: &Path, entry: &Entry) -> Result<()> {
         let Some((uid, gid)) = self.owner.of(entry) else { return Ok(()) };
         let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
@@ -207,7 +232,7 @@ impl Place {
     }
 
     fn attributes(&self, parent: &OwnedFd, name: &Path, entry: &Entry) -> Result<()> {
-        for (attribute, value) in &entry.xattrs {
+        for (attribute, value) in self.kept(entry) {
             xattr::set_at(parent, name.as_os_str().as_bytes(), attribute, value)
                 .with_context(|| format!("lsetxattr({attribute:?})"))?;
         }
@@ -250,4 +275,39 @@ fn node(parent: &OwnedFd, name: &Path, kind: SFlag, device: u64) -> Result<()> {
 fn times(parent: &OwnedFd, name: &Path, mtime: (i64, i64)) -> Result<()> {
     let time = TimeSpec::new(mtime.0, mtime.1);
     utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).context("utimensat")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn put(owner: Owner, kind: Kind, xattrs: Vec<(CString, Vec<u8>)>) -> (tempfile::TempDir, Result<()>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut place = Place::new(File::open(dir.path()).unwrap().into(), owner, Some("copy".into()));
+        let entry = Entry { path: PathBuf::new(), kind, mode: 0o644, uid: 0, gid: 0, mtime: (0, 0), xattrs };
+        let put = place.put(entry, &mut std::io::empty());
+        (dir, put)
+    }
+
+    #[test]
+    fn a_file_that_grows_is_copied_as_it_was_seen() {
+        let source = tempfile::tempdir().unwrap();
+        std::fs::write(source.path().join("grown"), [b'x'; 100]).unwrap();
+        for (size, copied) in [(10, 10), (100, 100), (200, 100), (0, 100)] {
+            let content = Content::File(File::open(source.path().join("grown")).unwrap());
+            let (dir, put) = put(Owner::Caller, Kind::File { size, content }, Vec::new());
+            put.unwrap();
+            assert_eq!(dir.path().join("copy").metadata().unwrap().len(), copied, "{size}");
+        }
+    }
+
+    #[test]
+    fn user_namespaces_get_no_devices() {
+        let maps = || vec![IdMapping { container_id: 0, host_id: 100_000, size: 10 }];
+        let (dir, put) = put(Owner::Mapped { uids: maps(), gids: maps() }, Kind::Char(0x103), Vec::new());
+        put.unwrap();
+        assert!(!dir.path().join("copy").try_exists().unwrap());
+    }
 }
