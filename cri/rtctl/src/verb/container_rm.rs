@@ -63,12 +63,7 @@ impl Args {
         let anonymous = container.as_ref().filter(|_| self.volumes).map(anonymous).unwrap_or_default();
         remove(roots, &id, &lock, if self.force { Force::Yes } else { Force::No })?;
         for name in anonymous {
-            let dir = volume::dir(roots, &name);
-            if let Err(error) = std::fs::remove_dir_all(&dir)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(error).with_context(|| format!("removing volume {name}"));
-            }
+            volume::remove(roots, &name)?;
         }
         Ok(())
     }
