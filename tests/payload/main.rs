@@ -73,7 +73,8 @@ fn hunt(path: &str) {
     say("ready");
     let mut youngest = 1;
     loop {
-        for pid in youngest..youngest + 8 {
+        let known = youngest;
+        for pid in known..known + 8 {
             if let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/root/{path}")) {
                 say(&text);
             }

@@ -60,6 +60,26 @@ fn entering_process_shows_no_root_of_the_host() {
     });
 }
 
+#[test]
+fn keys_of_the_caller_stay_outside() {
+    rtctl_test(|r| {
+        let calls = format!("{}:/calls:ro", tests::calls().display());
+        // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0)
+        let ask = ["x86-64", "250", "0", "-3", "0"];
+        let own = Command::new(tests::calls()).args(ask).output().unwrap();
+        let own = String::from_utf8(own.stdout).unwrap().trim().to_owned();
+        needs!(r.test, own.parse::<i64>().is_ok_and(|key| key > 0), "the kernel has no keyrings");
+        let unconfined = ["--security-opt", "seccomp=unconfined", "-v", &calls];
+        let id = r.detached(&[&unconfined[..], &["busybox", "sleep", "1000"]].concat());
+        let run = r.ok(&[&["run", "--rm"], &unconfined[..], &["busybox", "/calls"], &ask].concat());
+        let exec = r.ok(&[&["exec", &id, "/calls"], &ask[..]].concat());
+        for (what, key) in [("run", &run), ("exec", &exec)] {
+            assert!(key.parse::<i64>().is_ok_and(|key| key > 0) && *key != own, "{what}: {key}, ours {own}");
+        }
+        r.ok(&["rm", "-f", &id]);
+    });
+}
+
 /// CVE-2024-21626: the program of a container is looked up when nothing of the host is open any more.
 #[test]
 fn program_is_not_reached_through_descriptors_of_the_host() {

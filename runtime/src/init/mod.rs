@@ -454,6 +454,7 @@ impl Exec<'_> {
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
+        identity::hide_keyring().at(Step::Session)?;
         set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
         let identity = identity::assume(self.process, identity::Labels::none(), self.filter)?;
