@@ -22,6 +22,9 @@ pub(super) struct Container {
     /// Whether its directory is the shim's own: it is removed along with it.
     pub(super) standalone: bool,
     pub(super) spec: Spec,
+    /// Namespaces of others that it joins, held open; the spec names them by descriptor.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(super) joined: Vec<OwnedFd>,
     pub(super) task: Task,
     pub(super) cgroup: Option<Cgroup>,
     /// Its path, for the record.

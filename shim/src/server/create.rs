@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks;
 use runtime::launch::{self, Kind, Lifetime, ProcessOne, Rootfs, StartMode};
+use runtime::spec::Spec;
 use runtime::sys::{Call, CallError};
 
 use super::container::{Container, Phase, not_found};
@@ -111,7 +112,9 @@ impl Server {
         let standalone = Path::new(dir).components().all(|part| part == Component::CurDir);
         let path = if standalone { self.path.clone() } else { self.path.join(dir) };
         let dir = open_below(&self.dir, dir).map_err(Failure::internal)?;
-        let spec = runtime::spec::load(&dir, Path::new("config.json")).map_err(|error| invalid(error.to_string()))?;
+        let mut spec =
+            runtime::spec::load(&dir, Path::new("config.json")).map_err(|error| invalid(error.to_string()))?;
+        let joined = hold_namespaces(&mut spec);
         if spec.process.is_none() {
             return Err(invalid("config.json: process: missing; a container needs a program".to_owned()));
         }
@@ -133,6 +136,7 @@ impl Server {
             path,
             standalone,
             spec,
+            joined,
             task,
             cgroup: None,
             cgroup_path,
@@ -331,6 +335,22 @@ pub(super) enum Moment {
     Poststart,
     /// The container has ended.
     Poststop,
+}
+
+/// Opens the namespaces that are joined and names them by descriptor. A path such as /proc/PID/ns/net names another process's
+/// when the container is started again by its restart policy and the number has gone to another process, one of the host even.
+///
+/// What cannot be opened stays as it is, for the runtime to say what is wrong with it.
+fn hold_namespaces(spec: &mut Spec) -> Vec<OwnedFd> {
+    let mut joined = Vec::new();
+    for namespace in spec.linux.iter_mut().flat_map(|linux| &mut linux.namespaces) {
+        let Some(path) = namespace.path.as_deref().filter(|path| path.starts_with('/')) else { continue };
+        if let Ok(fd) = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+            namespace.path = Some(runtime::root::magic_link(&fd));
+            joined.push(fd);
+        }
+    }
+    joined
 }
 
 fn rootfs(task: &Task) -> Rootfs {
