@@ -61,6 +61,44 @@ fn entering_process_shows_no_root_of_the_host() {
 }
 
 #[test]
+fn nobody_is_born_among_tracers() {
+    rtctl_test(|r| {
+        let tracer = r.detached(&["--cap-add", "SYS_PTRACE", "busybox", "sleep", "1000"]);
+        let beside = |id: &str| r.call(&["run", "--rm", "--pid", &format!("container:{id}"), "busybox", "true"]);
+        beside(&tracer).fails(&["may trace"]);
+        let plain = r.detached(&["busybox", "sleep", "1000"]);
+        beside(&plain).ok();
+        // A debugger beside it is what the capability is for; nobody comes after it.
+        let pid = format!("container:{plain}");
+        let debugger = r.detached(&["--pid", &pid, "--cap-add", "SYS_PTRACE", "busybox", "sleep", "1000"]);
+        beside(&plain).fails(&["may trace"]);
+        r.ok(&["rm", "-f", &debugger]);
+        beside(&plain).ok();
+        r.ok(&["rm", "-f", &tracer, &plain]);
+    });
+}
+
+/// The number of a process may have gone to one of the host when a restart policy starts a container again.
+#[test]
+fn restarted_container_joins_no_other_namespace() {
+    rtctl_test(|r| {
+        let first = r.detached(&["--network", "none", "busybox", "sleep", "1000"]);
+        let script = "readlink /proc/self/ns/net; until [ -e /go ]; do sleep 0.01; done; rm /go; exit 1";
+        let network = format!("container:{first}");
+        let flags = ["--network", &network, "--restart", "on-failure:1", "busybox", "sh", "-c", script];
+        let second = r.detached(&flags);
+        let mut logs = r.start(&["logs", "-f", &second]);
+        let before = logs.line();
+        assert!(before.starts_with("net:["), "{before}");
+        r.ok(&["rm", "-f", &first]);
+        r.ok(&["exec", &second, "touch", "/go"]);
+        assert_eq!(logs.line(), before);
+        r.ok(&["rm", "-f", &second]);
+        logs.end();
+    });
+}
+
+#[test]
 fn keys_of_the_caller_stay_outside() {
     rtctl_test(|r| {
         let calls = format!("{}:/calls:ro", tests::calls().display());

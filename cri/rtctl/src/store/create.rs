@@ -104,6 +104,7 @@ impl Plan {
             pid: resolve_mode(roots, &flags.isolation.pid).context("--pid")?,
             ipc: resolve_mode(roots, &flags.isolation.ipc.mode).context("--ipc")?,
         };
+        refuse_tracers(roots, &modes.pid).context("--pid")?;
         let mut labels = image.labels.clone();
         labels.extend(env::map("--label", &flags.label_file, &flags.label)?);
         let mut options = options(roots, flags, &modes)?;
@@ -250,6 +251,33 @@ fn resolve_mode(roots: &Roots, mode: &Mode) -> Result<Mode> {
         }
         Mode::Private | Mode::Host | Mode::Path(_) => Ok(mode.clone()),
     }
+}
+
+/// Refuses a pid namespace with a container in it that may trace: until its program runs, the new process has the host's files,
+/// and whoever traces it has them, too (CVE-2016-9962).
+pub(crate) fn refuse_tracers(roots: &Roots, pid: &Mode) -> Result<()> {
+    let Mode::Container(id) = pid else { return Ok(()) };
+    let namespace =
+        |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).with_context(|| format!("process {pid}"));
+    let shared = namespace(view::Container::find(roots, id)?.require_running()?)?;
+    for container in view::Container::list(roots)? {
+        let Some(pid) = container.pid() else { continue };
+        // One that has just ended traces nobody.
+        if !namespace(pid).is_ok_and(|own| own == shared) {
+            continue;
+        }
+        let spec = container.spec()?;
+        let sets = spec.process.and_then(|process| process.capabilities).unwrap_or_default();
+        let mapped = spec.linux.is_some_and(|linux| !linux.uid_mappings.is_empty());
+        if !mapped && sets.bounding.iter().any(|capability| capability == "CAP_SYS_PTRACE") {
+            bail!(
+                "container {0} may trace every process there (CAP_SYS_PTRACE), this one too while it still has the host's \
+                 files; start {0} after it",
+                container.shown()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Where a namespace comes from, now. `kind` is its file's name in `/proc/PID/ns`.

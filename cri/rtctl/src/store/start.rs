@@ -75,6 +75,7 @@ fn renew(roots: &Roots, container: &Container) -> Result<()> {
     if !joined.iter().any(|(mode, _, _)| matches!(mode, Mode::Container(_))) {
         return Ok(());
     }
+    create::refuse_tracers(roots, &host.pid).context("--pid")?;
     let mut spec = container.spec()?;
     for (mode, kind, name) in joined {
         let Mode::Container(id) = mode else { continue };
