@@ -299,3 +299,69 @@ fn links_of_a_root_file_system_stay_inside() {
         }
     });
 }
+
+/// CVE-2021-30465: the target of a mount is swapped for a link between look-up and mount.
+#[test]
+fn mount_targets_that_are_swapped_stay_inside() {
+    rtctl_test(|r| {
+        let host = secret(r);
+        let names = || fs::read_dir(&host).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let (before, shared) = (names(), r.test.dir.join("shared"));
+        fs::create_dir(&shared).unwrap();
+        let volume = format!("{}:/v", shared.display());
+        let swap =
+            format!("cd /v; while :; do mkdir -p d; mv d keep; ln -s {} d; rm d; mv keep d; done", host.display());
+        let id = r.detached(&["-v", &volume, "busybox", "sh", "-c", &swap]);
+        r.ok(&["exec", &id, "sh", "-c", "until [ -e /v/d ] || [ -e /v/keep ]; do :; done"]);
+        for _ in 0..60 {
+            // Fails now and then: the target comes and goes.
+            let output = r.call(&[
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "-v",
+                &volume,
+                "--tmpfs",
+                "/v/d/deep/er",
+                "busybox",
+                "sh",
+                "-c",
+                &format!("cat {}/secret", host.display()),
+            ]);
+            assert!(!output.stdout.contains(SECRET), "{output}");
+        }
+        assert_eq!(names(), before);
+        r.ok(&["rm", "-f", &id]);
+    });
+}
+
+/// Whoever attaches and never reads, or nobody at all: the shim stays small.
+#[test]
+fn output_that_nobody_reads_is_not_kept() {
+    rtctl_test(|r| {
+        let id = r.detached(&[
+            "busybox",
+            "sh",
+            "-c",
+            "until [ -e /go ]; do sleep 0.01; done; yes | head -c 200000000; echo >/done; sleep 1000",
+        ]);
+        let mut clients: Vec<_> = (0..4).map(|_| r.start(&["attach", "--no-stdin", &id])).collect();
+        r.ok(&["exec", &id, "touch", "/go"]);
+        // They hold the container up, as a terminal does; without them it goes on.
+        for client in &mut clients {
+            client.child.kill().unwrap();
+            client.child.wait().unwrap();
+        }
+        r.ok(&["exec", &id, "sh", "-c", "until [ -e /done ]; do sleep 0.01; done"]);
+        let pid = r.field(&id, "{{.State.Pid}}");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+        let status = fs::read_to_string(format!("/proc/{shim}/status")).unwrap();
+        assert!(status.starts_with("Name:\trt-shim"), "{status}");
+        let peak = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 4096, "{kib} KiB of the shim's own memory");
+        r.ok(&["rm", "-f", &id]);
+    });
+}
