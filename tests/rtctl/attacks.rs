@@ -344,7 +344,7 @@ fn output_that_nobody_reads_is_not_kept() {
             "busybox",
             "sh",
             "-c",
-            "until [ -e /go ]; do sleep 0.01; done; yes | head -c 200000000; echo >/done; sleep 1000",
+            "until [ -e /go ]; do sleep 0.01; done; yes | head -c 40000000; echo >/done; sleep 1000",
         ]);
         let mut clients: Vec<_> = (0..4).map(|_| r.start(&["attach", "--no-stdin", &id])).collect();
         r.ok(&["exec", &id, "touch", "/go"]);
