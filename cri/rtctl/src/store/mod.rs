@@ -11,8 +11,10 @@
 //! for something else.
 
 pub(crate) mod create;
+mod draft;
 pub(crate) mod id;
 pub(crate) mod name;
+mod plan;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;

@@ -12,9 +12,9 @@ use shim::client::{self, Connection};
 use shim::local::Lock;
 use shim::protocol::{Reply, Request};
 
-use super::create;
 use super::roots::Roots;
 use super::view::{Container, Phase};
+use super::{create, plan};
 use crate::flag::namespace::Mode;
 use crate::rootfs;
 
@@ -75,7 +75,7 @@ fn renew(roots: &Roots, container: &Container) -> Result<()> {
     if !joined.iter().any(|(mode, _, _)| matches!(mode, Mode::Container(_))) {
         return Ok(());
     }
-    create::refuse_tracers(roots, &host.pid).context("--pid")?;
+    plan::refuse_tracers(roots, &host.pid).context("--pid")?;
     let mut spec = container.spec()?;
     for (mode, kind, name) in joined {
         let Mode::Container(id) = mode else { continue };
