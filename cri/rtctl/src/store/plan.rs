@@ -1,6 +1,5 @@
 //! What a container is going to be, known and checked before anything is changed.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
