@@ -273,7 +273,7 @@ fn links_of_a_root_file_system_stay_inside() {
         let before = outside();
         let layer = fs::read_dir(r.root().join("layers")).unwrap().next().unwrap().unwrap().path();
         let busybox = layer.join("fs/bin/busybox");
-        for name in ["etc", "v", "dev", "proc", "sys", "work"] {
+        for name in ["etc", "v", "dev", "proc", "sys", "start"] {
             let root = r.test.dir.join(format!("root-{name}"));
             fs::create_dir_all(root.join("bin")).unwrap();
             fs::copy(&busybox, root.join("bin/busybox")).unwrap();
@@ -286,7 +286,7 @@ fn links_of_a_root_file_system_stay_inside() {
                 "-v",
                 "/v/secret",
                 "-w",
-                "/work/dir",
+                "/start/dir",
                 "--rootfs",
                 root.to_str().unwrap(),
                 "/bin/busybox",
