@@ -317,6 +317,8 @@ pub(crate) struct Draft {
     lock: Option<Lock>,
     /// Files made outside of the container's directories.
     files: Vec<PathBuf>,
+    /// Its anonymous volumes.
+    volumes: Vec<PathBuf>,
 }
 
 impl Draft {
@@ -327,13 +329,20 @@ impl Draft {
         let dir = roots.container(&id);
         DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("mkdir({})", dir.display()))?;
         let directory = Directory::open(&dir)?.context("the directory that was just made is gone")?;
-        let draft = Draft { roots: roots.clone(), id, lock: Some(directory.lock(Wait::No)?), files: Vec::new() };
+        let draft = Draft {
+            roots: roots.clone(),
+            id,
+            lock: Some(directory.lock(Wait::No)?),
+            files: Vec::new(),
+            volumes: Vec::new(),
+        };
         let name = match &flags.name {
             Some(name) => name.clone(),
             None => name::invent(roots)?,
         };
-        name::claim(roots, &names, &name, &draft.id)?;
+        // First the file: with it whoever removes what is left finds the link.
         write(&dir.join("name"), &name, 0o600)?;
+        name::claim(roots, &names, &name, &draft.id)?;
         Ok(draft)
     }
 
@@ -354,7 +363,7 @@ impl Drop for Draft {
         for file in &self.files {
             let _gone_already = std::fs::remove_file(file);
         }
-        let removed = remove::remove(&self.roots, &self.id, lock, Force::Yes);
+        let removed = remove::remove_with(&self.roots, &self.id, lock, Force::Yes, &self.volumes);
         if let Err(error) = removed {
             eprintln!("rtctl: {error:#}; remove it with rtctl rm -f {}", id::short(&self.id));
         }
@@ -399,8 +408,11 @@ impl Making<'_> {
     fn write(&mut self, attachment: Attachment) -> Result<()> {
         let dir = self.roots.container(&self.id);
         let (mounts, anonymous) = self.name_volumes()?;
-        let task = self.task(&anonymous, attachment)?;
-        // First of all what there will be to remove.
+        let mut task = self.task(attachment)?;
+        let kept = task.owned.clone();
+        self.draft.volumes = anonymous.iter().map(|name| volume::dir(self.roots, name)).collect();
+        // First of all what there will be to remove: until it is made, anonymous volumes, too.
+        task.owned.extend(self.draft.volumes.iter().cloned());
         write_json(&dir.join("shim.json"), &task)?;
         let upper = self.roots.upper(&self.id);
         make_dir(&upper)?;
@@ -432,15 +444,17 @@ impl Making<'_> {
             self.draft.files.push(path);
             file.write_all(self.id.as_bytes())?;
         }
-        write_json(&dir.join("container.json"), &record)
+        write_json(&dir.join("container.json"), &record)?;
+        if !self.flags.rm && !anonymous.is_empty() {
+            task.owned = kept;
+            write_json(&dir.join("shim.json"), &task)?;
+        }
+        Ok(())
     }
 
-    fn task(&self, anonymous: &[String], attachment: Attachment) -> Result<Task> {
+    fn task(&self, attachment: Attachment) -> Result<Task> {
         let upper = self.roots.upper(&self.id);
-        let mut owned = vec![upper.clone()];
-        if self.flags.rm {
-            owned.extend(anonymous.iter().map(|name| volume::dir(self.roots, name)));
-        }
+        let owned = vec![upper.clone()];
         let lower = self.plan.lower.clone();
         let overlay = !lower.is_empty() && !self.copies();
         let layers = overlay.then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
