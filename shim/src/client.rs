@@ -18,8 +18,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, socketpair, sockopt};
 use nix::sys::stat::Mode;
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
 use runtime::spec::ConsoleSize;
 use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
@@ -52,6 +53,9 @@ pub enum Error {
     /// The shim has ended, or is ending: its records say what became of the container.
     #[error("the shim has closed the connection")]
     Gone,
+    /// The shim lives and says nothing: it is stopped, or waits for a dead disk.
+    #[error("the shim does not answer; rtctl rm -f removes the container with it")]
+    Silent,
     /// The message could not be made or read.
     #[error(transparent)]
     Codec(codec::Error),
@@ -114,14 +118,22 @@ impl Connection {
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())?;
         let address = address(dir.as_fd())?;
+        // A socket whose queue is full would make connect(2) wait for ever.
+        let limit = |limit: Duration| {
+            let time = TimeVal::microseconds(i64::try_from(limit.as_micros()).unwrap_or(i64::MAX));
+            setsockopt(&socket, sockopt::SendTimeout, &time).call(|| "setsockopt(SO_SNDTIMEO)".to_owned())
+        };
+        limit(READY_LIMIT)?;
         let connected = loop {
             match connect(socket.as_raw_fd(), &address) {
                 Err(Errno::EINTR) => {}
                 answer => break answer,
             }
         };
+        limit(Duration::ZERO)?;
         match connected {
             Err(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(None),
+            Err(Errno::EAGAIN) => return Err(Error::Silent),
             answer => answer.call(|| format!("connect({SOCKET_NAME:?})"))?,
         }
         let connection = Self { socket };
@@ -301,7 +313,7 @@ impl Connection {
         loop {
             match poll(&mut set, timeout) {
                 Err(Errno::EINTR) => {}
-                Ok(0) => return Err(CallError { call: "poll(rt-shim)".to_owned(), errno: Errno::ETIMEDOUT }.into()),
+                Ok(0) => return Err(Error::Silent),
                 answer => {
                     answer.call(|| "poll(rt-shim)".to_owned())?;
                     break;

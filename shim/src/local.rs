@@ -179,6 +179,20 @@ impl Directory {
         Ok(record::write(&self.fd, task)?)
     }
 
+    /// Makes `paths` go with the container when it is removed, by its shim or without one.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn own(&self, _lock: &Lock, paths: &[PathBuf]) -> Result<(), Error> {
+        let Some(mut task) = record::read::<Task>(&self.fd)? else { return Ok(()) };
+        let more: Vec<PathBuf> = paths.iter().filter(|path| !task.owned.contains(path)).cloned().collect();
+        if !more.is_empty() {
+            task.owned.extend(more);
+            record::write(&self.fd, &task)?;
+        }
+        Ok(())
+    }
+
     /// After the shim died: kills what is left of the container and records that it has ended.
     ///
     /// # Errors
@@ -207,7 +221,8 @@ impl Directory {
         let mut status = record::read::<Status>(&self.fd)?;
         if let Some(status) = &mut status {
             status.state = State::Removing;
-            record::write(&self.fd, status)?;
+            // A full disk is no reason to keep it: `remove_files` makes it a remnant first of all.
+            let _ = record::write(&self.fd, status);
         }
         remove_cgroup(status.as_ref()).map_err(|error| self.left(&error))?;
         remove_files(self.fd.as_fd(), &self.id, task.as_ref())
@@ -333,7 +348,7 @@ fn unlink(dir: impl AsFd, name: &str) -> Result<(), CallError> {
     }
 }
 
-/// Removes `<state>/names/<name>`, if it is this container's.
+/// Removes `<state>/names/<name>`, if it is this container's. An interrupted rename leaves two names.
 fn remove_name(dir: BorrowedFd<'_>, id: &str) -> Result<(), CallError> {
     let text = match record::read_file(dir, "name") {
         Ok(Some(text)) => text,
@@ -341,19 +356,21 @@ fn remove_name(dir: BorrowedFd<'_>, id: &str) -> Result<(), CallError> {
         Err(record::Error::Call(error)) => return Err(error),
         Err(_) => return Err(CallError { call: "read(\"name\")".to_owned(), errno: Errno::EFBIG }),
     };
-    let name = String::from_utf8_lossy(text.trim_ascii()).into_owned();
-    if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        return Ok(());
-    }
     let names = match openat(dir, "../../names", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(()),
         answer => answer.call(|| "openat(\"../../names\", O_PATH)".to_owned())?,
     };
-    match readlinkat(&names, name.as_str()) {
-        Ok(target) if Path::new(&target) == Path::new("../local").join(id) => unlink(&names, &name),
-        Ok(_) | Err(Errno::ENOENT | Errno::EINVAL) => Ok(()),
-        Err(errno) => Err(CallError { call: format!("readlinkat(\"names/{name}\")"), errno }),
+    for name in String::from_utf8_lossy(&text).lines().map(str::trim) {
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            continue;
+        }
+        match readlinkat(&names, name) {
+            Ok(target) if Path::new(&target) == Path::new("../local").join(id) => unlink(&names, name)?,
+            Ok(_) | Err(Errno::ENOENT | Errno::EINVAL) => {}
+            Err(errno) => return Err(CallError { call: format!("readlinkat(\"names/{name}\")"), errno }),
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use runtime::sys::{Call, CallError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,9 @@ use crate::layout::{Status, Task, VERSION};
 
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
+
+/// Largest document that is written over in place: one block of every file system that we know.
+const IN_PLACE: usize = 1024;
 
 /// Why a record could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,17 +81,28 @@ pub fn write<T: Record>(dir: impl AsFd, record: &T) -> Result<(), CallError> {
     replace(dir, T::NAME, record)
 }
 
-/// Replaces the JSON document `name` below `dir`, as [`write`].
+/// Replaces the JSON document `name` below `dir`, as [`write`]. On a full disk a document that fits where the old one is goes there:
+/// losing an exit would be worse than the moment in which a reader could see both.
 ///
 /// # Errors
 /// The kernel's answers; the old document is kept.
 pub fn replace<T: Serialize>(dir: impl AsFd, name: &str, document: &T) -> Result<(), CallError> {
     let text = serde_json::to_vec(document).map_err(std::io::Error::from).call(|| format!("serialize({name:?})"))?;
+    match exchange(&dir, name, &text) {
+        Err(error) if matches!(error.errno, Errno::ENOSPC | Errno::EDQUOT) && text.len() <= IN_PLACE => {
+            overwrite(&dir, name, text).map_err(|_| error)
+        }
+        answer => answer,
+    }
+}
+
+/// Writes a new file and renames it.
+fn exchange(dir: impl AsFd, name: &str, text: &[u8]) -> Result<(), CallError> {
     let new = format!("{name}.new");
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let file = openat(&dir, new.as_str(), flags, Mode::from_bits_truncate(0o600))
         .call(|| format!("openat({new:?}, O_WRONLY|O_CREAT)"))?;
-    let mut rest = &text[..];
+    let mut rest = text;
     while !rest.is_empty() {
         match nix::unistd::write(&file, rest) {
             Ok(size) => rest = &rest[size..],
@@ -100,6 +114,20 @@ pub fn replace<T: Serialize>(dir: impl AsFd, name: &str, document: &T) -> Result
         }
     }
     renameat(&dir, new.as_str(), &dir, name).call(|| format!("renameat({new:?}, {name:?})"))
+}
+
+/// Writes over a file, with blanks up to its old end, in one call and within the one block that it has.
+fn overwrite(dir: impl AsFd, name: &str, mut text: Vec<u8>) -> Result<(), Errno> {
+    let file = openat(&dir, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())?;
+    let old = usize::try_from(fstat(&file)?.st_size).unwrap_or(usize::MAX);
+    if old == 0 || old > IN_PLACE {
+        return Err(Errno::ENOSPC);
+    }
+    text.resize(text.len().max(old), b' ');
+    match nix::unistd::write(&file, &text)? {
+        size if size == text.len() => Ok(()),
+        _ => Err(Errno::ENOSPC),
+    }
 }
 
 /// Reads a small file below `dir`. `None`: there is none.
@@ -200,6 +228,23 @@ mod tests {
         assert_eq!(read(&fd).unwrap(), Some(status));
         let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["status.json"]);
+    }
+
+    #[test]
+    fn over_an_old_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = open(dir.path());
+        let path = dir.path().join("shim.json");
+        assert_eq!(overwrite(&fd, "shim.json", b"{}".to_vec()), Err(Errno::ENOENT));
+        for (old, new, expected) in [("[1, 2]", "[3]", "[3]   "), ("[]", "[1, 2]", "[1, 2]")] {
+            std::fs::write(&path, old).unwrap();
+            overwrite(&fd, "shim.json", new.into()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+        }
+        for old in ["".to_owned(), "x".repeat(IN_PLACE + 1)] {
+            std::fs::write(&path, old).unwrap();
+            assert_eq!(overwrite(&fd, "shim.json", b"{}".to_vec()), Err(Errno::ENOSPC));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Kill -9 of everything that can be killed: the next command finds a consistent state and says the truth, and `rm -f` always cleans up.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tests::{Rtctl, rtctl_test};
 
@@ -60,6 +60,99 @@ fn shim_and_container_killed_together() {
     });
 }
 
+/// Runs rtctl and kills it at its Nth system call of one kind, after the call.
+fn kill_at(r: &Rtctl<'_>, call: &str, number: u32, args: &[&str]) {
+    let inner = r.command(args);
+    let mut strace = Command::new("strace");
+    strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace=/^{call}")]);
+    strace.args(["-e", &format!("inject=/^{call}:signal=KILL:when={number}")]);
+    strace.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        strace.env(name, value.unwrap());
+    }
+    let out = fs::OpenOptions::new().append(true).create(true).open(r.test.dir.join("output")).unwrap();
+    strace.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+    strace.status().unwrap();
+}
+
+/// Names in a folder below the root, but hidden ones.
+fn entries(r: &Rtctl<'_>, folder: &str) -> Vec<String> {
+    let path = if folder == "names" { r.state().join(folder) } else { r.root().join(folder) };
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+#[test]
+fn removal_with_volumes_killed_between_any_two_steps() {
+    rtctl_test(|r| {
+        if Command::new("strace").arg("-V").output().is_err() {
+            return r.test.skip("no strace");
+        }
+        for call in ["openat", "unlink", "rmdir", "rename", "flock", "write"] {
+            for number in 1..=12 {
+                let id = r.ok(&["create", "--name", "vol", "-v", "/data", "busybox"]);
+                kill_at(r, call, number, &["rm", "-v", "vol"]);
+                r.ok(&["ps", "-a"]);
+                // What was begun is gone on with; what was not is still whole.
+                r.ok(&["rm", "-f", "-v", &id]);
+                let id = r.ok(&["create", "--name", "vol", "busybox"]);
+                r.ok(&["rm", &id]);
+                assert_eq!(entries(r, "volumes"), [""; 0], "{call} {number}");
+            }
+        }
+    });
+}
+
+#[test]
+fn rename_killed_between_any_two_steps() {
+    rtctl_test(|r| {
+        if Command::new("strace").arg("-V").output().is_err() {
+            return r.test.skip("no strace");
+        }
+        for call in ["openat", "unlink", "symlink", "rename", "flock", "write"] {
+            for number in 1..=8 {
+                let id = r.ok(&["create", "--name", "before", "busybox"]);
+                kill_at(r, call, number, &["rename", "before", "after"]);
+                let name = r.field(&id, "{{.Name}}");
+                assert!(["/before", "/after"].contains(&name.as_str()), "{call} {number}: {name}");
+                assert_eq!(r.field(&name, "{{.Id}}"), id, "{call} {number}");
+                r.ok(&["rm", &id]);
+                assert_eq!(entries(r, "names"), [""; 0], "{call} {number}");
+            }
+        }
+    });
+}
+
+#[test]
+fn renames_at_the_same_time() {
+    rtctl_test(|r| {
+        let id = r.ok(&["create", "--name", "one", "busybox"]);
+        for _ in 0..10 {
+            let names = ["one", "two", "one", "two", "one", "two"];
+            let sessions: Vec<_> = names.iter().map(|name| r.start(&["rename", &id, name])).collect();
+            for session in sessions {
+                let (code, text) = session.end();
+                assert_eq!(code, 0, "{text}");
+            }
+            assert_eq!(entries(r, "names").len(), 1);
+        }
+        r.ok(&["rm", &id]);
+    });
+}
+
+#[test]
+fn a_shim_that_does_not_answer_is_removed_by_force() {
+    rtctl_test(|r| {
+        let id = r.detached(&["busybox", "sleep", "1000"]);
+        let shim = shim_of(r, &id);
+        assert!(Command::new("kill").args(["-STOP", &shim.to_string()]).status().unwrap().success());
+        // Records need no shim.
+        assert_eq!(r.field(&id, "{{.State.Running}}"), "true");
+        r.ok(&["rm", "-f", &id]);
+        assert_eq!(r.test.wait_pid(shim), 137);
+    });
+}
+
 /// Kills `rtctl run -d` at the Nth system call of one kind, by strace, for a good number of N.
 #[test]
 fn rtctl_killed_between_any_two_steps() {
@@ -72,35 +165,19 @@ fn rtctl_killed_between_any_two_steps() {
         {
             for number in 1..=6 {
                 let name = format!("{call}{number}");
-                let inner = r.command(&["run", "-d", "--name", &name, "--network", "none", "busybox", "sleep", "1000"]);
-                let mut strace = Command::new("strace");
-                // The call is made, then the process is killed.
-                strace.args([
-                    "-qq",
-                    "-o",
-                    "/dev/null",
-                    "-e",
-                    &format!("trace=/^{call}"),
-                    "-e",
-                    &format!("inject=/^{call}:signal=KILL:when={number}"),
-                ]);
-                strace.arg(inner.get_program()).args(inner.get_args());
-                for (name, value) in inner.get_envs() {
-                    strace.env(name, value.unwrap());
-                }
-                let out = fs::File::create_new(r.test.dir.join(&name)).unwrap();
-                strace.stdin(std::process::Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
-                strace.status().unwrap();
+                let words = ["--name", &name, "--network", "none", "-v", "/data", "busybox", "sleep", "1000"];
+                kill_at(r, call, number, &[&["run", "-d"], &words[..]].concat());
                 // Every command must work on what is there.
                 r.ok(&["ps", "-a"]);
                 let ids = r.ok(&["ps", "-aq", "--no-trunc"]);
                 for id in ids.lines() {
                     r.ok(&["inspect", id]);
-                    r.ok(&["rm", "-f", id]);
+                    r.ok(&["rm", "-f", "-v", id]);
                 }
                 // The name is free.
                 let id = r.ok(&["create", "--name", &name, "busybox"]);
                 r.ok(&["rm", &id]);
+                assert_eq!(entries(r, "volumes"), [""; 0], "{call} {number}");
             }
         }
     });

@@ -9,6 +9,7 @@ mod copy;
 mod crash;
 mod exec;
 mod exit_codes;
+mod full_disk;
 mod images;
 mod init;
 mod inspect;

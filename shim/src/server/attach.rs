@@ -84,17 +84,6 @@ impl Server {
         Ok(Reply::Done)
     }
 
-    /// # Errors
-    /// The connection has a session.
-    pub(super) fn check_session_free(&self, connection: u64) -> Result<(), Failure> {
-        match self.connections.get(&connection) {
-            Some(connection) if connection.session.is_none() => Ok(()),
-            _ => {
-                Err(Failure::new(FailureKind::Invalid, "this connection waits for something already; use another one"))
-            }
-        }
-    }
-
     /// Connects a client's ends to a process.
     pub(super) fn add_attachment(
         &mut self,

@@ -13,8 +13,9 @@ use super::{Failure, Server};
 use crate::codec;
 use crate::protocol::{FailureKind, Reply, Request};
 
-/// Most connections at a time; more wait in the socket's queue.
-const CONNECTIONS_LIMIT: usize = 128;
+/// Connections beside those that wait for something: a container with all the sessions that it can have is still stopped and
+/// removed. More wait in the socket's queue.
+pub(super) const SPARE_CONNECTIONS: usize = 16;
 
 /// A client.
 pub(super) struct Connection {
@@ -41,7 +42,7 @@ pub(super) enum Session {
 impl Server {
     /// Takes in those who knock.
     pub(super) fn accept(&mut self) {
-        while self.connections.len() < CONNECTIONS_LIMIT {
+        while self.connections.len() < self.sessions_limit + SPARE_CONNECTIONS {
             match packet::accept(&self.listener) {
                 Ok(socket) => {
                     let ours = getsockopt(&socket, sockopt::PeerCredentials)
@@ -135,15 +136,33 @@ impl Server {
 
     /// Notes what a client waits for.
     pub(super) fn set_session(&mut self, id: u64, session: Session) -> Result<(), Failure> {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return Err(Failure::new(FailureKind::Internal, "the connection is gone"));
-        };
-        if connection.session.is_some() {
-            let message = "this connection waits for something already; use another one";
-            return Err(Failure::new(FailureKind::Invalid, message));
+        let many = matches!(session, Session::Attached(_) | Session::Wait(_));
+        self.check_session_free(id, if many { self.sessions_limit } else { usize::MAX })?;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.session = Some(session);
         }
-        connection.session = Some(session);
         Ok(())
+    }
+
+    /// Checks that a connection can have a session, if there are fewer than `limit`.
+    ///
+    /// # Errors
+    /// It has one; there are too many.
+    pub(super) fn check_session_free(&self, id: u64, limit: usize) -> Result<(), Failure> {
+        match self.connections.get(&id) {
+            Some(connection) if connection.session.is_none() => {}
+            Some(_) => {
+                let message = "this connection waits for something already; use another one";
+                return Err(Failure::new(FailureKind::Invalid, message));
+            }
+            None => return Err(Failure::new(FailureKind::Internal, "the connection is gone")),
+        }
+        let count = self.connections.values().filter(|connection| connection.session.is_some()).count();
+        if count < limit {
+            return Ok(());
+        }
+        let message = format!("{count} sessions wait for this container already: as many as there can be");
+        Err(Failure::new(FailureKind::WrongState, message))
     }
 
     /// The connections whose session is `wanted`, which ends.

@@ -162,13 +162,13 @@ impl Server {
         self.record(id)?;
         self.make_cgroup(id)?;
         self.clean_work(id)?;
-        let oom_score_adj = self.oom_score_adj;
+        let inherited = self.inherited;
         let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
         if let Some(path) = container.task.log.as_deref().filter(|_| container.log.is_none()) {
             container.log = Some(Log::open(path).map_err(Failure::internal)?);
         }
         if let Some(process) = &mut container.spec.process {
-            process.oom_score_adj.get_or_insert(oom_score_adj);
+            inherited.give(process);
         }
         let Some(process) = &container.spec.process else { return Err(not_found(id)) };
         let stdin = container.task.stdin;
@@ -213,6 +213,9 @@ impl Server {
     fn launch(&mut self, id: &str) -> Result<i32, Failure> {
         let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
         let Phase::Created(number) = container.phase else { return Err(not_found(id)) };
+        if container.stopped {
+            return Err(Failure::new(FailureKind::WrongState, "container was stopped before it started"));
+        }
         let Some(process) = self.processes.get_mut(&number) else { return Err(not_found(id)) };
         let Role::Init(created) = &mut process.role else { return Err(not_found(id)) };
         created.start().map_err(|error| Failure::launch(&error))?;

@@ -27,12 +27,12 @@ impl Server {
     /// Exec: one more process, and a session that is told of its end.
     pub(super) fn exec(&mut self, connection: u64, exec: Exec) -> Result<Reply, Failure> {
         let Exec { container: id, name, mut process, streams: wanted, fds } = exec;
-        process.oom_score_adj.get_or_insert(self.oom_score_adj);
+        self.inherited.give(&mut process);
         let phase = self.container(&id, Verb::Exec)?.phase;
         if self.find_exec(&id, &name).is_ok() {
             return Err(Failure::new(FailureKind::Invalid, format!("exec session {name:?} exists already")));
         }
-        self.check_session_free(connection)?;
+        self.check_session_free(connection, self.sessions_limit)?;
         let clients = super::attach::check(wanted, fds)?;
         let init = phase.init().and_then(|number| self.processes.get(&number));
         let (Some(init), Some(container)) = (init, self.containers.get(&id)) else { return Err(not_found(&id)) };

@@ -43,6 +43,7 @@ use connection::Connection;
 use container::{Container, Phase};
 use poller::{Poller, Token};
 use process::Process;
+use startup::Inherited;
 use timers::{Timer, Timers};
 
 pub use startup::serve;
@@ -78,8 +79,10 @@ struct Server {
     /// What status records say of the shim.
     boot_id: String,
     identity: (i32, u64),
-    /// oom_score_adj before the shim lowered its own: what containers get that do not ask for one.
-    oom_score_adj: i32,
+    /// What the shim changed of itself.
+    inherited: Inherited,
+    /// Most clients that wait for something at a time.
+    sessions_limit: usize,
     /// Found when it is first needed.
     host: Option<cgroup::Host>,
     connections: BTreeMap<u64, Connection>,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::connection::Session;
 use super::container::{Container, Phase};
 use super::{Failure, Server};
-use crate::layout::State;
+use crate::layout::{State, Task};
 use crate::protocol::Reply;
 use crate::verbs::Verb;
 use crate::{local, record};
@@ -77,8 +77,13 @@ impl Server {
         }
         let mut status = self.status(container);
         status.state = State::Removing;
-        record::write(&container.dir, &status).map_err(Failure::internal)?;
+        // A full disk is no reason to keep it: `remove_files` makes it a remnant first of all.
+        let _ = record::write(&container.dir, &status);
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Whoever asks for the removal may have given it more to take along (`local::Directory::own`).
+        if let Ok(Some(task)) = record::read::<Task>(&container.dir) {
+            container.task.owned = task.owned;
+        }
         if let Err(error) = local::remove_files(container.dir.as_fd(), &name, Some(&container.task)) {
             status.error = Some(error.to_string());
             // The directory may be half gone; then the error below is all there is.

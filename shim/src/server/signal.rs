@@ -111,7 +111,10 @@ impl Server {
             cgroup.freeze().map_err(Failure::internal)?;
         }
         container.phase = Phase::Paused(init);
-        self.record(id)?;
+        // What the record does not say may not be.
+        self.record(id).inspect_err(|_| {
+            let _ = self.thaw(id, init);
+        })?;
         Ok(Reply::Done)
     }
 

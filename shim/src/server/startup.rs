@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind, listen, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{UnlinkatFlags, daemon, getpid, unlinkat};
+use runtime::spec::{Process, Rlimit};
 use runtime::sys::process::{CloseRange, close_range, ignore_sigpipe};
 use runtime::sys::{Call, CallError, packet, signals};
 
 use super::Server;
+use super::connection::SPARE_CONNECTIONS;
 use super::poller::{Interest, Poller, Token};
 use super::timers::Timers;
 use crate::client::{Connection, SOCKET_NAME, address};
@@ -22,6 +25,9 @@ use crate::{codec, record};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 32;
+
+/// Most clients that wait for something at a time, however many descriptors there may be.
+const SESSIONS_LIMIT: usize = 1024;
 
 /// oom_score_adj of a shim, where it may be lowered: its container goes first.
 const OOM_SCORE_ADJ: &str = "-999";
@@ -53,6 +59,46 @@ pub fn serve(dir: &Path) -> Result<(), CallError> {
     }
 }
 
+/// What the shim had before it changed its own: processes get it that do not ask for something else.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inherited {
+    oom_score_adj: i32,
+    /// RLIMIT_NOFILE, soft and hard.
+    files: (u64, u64),
+}
+
+impl Inherited {
+    pub(super) fn give(&self, process: &mut Process) {
+        process.oom_score_adj.get_or_insert(self.oom_score_adj);
+        const FILES: &str = "RLIMIT_NOFILE";
+        if !process.rlimits.iter().any(|limit| limit.kind == FILES) {
+            let (soft, hard) = self.files;
+            process.rlimits.push(Rlimit { kind: FILES.to_owned(), soft, hard });
+        }
+    }
+}
+
+/// Most clients that wait for something at a time: their descriptors fit, and so do those of other requests.
+fn sessions_limit(descriptors: u64) -> usize {
+    /// Connection, three streams of the client, three of the process, pidfd.
+    const EACH: usize = 8;
+    /// The shim's own, and a process that is being made.
+    const OWN: usize = 40;
+    let room = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(OWN + SPARE_CONNECTIONS);
+    (room / EACH).clamp(1, SESSIONS_LIMIT)
+}
+
+fn own_files() -> Result<(u64, u64), CallError> {
+    getrlimit(Resource::RLIMIT_NOFILE).call(|| "getrlimit(RLIMIT_NOFILE)".to_owned())
+}
+
+/// Raises the soft limit of descriptors to the hard one; returns it.
+fn raise_files() -> Result<u64, CallError> {
+    let (_, hard) = own_files()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).call(|| format!("setrlimit(RLIMIT_NOFILE, {hard}, {hard})"))?;
+    Ok(hard)
+}
+
 fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
     let path = PathBuf::from(dir);
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -66,7 +112,8 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
     // Orphans of containers without a pid namespace come to the shim and not to init.
     nix::sys::prctl::set_child_subreaper(true).call(|| "prctl(PR_SET_CHILD_SUBREAPER)".to_owned())?;
-    let oom_score_adj = lower_oom_score()?;
+    let (inherited, descriptors) =
+        (Inherited { oom_score_adj: lower_oom_score()?, files: own_files()? }, raise_files()?);
     let children = block_signals()?;
     let listener = listen_in(&dir)?;
     let poller = Poller::new().call(|| "epoll_create1()".to_owned())?;
@@ -85,7 +132,8 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
         path,
         boot_id: record::boot_id()?,
         identity,
-        oom_score_adj,
+        inherited,
+        sessions_limit: sessions_limit(descriptors),
         host: None,
         connections: Default::default(),
         containers: Default::default(),
@@ -148,6 +196,18 @@ impl Server {
         if !self.removed {
             // The directory may be gone along with it.
             let _ = unlinkat(&self.dir, SOCKET_NAME, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_that_fit() {
+        for (descriptors, expected) in [(0, 1), (64, 1), (256, 25), (1024, 121), (20_000, 1024), (u64::MAX, 1024)] {
+            assert_eq!(sessions_limit(descriptors), expected, "{descriptors}");
         }
     }
 }

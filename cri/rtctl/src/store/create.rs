@@ -73,8 +73,11 @@ impl Making<'_> {
     fn write(&mut self, attachment: Attachment) -> Result<()> {
         let dir = self.roots.container(&self.id);
         let (mounts, anonymous) = self.name_volumes()?;
-        let task = self.task(&anonymous, attachment)?;
-        // First of all what there will be to remove.
+        let mut task = self.task(attachment)?;
+        let kept = task.owned.clone();
+        self.draft.volumes = anonymous.iter().map(|name| volume::dir(self.roots, name)).collect();
+        // First of all what there will be to remove: until it is made, anonymous volumes, too.
+        task.owned.extend(self.draft.volumes.iter().cloned());
         write_json(&dir.join("shim.json"), &task)?;
         let upper = self.roots.upper(&self.id);
         make_dir(&upper)?;
@@ -106,15 +109,17 @@ impl Making<'_> {
             self.draft.files.push(path);
             file.write_all(self.id.as_bytes())?;
         }
-        write_json(&dir.join("container.json"), &record)
+        write_json(&dir.join("container.json"), &record)?;
+        if !self.flags.rm && !anonymous.is_empty() {
+            task.owned = kept;
+            write_json(&dir.join("shim.json"), &task)?;
+        }
+        Ok(())
     }
 
-    fn task(&self, anonymous: &[String], attachment: Attachment) -> Result<Task> {
+    fn task(&self, attachment: Attachment) -> Result<Task> {
         let upper = self.roots.upper(&self.id);
-        let mut owned = vec![upper.clone()];
-        if self.flags.rm {
-            owned.extend(anonymous.iter().map(|name| volume::dir(self.roots, name)));
-        }
+        let owned = vec![upper.clone()];
         let lower = self.plan.lower.clone();
         let overlay = !lower.is_empty() && !self.copies();
         let layers = overlay.then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });

@@ -21,6 +21,8 @@ pub(crate) struct Draft {
     lock: Option<Lock>,
     /// Files made outside of the container's directories.
     pub(super) files: Vec<PathBuf>,
+    /// Its anonymous volumes.
+    pub(super) volumes: Vec<PathBuf>,
 }
 
 impl Draft {
@@ -31,13 +33,20 @@ impl Draft {
         let dir = roots.container(&id);
         DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("mkdir({})", dir.display()))?;
         let directory = Directory::open(&dir)?.context("the directory that was just made is gone")?;
-        let draft = Draft { roots: roots.clone(), id, lock: Some(directory.lock(Wait::No)?), files: Vec::new() };
+        let draft = Draft {
+            roots: roots.clone(),
+            id,
+            lock: Some(directory.lock(Wait::No)?),
+            files: Vec::new(),
+            volumes: Vec::new(),
+        };
         let name = match &flags.name {
             Some(name) => name.clone(),
             None => name::invent(roots)?,
         };
-        name::claim(roots, &names, &name, &draft.id)?;
+        // First the file: with it whoever removes what is left finds the link.
         write(&dir.join("name"), &name, 0o600)?;
+        name::claim(roots, &names, &name, &draft.id)?;
         Ok(draft)
     }
 
@@ -58,7 +67,7 @@ impl Drop for Draft {
         for file in &self.files {
             let _gone_already = std::fs::remove_file(file);
         }
-        let removed = remove::remove(&self.roots, &self.id, lock, Force::Yes);
+        let removed = remove::remove_with(&self.roots, &self.id, lock, Force::Yes, &self.volumes);
         if let Err(error) = removed {
             eprintln!("rtctl: {error:#}; remove it with rtctl rm -f {}", id::short(&self.id));
         }

@@ -80,13 +80,18 @@ fn directory_exists(path: &Path) -> Result<bool> {
 }
 
 /// Takes a name away.
-pub(crate) fn release(roots: &Roots, name: &str) -> Result<()> {
+fn release(roots: &Roots, name: &str) -> Result<()> {
     let path = roots.names().join(name);
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("unlink({})", path.display())),
     }
+}
+
+/// Takes a name away from the container `id`, if it is its.
+pub(crate) fn release_own(roots: &Roots, name: &str, id: &str) -> Result<()> {
+    if target(roots, name)?.is_some_and(|owner| owner == id) { release(roots, name) } else { Ok(()) }
 }
 
 /// A made-up name that is free.

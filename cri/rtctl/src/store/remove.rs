@@ -4,7 +4,7 @@
 //! is killed when that is asked for: its container dies with it.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +32,24 @@ pub(crate) enum Force {
     No,
 }
 
+/// Removes a container along with `paths` that belong to nobody else.
+pub(crate) fn remove_with(roots: &Roots, id: &str, lock: &Lock, force: Force, paths: &[PathBuf]) -> Result<()> {
+    if !paths.is_empty()
+        && let Some(directory) = Directory::open(&roots.container(id))?
+    {
+        // So they go even if this program ends before them. On a full disk that cannot be noted.
+        let _noted = directory.own(lock, paths);
+    }
+    remove(roots, id, lock, force)?;
+    for path in paths {
+        if let Err(problems) = shim::remove::tree(path) {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            bail!("{}: {}", path.display(), problems.join("; "));
+        }
+    }
+    Ok(())
+}
+
 /// Removes a container; one that is gone is done.
 pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Result<()> {
     let until = Instant::now() + PATIENCE;
@@ -40,7 +58,7 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
         let asked = match directory.connect() {
             Ok(Some(connection)) => ask(&connection, id, force, until)?,
             Ok(None) => Asked::Gone,
-            Err(Error::Call(error)) if error.errno == Errno::ETIMEDOUT => Asked::Silent,
+            Err(Error::Silent) => Asked::Silent,
             Err(error) => return Err(error.into()),
         };
         match (asked, force) {

@@ -72,7 +72,9 @@ impl Container {
             Err(error) => Err(format!("container.json: {error}")),
         };
         let status = directory.status().map_err(|error| error.to_string());
-        let name = std::fs::read_to_string(dir.join("name")).ok().map(|name| name.trim().to_owned());
+        // A rename under way, or interrupted, leaves two lines.
+        let name = std::fs::read_to_string(dir.join("name")).ok();
+        let name = name.and_then(|text| text.lines().next().map(|name| name.trim().to_owned()));
         Ok(Some(Container { id: id.to_owned(), dir, name, record, status }))
     }
 

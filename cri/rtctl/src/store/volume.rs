@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::roots::{Roots, make_dir};
 use crate::copy::place::Owner;
@@ -40,14 +40,6 @@ pub(crate) fn ensure(roots: &Roots, name: &str) -> Result<(PathBuf, Found)> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok((data, Found::Old)),
         Err(error) => Err(error).with_context(|| format!("mkdir({})", data.display())),
     }
-}
-
-/// Removes a volume with its content, which a container wrote; gone already is done.
-pub(crate) fn remove(roots: &Roots, name: &str) -> Result<()> {
-    shim::remove::tree(&dir(roots, name)).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("removing volume {name}: {}", problems.join("; "))
-    })
 }
 
 /// An empty volume gets what the image has where it is mounted, mode and owner included.

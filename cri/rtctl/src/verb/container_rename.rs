@@ -22,14 +22,23 @@ impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
         let container = Container::find(roots, &self.container)?;
         let _changing = container.directory()?.lock(Wait::Yes)?;
-        let names = name::lock(roots)?;
-        name::claim(roots, &names, &self.name, &container.id)?;
+        // It may have got another name while we waited.
+        let container = Container::find(roots, &container.id)?;
         let old = container.name.clone().context("its name file cannot be read")?;
-        // Between these steps both names lead to it.
-        create::write(&container.dir.join("name"), &self.name, 0o600)?;
-        if old != self.name {
-            name::release(roots, &old)?;
+        if old == self.name {
+            return Ok(0);
         }
+        let names = name::lock(roots)?;
+        // Between these steps both names lead to it, and the file has both: removal takes both away.
+        let file = container.dir.join("name");
+        create::write(&file, &format!("{old}\n{}\n", self.name), 0o600)?;
+        if let Err(error) = name::claim(roots, &names, &self.name, &container.id) {
+            create::write(&file, &old, 0o600)?;
+            return Err(error);
+        }
+        create::write(&file, &format!("{}\n{old}\n", self.name), 0o600)?;
+        name::release_own(roots, &old, &container.id)?;
+        create::write(&file, &self.name, 0o600)?;
         Ok(0)
     }
 }

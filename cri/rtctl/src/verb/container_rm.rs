@@ -1,10 +1,12 @@
 //! `rtctl rm`
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 use shim::local::{Directory, Wait};
 
 use crate::store::record::MountKind;
-use crate::store::remove::{Force, remove};
+use crate::store::remove::{Force, remove_with};
 use crate::store::roots::Roots;
 use crate::store::view::{self, Container, Phase};
 use crate::store::volume;
@@ -60,20 +62,17 @@ impl Args {
                 }
             }
         }
-        let anonymous = container.as_ref().filter(|_| self.volumes).map(anonymous).unwrap_or_default();
-        remove(roots, &id, &lock, if self.force { Force::Yes } else { Force::No })?;
-        for name in anonymous {
-            volume::remove(roots, &name)?;
-        }
-        Ok(())
+        let kept = container.as_ref().filter(|_| self.volumes);
+        let anonymous = kept.map(|container| anonymous(roots, container)).unwrap_or_default();
+        remove_with(roots, &id, &lock, if self.force { Force::Yes } else { Force::No }, &anonymous)
     }
 }
 
-/// Names of its anonymous volumes.
-fn anonymous(container: &Container) -> Vec<String> {
+/// Directories of its anonymous volumes.
+fn anonymous(roots: &Roots, container: &Container) -> Vec<PathBuf> {
     let Ok(record) = &container.record else { return Vec::new() };
     let name = |kind: &MountKind| match kind {
-        MountKind::Volume { name, anonymous: true } => Some(name.clone()),
+        MountKind::Volume { name, anonymous: true } => Some(volume::dir(roots, name)),
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Tmpfs => None,
     };
     record.mounts.iter().filter_map(|mount| name(&mount.kind)).collect()
