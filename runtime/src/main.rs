@@ -39,7 +39,9 @@ fn command() -> u8 {
     let Some(verb) = verb::find(name) else {
         return usage(&format!("unknown command {name:?}; see rt-runtime --help"));
     };
-    if global.is_set("help") || verb_args.iter().any(|arg| arg == "--help" || arg == "-h") && !verb.passes_arguments {
+    // Behind the first positional everything can belong to another program.
+    let mut own = verb_args.iter().take_while(|arg| !verb.passes_arguments || arg.starts_with('-'));
+    if global.is_set("help") || own.any(|arg| arg == "--help" || arg == "-h") {
         print!("{}", verb.help());
         return 0;
     }

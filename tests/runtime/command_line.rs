@@ -136,3 +136,21 @@ fn errors_go_to_the_log_as_json() {
         assert!(last["time"].is_string(), "{last}");
     });
 }
+
+#[test]
+fn every_verb_has_help() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            t.skip("its own wording");
+            return;
+        }
+        let verbs = [
+            "create", "start", "run", "exec", "state", "kill", "delete", "list", "ps", "pause", "resume", "update",
+            "events", "spec", "features",
+        ];
+        for verb in verbs {
+            let help = t.runtime(&[verb, "--help"]).ok();
+            assert!(help.contains(&format!("usage: rt-runtime {verb}")), "{help}");
+        }
+    });
+}
