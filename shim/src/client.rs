@@ -220,11 +220,15 @@ impl Session {
     /// # Errors
     /// As [`Connection::request`].
     pub fn request(&mut self, request: &Request) -> Result<Reply, Error> {
-        self.connection.send(request, &[])?;
+        // A shim that has gone may have told the exit before: that is still to be read.
+        let sent = match self.connection.send(request, &[]) {
+            Err(Error::Gone) => Err(Error::Gone),
+            answer => Ok(answer?),
+        };
         loop {
             match self.connection.receive()? {
                 Reply::Exited { exit } if self.exit.is_none() => self.exit = Some(exit),
-                reply => return Ok(reply),
+                reply => return sent.map(|()| reply),
             }
         }
     }

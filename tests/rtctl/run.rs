@@ -251,3 +251,18 @@ fn labels_and_annotations() {
         r.ok(&["rm", &id]);
     });
 }
+
+/// The shim has told the exit and gone while the client could not listen; the first thing that it finds is a signal to pass on.
+#[test]
+fn a_client_that_was_stopped_learns_the_exit_code() {
+    rtctl_test(|r| {
+        for flags in [&["--rm"][..], &[]] {
+            let mut session = r.start(&[&["run", "--name", "loud"], flags, &["busybox", "yes"]].concat());
+            assert_eq!(session.line(), "y");
+            session.signal("STOP");
+            r.ok(&["rm", "-f", "loud"]);
+            session.signal("CONT");
+            assert_eq!(session.end().0, 137, "{flags:?}");
+        }
+    });
+}

@@ -27,6 +27,9 @@ const BUFFER: usize = 64 << 10;
 /// Bytes that a pipe takes without blocking once poll(2) calls it writable: pipe(7), PIPE_BUF.
 const PIPE_BUF: usize = 4096;
 
+/// Signals that ask this program to end.
+const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+
 /// Our ends of a process's streams.
 pub(crate) struct Pipes {
     stdin: Option<OwnedFd>,
@@ -284,6 +287,13 @@ impl Relay<'_> {
             if self.manner.signals == PassSignals::No {
                 return Ok(Some(Outcome::Signal(signal)));
             }
+            // There is nobody left to pass it on to; what asks to end ends us, and the output that nobody takes.
+            if self.exit.is_some() {
+                if ENDING.iter().any(|ending| *ending as i32 == signal) {
+                    return Ok(Some(Outcome::Signal(signal)));
+                }
+                continue;
+            }
             let container = self.peer.container.clone();
             let request = match &self.peer.exec_id {
                 Some(exec_id) => Request::KillExec { container, exec_id: exec_id.clone(), signal },
@@ -292,6 +302,8 @@ impl Relay<'_> {
             match session.request(&request) {
                 // It has just ended; the exit follows.
                 Ok(_) | Err(Error::Failed { .. }) => {}
+                // It told the exit and went.
+                Err(Error::Gone) if session.ended() => return Ok(None),
                 Err(Error::Gone) => return Ok(Some(Outcome::Gone)),
                 Err(error) => return Err(error.into()),
             }
