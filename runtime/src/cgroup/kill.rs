@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::controller::Controller;
 use super::dir::Dir;
 use super::{Cgroup, Error, wait};
-use crate::sys::pidfd;
+use crate::sys::process::{pidfd_open, pidfd_send_signal};
 
 /// How long killed processes may take to end; one in an uninterruptible wait (a dead disk or server) may need for ever.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -130,14 +130,14 @@ fn signal_all(dir: &Dir) -> Result<Vec<OwnedFd>, Error> {
     let mut pidfds = Vec::new();
     for pid in dir.processes()?.into_iter().filter(|pid| *pid > 0) {
         let failed = |call, errno| Error::System { call, object: format!("{pid}"), errno, advice: None };
-        let fd = match pidfd::open(Pid::from_raw(pid)) {
+        let fd = match pidfd_open(Pid::from_raw(pid)) {
             Ok(fd) => fd,
             Err(Errno::ESRCH) => continue,
             // Enough for now; the next turn takes the others.
             Err(Errno::EMFILE | Errno::ENFILE) if !pidfds.is_empty() => break,
             Err(errno) => return Err(failed("pidfd_open", errno)),
         };
-        match pidfd::send_signal(fd.as_fd(), Signal::SIGKILL) {
+        match pidfd_send_signal(&fd, libc::SIGKILL) {
             Ok(()) => pidfds.push(fd),
             Err(Errno::ESRCH) => {}
             Err(errno) => return Err(failed("pidfd_send_signal", errno)),

@@ -11,7 +11,6 @@ pub mod entry;
 pub mod mount;
 pub mod network;
 pub mod packet;
-pub mod pidfd;
 pub mod process;
 pub mod seccomp;
 pub mod signals;

@@ -42,8 +42,6 @@ pub mod attr {
     pub const STRICTATIME: u64 = 0x20;
     /// No access times of directories.
     pub const NODIRATIME: u64 = 0x80;
-    /// Ids are mapped.
-    pub const IDMAP: u64 = 0x0010_0000;
     /// Symbolic links are not followed.
     pub const NOSYMFOLLOW: u64 = 0x0020_0000;
 }
@@ -197,21 +195,12 @@ pub fn move_mount_to_root(from: impl AsFd) -> Result<(), Errno> {
 /// # Errors
 /// EPERM: the attribute is locked, as the mount comes from a more privileged namespace.
 pub fn mount_setattr(mount: impl AsFd, depth: Depth, attributes: Attributes) -> Result<(), Errno> {
-    setattr(mount.as_fd(), depth, attributes, 0)
+    setattr(mount.as_fd(), depth, attributes)
 }
 
-/// Maps the ids of a detached mount as the user namespace behind `user_namespace` does, mount_setattr(2) MOUNT_ATTR_IDMAP.
-///
-/// # Errors
-/// EINVAL: the file system cannot be id-mapped.
-pub fn mount_idmap(mount: impl AsFd, depth: Depth, user_namespace: impl AsFd) -> Result<(), Errno> {
-    let fd = u64::from(user_namespace.as_fd().as_raw_fd().cast_unsigned());
-    setattr(mount.as_fd(), depth, Attributes { set: attr::IDMAP, ..Attributes::default() }, fd)
-}
-
-fn setattr(mount: BorrowedFd<'_>, depth: Depth, attributes: Attributes, userns_fd: u64) -> Result<(), Errno> {
+fn setattr(mount: BorrowedFd<'_>, depth: Depth, attributes: Attributes) -> Result<(), Errno> {
     let Attributes { set, clear, propagation } = attributes;
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd };
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
     // SAFETY: the structure lives until the call returns and the size given is its own.
     check(unsafe {
         libc::syscall(

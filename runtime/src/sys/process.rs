@@ -29,15 +29,6 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A copy of a descriptor of another process, pidfd_getfd(2).
-///
-/// # Errors
-/// EPERM, EBADF, ESRCH.
-pub fn pidfd_getfd(pidfd: impl AsFd, fd: i32) -> Result<OwnedFd, Errno> {
-    // SAFETY: plain integers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), fd, 0) })
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exited {

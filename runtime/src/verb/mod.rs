@@ -18,6 +18,8 @@ mod state;
 mod update;
 
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -235,11 +237,24 @@ pub(crate) fn preserved_fds(parsed: &Parsed) -> Result<u32, Failure> {
     Ok(count)
 }
 
-/// Writes a process id where a caller waits for it: temp + rename, so that it is never seen in part.
+/// Writes a process id where a caller waits for it: temp + rename, so that it is never seen in part. What is planted under the
+/// temporary name is replaced, never written through.
 pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), CallError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    std::fs::write(&temporary, pid.to_string()).call(|| format!("write({temporary:?})"))?;
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).call(|| format!("unlink({temporary:?})"));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(&temporary)
+        .call(|| format!("open({temporary:?}, O_CREAT|O_EXCL)"))?;
+    file.write_all(pid.to_string().as_bytes()).call(|| format!("write({temporary:?})"))?;
     std::fs::rename(&temporary, path).call(|| format!("rename({temporary:?}, {path:?})"))
 }
 
