@@ -120,6 +120,14 @@ pub enum Error {
         /// What each endpoint answered, in the order in which they were tried.
         faults: Vec<Fault>,
     },
+    /// Credentials cannot be looked up, kept or used. The texts hold none.
+    #[error("{what}: {reason}")]
+    Credentials {
+        /// The file, the helper or the field.
+        what: String,
+        /// What is wrong, or allowed.
+        reason: String,
+    },
     /// No image has that name or id.
     #[error("no such image: {query}")]
     NotFound {

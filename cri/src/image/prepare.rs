@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::cancel::Cancel;
 use super::config::ImageConfig;
 use super::digest::Digest;
 use super::dirs::{RootDir, root_dir};
@@ -11,7 +12,7 @@ use super::image::Image;
 use super::ingest::Ingest;
 use super::layer::TREE;
 use super::progress::Progress;
-use super::receive::Incoming;
+use super::receive::{Bytes, Incoming};
 use super::store::Store;
 
 /// An image that containers can be made from.
@@ -79,13 +80,13 @@ impl Store {
                 diff_id: diff_id.clone(),
                 digest: Some(blob.digest.clone()),
                 size: blob.size,
-                open: Box::new(|| match self.open_blob(&blob.digest)? {
+                bytes: Bytes::Source(Box::new(|| match self.open_blob(&blob.digest)? {
                     Some(file) => Ok(Box::new(file)),
                     None => Err(Error::Damaged { what: format!("blob {}", blob.digest), reason: "is missing".into() }),
-                }),
+                })),
             })
             .collect();
-        ingest.layers(&incoming, progress)?;
+        ingest.layers(&incoming, &Cancel::new(), progress)?;
         ingest.commit(progress, Ok)
     }
 }
