@@ -23,3 +23,4 @@ mod refused;
 mod restart;
 mod run;
 mod security;
+mod volumes;
