@@ -5,6 +5,7 @@
 
 mod attach;
 mod attacks;
+mod cdi;
 mod copy;
 mod crash;
 mod exec;

@@ -143,9 +143,15 @@ pub(crate) struct MountFlags {
     /// Size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
     pub(crate) shm_size: Option<u64>,
-    /// Pass a device of the host
+    /// Pass a device of the host: its path, or its CDI name (vendor.com/class=name)
     #[arg(long, value_name = "HOST[:DEST][:rwm]", value_parser = device::device)]
     pub(crate) device: Vec<DeviceFlag>,
+    /// Pass GPUs by their CDI specs: all, a number, or device=NAME,...
+    #[arg(long, value_name = "GPUS", value_parser = device::gpus)]
+    pub(crate) gpus: Option<device::Gpus>,
+    /// Directory of CDI specs instead of /etc/cdi and /var/run/cdi
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cdi_spec_dir: Vec<PathBuf>,
     /// Allow access to devices, such as 'c 10:* rwm'
     #[arg(long, value_name = "RULE", value_parser = device::rule)]
     pub(crate) device_cgroup_rule: Vec<DeviceRule>,

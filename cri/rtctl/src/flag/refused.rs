@@ -21,7 +21,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--health-start-interval", "run the check with rtctl exec"),
     ("--health-start-period", "run the check with rtctl exec"),
     ("--health-timeout", "run the check with rtctl exec"),
-    ("--gpus", "pass the device nodes with --device"),
     ("--runtime", "containers run in rt-shim's own runtime"),
     ("--storage-opt", "there is one storage driver, overlay, without options"),
     ("--blkio-weight-device", "use --blkio-weight"),

@@ -100,7 +100,8 @@ impl Making<'_> {
             Origin::Rootfs(_) | Origin::Image { .. } => "rootfs".to_owned(),
         };
         let Plan { image, options, host, .. } = &self.plan;
-        let spec = cri::spec::build(&Input { id: &self.id, image, options, identity: &identity, host })?;
+        let mut spec = cri::spec::build(&Input { id: &self.id, image, options, identity: &identity, host })?;
+        cri::spec::cdi::apply(&self.plan.cdi.1, &mut spec);
         write_json(&dir.join("config.json"), &spec)?;
         let record = self.record(&user, points, attachment, &task)?;
         if let Some(path) = &self.flags.cidfile {
@@ -381,6 +382,7 @@ impl Making<'_> {
             shm_size: options.shm_size.unwrap_or(cri::spec::SHM_SIZE),
             cidfile: flags.cidfile.as_ref().map(|path| path.display().to_string()),
             nano_cpus: flags.resources.cpus.unwrap_or(0),
+            cdi: self.plan.cdi.0.iter().map(ToString::to_string).collect(),
         };
         Ok(Record {
             version: VERSION,

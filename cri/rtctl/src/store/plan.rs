@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cri::image::Store;
+use cri::spec::cdi::{DeviceName, Edits, Registry, SPEC_DIRS};
 use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, UserNamespace};
 use runtime::spec::IdMapping;
 use shim::layout::RestartPolicy;
@@ -12,6 +13,7 @@ use super::record::Origin;
 use super::roots::Roots;
 use super::{inherit, view};
 use crate::flag::create::{CreateFlags, Pull};
+use crate::flag::device::DeviceFlag;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::MountFlag;
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     pub(super) modes: Modes,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
+    /// CDI devices by name, and what they bring.
+    pub(super) cdi: (Vec<DeviceName>, Edits),
 }
 
 /// Namespaces, with containers by their ids.
@@ -68,8 +72,26 @@ impl Plan {
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, inherited })
+        let cdi = cdi(flags)?;
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, inherited, cdi })
     }
+}
+
+/// Devices by name, and what their specs give the container.
+fn cdi(flags: &CreateFlags) -> Result<(Vec<DeviceName>, Edits)> {
+    let mounts = &flags.mounts;
+    let named = mounts.device.iter().any(|device| matches!(device, DeviceFlag::Cdi(_)));
+    if !named && mounts.gpus.is_none() {
+        return Ok((Vec::new(), Edits::default()));
+    }
+    let dirs = match mounts.cdi_spec_dir.as_slice() {
+        [] => SPEC_DIRS.iter().map(PathBuf::from).collect(),
+        dirs => dirs.to_vec(),
+    };
+    let registry = Registry::read(&dirs);
+    let names = device::cdi_names(&mounts.device, mounts.gpus.as_ref(), &registry)?;
+    let edits = registry.resolve(&names).and_then(Edits::complete).context("--device")?;
+    Ok((names, edits))
 }
 
 fn check_flags(flags: &CreateFlags) -> Result<()> {
@@ -121,7 +143,9 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
     flags.fixed_resources.add_to(&mut resources)?;
     let mut devices = Vec::new();
     for flag in &flags.mounts.device {
-        devices.extend(device::read(flag)?);
+        if let DeviceFlag::Path(flag) = flag {
+            devices.extend(device::read(flag)?);
+        }
     }
     let no_files: &[&str] = &[];
     let sysctl = env::map("--sysctl", no_files, &isolation.sysctl)?;

@@ -108,6 +108,9 @@ pub(crate) struct HostConfig {
     pub(crate) cidfile: Option<String>,
     /// `--cpus` in billionths.
     pub(crate) nano_cpus: u64,
+    /// CDI devices by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cdi: Vec<String>,
 }
 
 /// An element of docker's `Mounts`.

@@ -311,6 +311,7 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "CpusetCpus": cpu.cpus.unwrap_or_default(),
         "CpusetMems": cpu.mems.unwrap_or_default(),
         "Devices": devices(spec),
+        "DeviceRequests": device_requests(&host.cdi),
         "MemoryReservation": reservation.unwrap_or(0),
         "MemorySwap": swap.unwrap_or(0),
         "MemorySwappiness": swappiness,
@@ -321,6 +322,14 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "MaskedPaths": masked_paths,
         "ReadonlyPaths": readonly_paths,
     })
+}
+
+/// CDI devices in docker's shape.
+fn device_requests(names: &[String]) -> Value {
+    match names {
+        [] => Value::Null,
+        names => json!([{ "Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null }]),
+    }
 }
 
 fn linux_userns(spec: &Spec) -> bool {
