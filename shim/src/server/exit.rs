@@ -39,8 +39,9 @@ impl Server {
         while let Ok(Some(_)) = self.children.read_signal() {}
         while let Ok(Some((pid, how))) = wait_any() {
             let ours = self.processes.iter().find(|(_, process)| process.pid == pid && process.exit.is_none());
-            if let Some((&number, _)) = ours {
-                self.process_ended(number, how);
+            match ours {
+                Some((&number, _)) => self.process_ended(number, how),
+                None => self.sandbox_process_ended(pid, how),
             }
         }
     }
@@ -212,6 +213,7 @@ impl Server {
         }
         self.record_quietly(id);
         self.poststop(id);
+        self.release_with(id);
     }
 
     /// A failed poststop hook changes nothing any more (OCI runtime-spec runtime.md, "Lifecycle"); the record names it.
@@ -227,7 +229,7 @@ impl Server {
     /// A container that has no process will not run again: ends it, tells, and removes it if that is due.
     pub(super) fn settle(&mut self, id: &str) {
         self.end(id);
-        self.tell(id);
+        self.tell_if_exited(id);
         self.remove_if_due(id);
     }
 
