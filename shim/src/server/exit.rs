@@ -139,12 +139,22 @@ impl Server {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
         if init {
-            self.run_over(&id, exit.clone());
-        }
-        if init {
-            self.tell_if_exited(&id);
+            self.run_over(&id, exit);
         }
         self.end_input(number);
+        // Else it is told once `on_exit` has been run.
+        if !self.containers.get(&id).is_some_and(|container| init && container.phase == Phase::Releasing) {
+            self.tell_of(number);
+        }
+    }
+
+    /// Tells of the end of a process, which is recorded: its clients, and if it was the container's end all who wait for that.
+    pub(super) fn tell_of(&mut self, number: u64) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
+        if matches!(process.role, Role::Init(_)) {
+            self.tell_if_exited(&id);
+        }
         let attachments = self.processes.remove(&number).map_or_else(Vec::new, |process| process.attachments);
         for attachment in attachments {
             self.farewell(attachment, &exit);

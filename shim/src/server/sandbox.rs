@@ -20,6 +20,7 @@ use runtime::sys::process::{Exited, pidfd_open, pidfd_send_signal};
 use runtime::sys::{Call, CallError};
 
 use super::container::Phase;
+use super::process::{Process, Role};
 use super::timers::Timer;
 use super::{Failure, Server};
 use crate::layout::{self, Ends, ON_EXIT_LIMIT};
@@ -217,8 +218,15 @@ impl Server {
             if let Some(container) = self.containers.get_mut(&id) {
                 container.phase = Phase::Exited;
             }
-            self.tell_if_exited(&id);
-            self.remove_if_due(&id);
+            let ended = |process: &Process| process.container == id && process.exit.is_some();
+            match self.processes.iter().find(|(_, process)| ended(process) && matches!(process.role, Role::Init(_))) {
+                Some((&number, _)) => self.tell_of(number),
+                // It could not be made.
+                None => {
+                    self.tell_if_exited(&id);
+                    self.remove_if_due(&id);
+                }
+            }
         }
     }
 

@@ -106,7 +106,10 @@ fn exit_is_recorded_before_on_exit_and_told_after_it() {
     let (connection, _) = place.spawn();
     connection.sandbox().unwrap();
     place.create(&connection);
+    let client = place.attach(place.connect(), false);
     place.start(&connection);
+    let (_, _, exit) = client.finish();
+    assert_eq!((exit.code, runs(&place)), (7, 1), "attached clients, too, are told after it");
     assert_eq!(place.wait(&connection).code, 7);
     let status: Value = serde_json::from_str(&fs::read_to_string(seen).unwrap()).unwrap();
     assert_eq!((&status["state"], &status["last_exit"]["code"]), (&json!("exited"), &json!(7)));
