@@ -46,7 +46,7 @@ fn a_full_disk_does_not_stop_the_container() {
         let disk = place.path("disk");
         fs::create_dir(&disk).unwrap();
         mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
-        place.task["log"] = json!(disk.join("log"));
+        place.task["log"] = json!({"k8s-file": {"path": disk.join("log"), "max_files": 1}});
         let (connection, shim) = place.spawn();
         place.create(&connection);
         let client = place.attach(place.connect(), false);
