@@ -73,7 +73,7 @@ fn a_full_disk_does_not_stop_the_container() {
 #[test]
 fn a_log_that_cannot_be_made_is_an_error_of_create() {
     let mut place = Place::new("");
-    place.task["log"] = json!(place.path("no/such/log"));
+    place.task["log"] = json!({"k8s-file": {"path": place.path("no/such/log"), "max_files": 1}});
     let (connection, _) = place.spawn();
     let request = Request::Create { container: place.id.clone(), dir: ".".into() };
     let error = connection.request(&request, &[]).unwrap_err().to_string();
