@@ -24,3 +24,4 @@ mod refused;
 mod restart;
 mod run;
 mod security;
+mod volumes;

@@ -11,7 +11,7 @@ use crate::verb::{
     container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
     container_start, container_stats, container_stop, container_top, container_unpause, container_update,
     container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save, image_tag, system_info,
-    system_version,
+    system_version, volume_create, volume_inspect, volume_list, volume_prune, volume_rm,
 };
 
 /// Runs containers and keeps images; needs no daemon.
@@ -79,6 +79,21 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Commands on volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+}
+
+/// `rtctl volume ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    Create(volume_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(volume_list::Args),
+    Inspect(volume_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(volume_rm::Args),
+    Prune(volume_prune::Args),
 }
 
 /// `rtctl container ...`
@@ -156,6 +171,7 @@ impl Command {
             Command::Info(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Volume(command) => command.run(roots),
         }
     }
 
@@ -210,6 +226,18 @@ impl ImageCommand {
             ImageCommand::Rm(args) => args.run(roots),
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
+        }
+    }
+}
+
+impl VolumeCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            VolumeCommand::Create(args) => args.run(roots),
+            VolumeCommand::Ls(args) => args.run(roots),
+            VolumeCommand::Inspect(args) => args.run(roots),
+            VolumeCommand::Rm(args) => args.run(roots),
+            VolumeCommand::Prune(args) => args.run(roots),
         }
     }
 }

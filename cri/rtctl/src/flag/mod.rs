@@ -17,3 +17,4 @@ pub(crate) mod size;
 pub(crate) mod time;
 pub(crate) mod ulimit;
 pub(crate) mod volume;
+pub(crate) mod volume_filter;

@@ -29,6 +29,11 @@ pub(crate) mod image_save;
 pub(crate) mod image_tag;
 pub(crate) mod system_info;
 pub(crate) mod system_version;
+pub(crate) mod volume_create;
+pub(crate) mod volume_inspect;
+pub(crate) mod volume_list;
+pub(crate) mod volume_prune;
+pub(crate) mod volume_rm;
 
 use anyhow::Result;
 use shim::client::Connection;
