@@ -35,6 +35,7 @@ mod source;
 mod store;
 mod tar;
 mod unpack;
+mod verify;
 
 pub use config::{ImageConfig, Step};
 pub use digest::{Algorithm, Digest, DigestError};
@@ -53,3 +54,4 @@ pub use save::Format;
 pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;
+pub use verify::{Damage, Depth, Object, Report};
