@@ -48,12 +48,14 @@ impl Store {
         let lock = self.lock()?;
         let image = self.resolve(query)?;
         let mut index = self.read_index()?;
-        let by_name = query.parse::<Reference>().ok().filter(|name| image.names.contains(name));
+        let by_name = query.parse::<Reference>().ok().filter(|name| image.has_name(name));
         let mut removed = Removed::default();
         match by_name {
-            Some(name) if image.names.len() > 1 => {
-                names::remove_name(&mut index, &name);
-                removed.untagged.push(name);
+            Some(name) if untag(&image, &name).len() < image.names.len() + image.digests.len() => {
+                for name in untag(&image, &name) {
+                    names::remove_name(&mut index, &name);
+                    removed.untagged.push(name);
+                }
             }
             by_name => {
                 if by_name.is_none() && image.names.len() > 1 && force == Force::No {
@@ -199,6 +201,19 @@ struct Needed {
     layers: HashSet<String>,
 }
 
+/// The names that go with one: with the last tag of a repository also the digests of that repository.
+fn untag(image: &Image, name: &Reference) -> Vec<Reference> {
+    let same_repository = |other: &Reference| other.domain() == name.domain() && other.path() == name.path();
+    if let Some(digest) = name.digest() {
+        return vec![name.with_digest(digest)];
+    }
+    let mut names = vec![name.clone()];
+    if !image.names.iter().any(|other| other != name && same_repository(other)) {
+        names.extend(image.digests.iter().filter(|digest| same_repository(digest)).cloned());
+    }
+    names
+}
+
 fn remove_whole(
     index: &mut Vec<Descriptor>,
     image: Image,
@@ -212,6 +227,7 @@ fn remove_whole(
         names::remove_image(index, &manifest.digest);
     }
     removed.untagged.extend(image.names);
+    removed.untagged.extend(image.digests);
     removed.deleted.push(image.id);
     Ok(())
 }
