@@ -25,6 +25,7 @@ pub(crate) mod image_history;
 pub(crate) mod image_inspect;
 pub(crate) mod image_list;
 pub(crate) mod image_load;
+pub(crate) mod image_pull;
 pub(crate) mod image_rm;
 pub(crate) mod image_save;
 pub(crate) mod image_tag;

@@ -176,10 +176,11 @@ fn wanted(store: &Store, index: &[Descriptor], queries: &[String]) -> Result<Vec
 
 /// How people know the image of a manifest.
 fn labels(index: &[Descriptor], manifest: &Digest) -> BTreeSet<String> {
-    let names: BTreeSet<String> = index
-        .iter()
-        .filter(|entry| entry.digest == *manifest)
-        .filter_map(|entry| name_of(entry).map(|name| name.familiar()))
-        .collect();
-    if names.is_empty() { [format!("<none>@{}", manifest.short())].into() } else { names }
+    let names: Vec<Reference> = index.iter().filter(|entry| entry.digest == *manifest).filter_map(name_of).collect();
+    let tags: BTreeSet<String> = names.iter().filter(|name| name.digest().is_none()).map(Reference::familiar).collect();
+    if !tags.is_empty() {
+        return tags;
+    }
+    let digests: BTreeSet<String> = names.iter().map(Reference::familiar).collect();
+    if digests.is_empty() { [format!("<none>@{}", manifest.short())].into() } else { digests }
 }
