@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod life;
 mod limits;
+mod log_drivers;
 mod logs;
 mod many;
 mod mounts;

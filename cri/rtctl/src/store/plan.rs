@@ -12,6 +12,7 @@ use super::record::Origin;
 use super::roots::Roots;
 use super::view;
 use crate::flag::create::{CreateFlags, Pull};
+use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
 use crate::flag::{device, env};
@@ -27,6 +28,7 @@ pub(super) struct Plan {
     pub(super) host: Host,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
+    pub(super) log: LogOptions,
 }
 
 /// Namespaces, with containers by their ids.
@@ -39,6 +41,7 @@ pub(super) struct Modes {
 impl Plan {
     pub(super) fn new(roots: &Roots, flags: &CreateFlags) -> Result<Plan> {
         check_flags(flags)?;
+        let log = flags.log.options().map_err(anyhow::Error::msg)?;
         let mut host = Host::read().context("reading the host's capabilities and cgroup version")?;
         if flags.isolation.privileged {
             host.devices = cri::spec::host_nodes(Path::new("/dev")).context("/dev")?;
@@ -64,7 +67,7 @@ impl Plan {
         options.check()?;
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log })
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Record {
     pub(crate) host: HostConfig,
     /// Mounts of the user.
     pub(crate) mounts: Vec<MountPoint>,
-    /// Where its log is.
+    /// Its log file.
     pub(crate) log: Option<String>,
 }
 
@@ -108,6 +108,10 @@ pub(crate) struct HostConfig {
     pub(crate) cidfile: Option<String>,
     /// `--cpus` in billionths.
     pub(crate) nano_cpus: u64,
+    #[serde(default)]
+    pub(crate) log_driver: String,
+    #[serde(default)]
+    pub(crate) log_options: BTreeMap<String, String>,
 }
 
 /// An element of docker's `Mounts`.
