@@ -37,6 +37,7 @@ mod source;
 mod store;
 mod tar;
 mod unpack;
+mod verify;
 
 pub use cancel::Cancel;
 pub use config::{ImageConfig, Step};
@@ -56,3 +57,4 @@ pub use save::Format;
 pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;
+pub use verify::{Damage, Depth, Object, Report};

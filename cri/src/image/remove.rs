@@ -93,28 +93,39 @@ impl Store {
     /// Removes the blobs and layers that no image of the index and no running ingest needs.
     ///
     /// What cannot be read ends the sweep before anything is removed: nothing is guessed to be unused.
-    fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<(), Error> {
+    pub(crate) fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<(), Error> {
+        let unneeded = self.unneeded(lock)?;
+        for digest in unneeded.blobs {
+            self.blob_dir(digest.algorithm())?.unlink(digest.hex().as_bytes())?;
+        }
+        for name in unneeded.layers {
+            staging.discard(lock, &name)?;
+        }
+        Ok(())
+    }
+
+    /// What no image of the index and no running ingest needs.
+    ///
+    /// # Errors
+    /// Something cannot be read: nothing is guessed to be unneeded.
+    pub(crate) fn unneeded(&self, _lock: &WriteLock) -> Result<Unneeded, Error> {
         let mut needed = Needed::default();
         for descriptor in self.read_index()? {
             self.mark(&descriptor, &mut needed, 0)?;
         }
         self.mark_kept(&mut needed)?;
+        let mut unneeded = Unneeded::default();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let dir = self.blob_dir(algorithm)?;
-            for name in dir.names()? {
+            for name in self.blob_dir(algorithm)?.names()? {
                 // A name that is no digest is not ours to judge.
-                let digest = format!("{}:{name}", algorithm.name()).parse::<Digest>();
-                if digest.is_ok_and(|digest| !needed.all_blobs && !needed.blobs.contains(&digest)) {
-                    dir.unlink(name.as_bytes())?;
+                let Ok(digest) = format!("{}:{name}", algorithm.name()).parse::<Digest>() else { continue };
+                if !needed.all_blobs && !needed.blobs.contains(&digest) {
+                    unneeded.blobs.push(digest);
                 }
             }
         }
-        for name in self.layers.names()? {
-            if !needed.layers.contains(&name) {
-                staging.discard(lock, &name)?;
-            }
-        }
-        Ok(())
+        unneeded.layers.extend(self.layers.names()?.into_iter().filter(|name| !needed.layers.contains(name)));
+        Ok(unneeded)
     }
 
     fn mark(&self, descriptor: &Descriptor, needed: &mut Needed, depth: usize) -> Result<(), Error> {
@@ -172,6 +183,14 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What may go.
+#[derive(Debug, Default)]
+pub(crate) struct Unneeded {
+    pub(crate) blobs: Vec<Digest>,
+    /// Names of folders.
+    pub(crate) layers: Vec<String>,
 }
 
 #[derive(Default)]

@@ -40,7 +40,6 @@ const FLAGS: &[(&str, &str)] = &[
 
 /// Commands and what to do instead.
 const COMMANDS: &[(&str, &str)] = &[
-    ("pull", "registries come with the next image issue; get an archive (docker save, skopeo copy) and use rtctl load"),
     ("push", "registries come with the next image issue; use rtctl save"),
     ("login", "registries come with the next image issue"),
     ("logout", "registries come with the next image issue"),
