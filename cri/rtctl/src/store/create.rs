@@ -143,6 +143,7 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            sandbox: Vec::new(),
         })
     }
 
