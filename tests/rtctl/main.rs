@@ -16,6 +16,7 @@ mod init;
 mod inspect;
 mod life;
 mod limits;
+mod log_drivers;
 mod logs;
 mod many;
 mod mounts;

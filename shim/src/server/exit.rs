@@ -16,6 +16,7 @@ use super::container::Phase;
 use super::create::Moment;
 use super::poller::{Interest, Token};
 use super::process::Role;
+use super::relay::watch_journal;
 use super::timers::Timer;
 use super::{Failure, Server};
 use crate::layout::Exit;
@@ -39,8 +40,9 @@ impl Server {
         while let Ok(Some(_)) = self.children.read_signal() {}
         while let Ok(Some((pid, how))) = wait_any() {
             let ours = self.processes.iter().find(|(_, process)| process.pid == pid && process.exit.is_none());
-            if let Some((&number, _)) = ours {
-                self.process_ended(number, how);
+            match ours {
+                Some((&number, _)) => self.process_ended(number, how),
+                None => self.sandbox_process_ended(pid, how),
             }
         }
     }
@@ -119,6 +121,10 @@ impl Server {
             self.drain_stream(number, stream);
             self.end_output(number, stream);
         }
+        let id = self.processes.get(&number).map(|process| process.container.clone());
+        if let Some(log) = id.and_then(|id| self.containers.get_mut(&id)).and_then(|it| it.log.as_mut()) {
+            log.abandon();
+        }
         self.process_over(number);
     }
 
@@ -134,21 +140,41 @@ impl Server {
         let Some(process) = self.processes.get(&number) else { return };
         let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
         let init = matches!(process.role, Role::Init(_));
-        if init && !self.emptied(&id) {
+        if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
         if init {
-            self.run_over(&id, exit.clone());
-        }
-        if init {
-            self.tell_if_exited(&id);
+            self.run_over(&id, exit);
         }
         self.end_input(number);
+        // Else it is told once `on_exit` has been run.
+        if !self.containers.get(&id).is_some_and(|container| init && container.phase == Phase::Releasing) {
+            self.tell_of(number);
+        }
+    }
+
+    /// Tells of the end of a process, which is recorded: its clients, and if it was the container's end all who wait for that.
+    pub(super) fn tell_of(&mut self, number: u64) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
+        if matches!(process.role, Role::Init(_)) {
+            self.tell_if_exited(&id);
+        }
         let attachments = self.processes.remove(&number).map_or_else(Vec::new, |process| process.attachments);
         for attachment in attachments {
             self.farewell(attachment, &exit);
         }
         self.remove_if_due(&id);
+    }
+
+    /// Whether the last output of a container waits for the journal. What it does not take in [`DRAIN_LIMIT`] is lost.
+    fn journal_behind(&mut self, id: &str, number: u64) -> bool {
+        let Some(log) = self.containers.get_mut(id).and_then(|container| container.log.as_mut()) else { return false };
+        log.finish(record::now(), &mut self.gather);
+        if log.is_behind() {
+            watch_journal(&self.poller, log, number);
+        }
+        log.is_behind()
     }
 
     /// Drops an init process that never ran the program.
@@ -212,6 +238,7 @@ impl Server {
         }
         self.record_quietly(id);
         self.poststop(id);
+        self.release_with(id);
     }
 
     /// A failed poststop hook changes nothing any more (OCI runtime-spec runtime.md, "Lifecycle"); the record names it.
@@ -227,7 +254,7 @@ impl Server {
     /// A container that has no process will not run again: ends it, tells, and removes it if that is due.
     pub(super) fn settle(&mut self, id: &str) {
         self.end(id);
-        self.tell(id);
+        self.tell_if_exited(id);
         self.remove_if_due(id);
     }
 

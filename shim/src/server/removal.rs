@@ -24,7 +24,7 @@ impl Server {
         match phase {
             Phase::Restarting(_) => self.settle(id),
             Phase::Created(_) | Phase::Running(_) | Phase::Paused(_) => self.kill_all(id),
-            Phase::Creating | Phase::Ending(_) | Phase::Exited => {}
+            Phase::Creating | Phase::Ending(_) | Phase::Releasing | Phase::Exited => {}
         }
         Ok(None)
     }

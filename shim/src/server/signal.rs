@@ -51,7 +51,7 @@ impl Server {
                     self.thaw(id, init)?;
                 }
             }
-            Phase::Creating | Phase::Ending(_) | Phase::Exited => {}
+            Phase::Creating | Phase::Ending(_) | Phase::Releasing | Phase::Exited => {}
         }
         Ok(Reply::Done)
     }
@@ -93,7 +93,7 @@ impl Server {
                     self.thaw(id, init)?;
                 }
             }
-            Phase::Creating | Phase::Ending(_) | Phase::Exited => {}
+            Phase::Creating | Phase::Ending(_) | Phase::Releasing | Phase::Exited => {}
         }
         Ok(None)
     }

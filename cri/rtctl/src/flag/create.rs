@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
 use super::device::DeviceFlag;
+use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
 use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
@@ -70,6 +71,8 @@ pub(crate) struct CreateFlags {
     /// Add an annotation
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) annotation: Vec<String>,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
     #[command(flatten)]
     pub(crate) process: ProcessFlags,
     #[command(flatten)]

@@ -13,8 +13,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--link-local-ip", "addresses come with the bridge network"),
     ("--mac-address", "addresses come with the bridge network"),
     ("--network-alias", "names come with the bridge network"),
-    ("--log-driver", "output goes to the container's log file, which rtctl logs shows"),
-    ("--log-opt", "output goes to the container's log file, which rtctl logs shows"),
     ("--health-cmd", "run the check with rtctl exec"),
     ("--health-interval", "run the check with rtctl exec"),
     ("--health-retries", "run the check with rtctl exec"),
@@ -41,7 +39,6 @@ const FLAGS: &[(&str, &str)] = &[
 
 /// Commands and what to do instead.
 const COMMANDS: &[(&str, &str)] = &[
-    ("pull", "registries come with the next image issue; get an archive (docker save, skopeo copy) and use rtctl load"),
     ("push", "registries come with the next image issue; use rtctl save"),
     ("login", "registries come with the next image issue"),
     ("logout", "registries come with the next image issue"),

@@ -18,10 +18,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cri::spec::{Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
-use shim::layout::{Layers, Stdin, Task};
+use shim::layout::{Layers, LogTarget, Stdin, Task};
 
 use super::draft::{Draft, sweep};
 use super::id;
+use super::log;
 use super::plan::Plan;
 use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
@@ -137,7 +138,7 @@ impl Making<'_> {
         Ok(Task {
             version: shim::layout::VERSION,
             layers,
-            log: Some(upper.join("log")),
+            log: self.log(&upper)?,
             stdin,
             restart: self.flags.restart,
             auto_remove: self.flags.rm,
@@ -145,7 +146,32 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            sandbox: Vec::new(),
         })
+    }
+
+    /// Where the output goes. A file elsewhere can be written: that is seen now and not when the container starts.
+    fn log(&self, upper: &Path) -> Result<Option<LogTarget>> {
+        let Plan { origin, image, command, options, labels, log, .. } = &self.plan;
+        let env = cri::spec::merged_environment(&image.env, &options.env);
+        let facts = log::Facts { id: &self.id, name: &self.draft.name, origin, command, labels, env: &env };
+        let target = log::target(log, &facts, upper)?;
+        match &target {
+            Some(LogTarget::Journald { socket, .. }) => {
+                let found = std::os::unix::net::UnixDatagram::unbound().and_then(|client| client.connect(socket));
+                found.with_context(|| {
+                    format!(
+                        "--log-driver journald: no journal listens at {}; use k8s-file or json-file",
+                        socket.display()
+                    )
+                })?;
+            }
+            Some(target) if log.path.is_some() => {
+                shim::log::Log::open(target).context("--log-opt path")?;
+            }
+            Some(_) | None => {}
+        }
+        Ok(target)
     }
 
     /// Layers belong to the host's ids. In a user namespace they would be nobody's, so the container gets a copy that belongs to
@@ -383,6 +409,8 @@ impl Making<'_> {
             cidfile: flags.cidfile.as_ref().map(|path| path.display().to_string()),
             nano_cpus: flags.resources.cpus.unwrap_or(0),
             cdi: self.plan.cdi.0.iter().map(ToString::to_string).collect(),
+            log_driver: self.plan.log.driver.name().to_owned(),
+            log_options: flags.log.pairs(),
         };
         Ok(Record {
             version: VERSION,
@@ -393,7 +421,7 @@ impl Making<'_> {
             config,
             host,
             mounts,
-            log: task.log.as_ref().map(|path| path.display().to_string()),
+            log: task.log.as_ref().and_then(LogTarget::file).map(|file| file.path.display().to_string()),
         })
     }
 }

@@ -14,6 +14,7 @@ use super::roots::Roots;
 use super::{inherit, view};
 use crate::flag::create::{CreateFlags, Pull};
 use crate::flag::device::DeviceFlag;
+use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::MountFlag;
@@ -30,6 +31,7 @@ pub(super) struct Plan {
     pub(super) host: Host,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
+    pub(super) log: LogOptions,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
     /// CDI devices by name, and what they bring.
@@ -46,6 +48,7 @@ pub(super) struct Modes {
 impl Plan {
     pub(super) fn new(roots: &Roots, flags: &CreateFlags) -> Result<Plan> {
         check_flags(flags)?;
+        let log = flags.log.options().map_err(anyhow::Error::msg)?;
         let mut host = Host::read().context("reading the host's capabilities and cgroup version")?;
         if flags.isolation.privileged {
             host.devices = cri::spec::host_nodes(Path::new("/dev")).context("/dev")?;
@@ -73,7 +76,7 @@ impl Plan {
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, inherited, cdi })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited, cdi })
     }
 }
 

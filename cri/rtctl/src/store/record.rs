@@ -29,7 +29,7 @@ pub(crate) struct Record {
     pub(crate) host: HostConfig,
     /// Mounts of the user.
     pub(crate) mounts: Vec<MountPoint>,
-    /// Where its log is.
+    /// Its log file.
     pub(crate) log: Option<String>,
 }
 
@@ -111,6 +111,10 @@ pub(crate) struct HostConfig {
     /// CDI devices by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cdi: Vec<String>,
+    #[serde(default)]
+    pub(crate) log_driver: String,
+    #[serde(default)]
+    pub(crate) log_options: BTreeMap<String, String>,
 }
 
 /// An element of docker's `Mounts`.

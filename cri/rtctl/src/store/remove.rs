@@ -106,6 +106,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         pid_file: None,
         stop_signal: None,
         init: false,
+        sandbox: Vec::new(),
     };
     Ok(record::write(directory, &task)?)
 }
