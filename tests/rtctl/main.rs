@@ -7,6 +7,7 @@ mod attach;
 mod attacks;
 mod copy;
 mod crash;
+mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;

@@ -57,7 +57,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("port", "ports come with the bridge network"),
     ("network", "networks other than none and host come with the bridge network"),
     ("volume", "volumes are the directories below volumes/ of rtctl info's root"),
-    ("events", "use rtctl wait or rtctl ps"),
     ("system", "use rtctl info"),
     ("compose", "use a script of rtctl run commands"),
     ("swarm", "there is no cluster mode"),
