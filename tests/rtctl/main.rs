@@ -8,6 +8,7 @@ mod attacks;
 mod cdi;
 mod copy;
 mod crash;
+mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;

@@ -8,6 +8,13 @@ use clap::{Parser, Subcommand};
 use crate::store::roots::Roots;
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
+use crate::verb::{
+    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
+    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
+    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
+    container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save, image_tag,
+    system_events, system_info, system_version,
+};
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
@@ -69,6 +76,7 @@ pub(crate) enum Command {
     History(image_history::Args),
     Version(system_version::Args),
     Info(system_info::Args),
+    Events(system_events::Args),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -169,6 +177,7 @@ impl Command {
             Command::History(args) => args.run(roots),
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
+            Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),

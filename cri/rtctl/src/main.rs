@@ -12,6 +12,7 @@
 
 mod cli;
 mod copy;
+mod events;
 mod flag;
 mod image;
 mod logs;

@@ -29,6 +29,7 @@ pub(crate) mod image_pull;
 pub(crate) mod image_rm;
 pub(crate) mod image_save;
 pub(crate) mod image_tag;
+pub(crate) mod system_events;
 pub(crate) mod system_info;
 pub(crate) mod system_version;
 pub(crate) mod volume_create;
