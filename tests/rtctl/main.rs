@@ -21,6 +21,7 @@ mod many;
 mod mounts;
 mod namespaces;
 mod refused;
+mod registry;
 mod restart;
 mod run;
 mod security;
