@@ -10,9 +10,11 @@ use crate::verb::{
     container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
     container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
     container_start, container_stats, container_stop, container_top, container_unpause, container_update,
-    container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_pull, image_rm, image_save,
-    image_tag, system_info, system_version,
+    container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull, image_rm, image_save,
+    image_tag, system_df, system_info, system_version,
 };
+// A verb is a module with `Args`: all of them are commands.
+use crate::verb::*;
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
@@ -80,6 +82,24 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Commands on everything
+    #[command(subcommand)]
+    System(SystemCommand),
+    /// Commands on volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+}
+
+/// `rtctl volume ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    Create(volume_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(volume_list::Args),
+    Inspect(volume_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(volume_rm::Args),
+    Prune(volume_prune::Args),
 }
 
 /// `rtctl container ...`
@@ -124,6 +144,14 @@ pub(crate) enum ImageCommand {
     History(image_history::Args),
     #[command(visible_alias = "verify")]
     Fsck(image_fsck::Args),
+    Prune(image_prune::Args),
+}
+
+/// `rtctl system ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    Df(system_df::Args),
+    Info(system_info::Args),
 }
 
 impl Command {
@@ -161,6 +189,8 @@ impl Command {
             Command::Info(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::System(command) => command.run(roots),
+            Command::Volume(command) => command.run(roots),
         }
     }
 
@@ -217,6 +247,28 @@ impl ImageCommand {
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
             ImageCommand::Fsck(args) => args.run(roots),
+            ImageCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl SystemCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Info(args) => args.run(roots),
+        }
+    }
+}
+
+impl VolumeCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            VolumeCommand::Create(args) => args.run(roots),
+            VolumeCommand::Ls(args) => args.run(roots),
+            VolumeCommand::Inspect(args) => args.run(roots),
+            VolumeCommand::Rm(args) => args.run(roots),
+            VolumeCommand::Prune(args) => args.run(roots),
         }
     }
 }

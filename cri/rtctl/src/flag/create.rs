@@ -134,6 +134,12 @@ pub(crate) struct MountFlags {
     /// Mount, in the long form: type=bind|volume|tmpfs,source=...,target=...
     #[arg(long, value_name = "KEY=VALUE,...", value_parser = volume::mount)]
     pub(crate) mount: Vec<MountFlag>,
+    /// Mount what another container has: its volumes and binds
+    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = volume::volumes_from)]
+    pub(crate) volumes_from: Vec<volume::VolumesFrom>,
+    /// Driver of volumes that are made: local
+    #[arg(long, value_name = "DRIVER", value_parser = volume::driver)]
+    pub(crate) volume_driver: Option<String>,
     /// Mount an empty file system in memory
     #[arg(long, value_name = "DEST[:OPTIONS]", value_parser = volume::tmpfs)]
     pub(crate) tmpfs: Vec<MountFlag>,

@@ -13,6 +13,7 @@
 pub(crate) mod create;
 mod draft;
 pub(crate) mod id;
+mod inherit;
 pub(crate) mod log;
 pub(crate) mod name;
 mod plan;

@@ -10,11 +10,12 @@ use shim::layout::RestartPolicy;
 
 use super::record::Origin;
 use super::roots::Roots;
-use super::view;
+use super::{inherit, view};
 use crate::flag::create::CreateFlags;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
+use crate::flag::volume::MountFlag;
 use crate::flag::{device, env};
 use crate::rootfs;
 use crate::transfer::display::Stream;
@@ -31,6 +32,8 @@ pub(super) struct Plan {
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
     pub(super) log: LogOptions,
+    /// `--volumes-from`
+    pub(super) inherited: Vec<MountFlag>,
 }
 
 /// Namespaces, with containers by their ids.
@@ -69,7 +72,8 @@ impl Plan {
         options.check()?;
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log })
+        let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited })
     }
 }
 
