@@ -94,7 +94,7 @@ fn pruned_images() {
         let id = r.ok(&["create", "busybox", "true"]);
         assert_eq!(r.ok(&["image", "prune", "-af"]), "Total reclaimed space: 0B", "a container uses it");
         r.ok(&["rm", &id]);
-        assert_eq!(r.ok(&["image", "prune", "-af", "--filter", "until=1960-01-01"]), "Total reclaimed space: 0B");
+        assert_eq!(r.ok(&["image", "prune", "-af", "--filter", "until=0"]), "Total reclaimed space: 0B");
         let (before, output) = (taken(), r.ok(&["image", "prune", "-af", "--filter", "until=24h"]));
         assert!(output.contains("untagged: app:1\nuntagged: busybox:latest\n"), "{output}");
         let freed = output.lines().last().unwrap();
