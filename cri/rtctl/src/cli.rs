@@ -6,6 +6,13 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
+use crate::verb::{
+    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
+    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
+    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
+    container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull, image_rm, image_save,
+    image_tag, system_df, system_info, system_version,
+};
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 use crate::verb::{
@@ -83,6 +90,9 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Commands on everything
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Commands on volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
@@ -142,6 +152,14 @@ pub(crate) enum ImageCommand {
     History(image_history::Args),
     #[command(visible_alias = "verify")]
     Fsck(image_fsck::Args),
+    Prune(image_prune::Args),
+}
+
+/// `rtctl system ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    Df(system_df::Args),
+    Info(system_info::Args),
 }
 
 impl Command {
@@ -180,6 +198,7 @@ impl Command {
             Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
     }
@@ -237,6 +256,16 @@ impl ImageCommand {
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
             ImageCommand::Fsck(args) => args.run(roots),
+            ImageCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl SystemCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Info(args) => args.run(roots),
         }
     }
 }

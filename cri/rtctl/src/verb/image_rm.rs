@@ -55,7 +55,7 @@ impl Args {
 }
 
 /// The container that was made from an image. One whose record cannot be read may need any image.
-fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
+pub(super) fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
     let image = image.to_string();
     let list = match Container::list(roots) {
         Ok(list) => list,
