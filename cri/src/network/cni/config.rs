@@ -251,3 +251,166 @@ fn capabilities(object: &Map<String, Value>, path: &str) -> Result<Vec<String>, 
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(text: &str) -> Result<Network, String> {
+        parse_list(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_list() {
+        let network = list(
+            r#"{"cniVersion": "1.0.0", "cniVersions": ["0.4.0", "1.1.0", "7.0.0"], "name": "pods", "disableCheck": "true", "disableGC": true,
+                "loadOnlyInlinedPlugins": true, "plugins": [
+                {"type": "bridge", "ipam": {"type": "host-local"}},
+                {"type": "portmap", "capabilities": {"portMappings": true, "bandwidth": false}, "snat": true}]}"#,
+        )
+        .unwrap();
+        assert_eq!(network.name.as_str(), "pods");
+        assert_eq!(network.versions, [Version::V0_4_0, Version::V1_0_0, Version::V1_1_0]);
+        assert_eq!(network.version(), Version::V1_1_0);
+        assert!(network.disable_check && network.disable_gc && !network.open_ended);
+        let kinds: Vec<&str> = network.plugins.iter().map(|plugin| plugin.kind.as_str()).collect();
+        assert_eq!(kinds, ["bridge", "portmap"]);
+        assert_eq!(network.plugins[1].capabilities, ["portMappings"]);
+        assert_eq!(network.plugins[1].object["snat"], true);
+    }
+
+    #[test]
+    fn lists_that_are_none() {
+        for (text, expected) in [
+            ("", "is not JSON: EOF while parsing a value at line 1 column 0"),
+            ("[]", "must be a JSON object"),
+            ("{}", "name: is missing"),
+            (r#"{"name": 1}"#, "name: must be a string"),
+            (
+                r#"{"name": "a/b"}"#,
+                "name: network name \"a/b\": 1 to 100 letters, digits and _ . -, beginning with a letter or a digit, are allowed",
+            ),
+            (r#"{"name": "n"}"#, "cniVersion: is missing; supported are 0.3.1, 0.4.0, 1.0.0 and 1.1.0"),
+            (
+                r#"{"name": "n", "cniVersion": "0.1.0", "cniVersions": ["2.0.0"]}"#,
+                "cniVersion: \"0.1.0\", \"2.0.0\" is not supported; supported are 0.3.1, 0.4.0, 1.0.0 and 1.1.0",
+            ),
+            (r#"{"name": "n", "cniVersion": 1}"#, "cniVersion: must be a string"),
+            (r#"{"name": "n", "cniVersions": "1.0.0"}"#, "cniVersions: must be a list"),
+            (r#"{"name": "n", "cniVersions": [1]}"#, "cniVersions[0]: must be a string"),
+            (r#"{"name": "n", "cniVersion": "1.0.0", "disableGC": "yes"}"#, "disableGC: must be true or false"),
+            (r#"{"name": "n", "cniVersion": "1.0.0", "plugins": {}}"#, "plugins: must be a list"),
+            (r#"{"name": "n", "cniVersion": "1.0.0", "plugins": [1]}"#, "plugins[0]: must be an object"),
+            (r#"{"name": "n", "cniVersion": "1.0.0", "plugins": [{}]}"#, "plugins[0].type: is missing"),
+            (
+                r#"{"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "a"}, {"type": "../sh"}]}"#,
+                "plugins[1].type: plugin type \"../sh\": 1 to 100 letters, digits and _ . -, beginning with a letter or a digit, are allowed",
+            ),
+            (
+                r#"{"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "a", "ipam": {"type": "/bin/sh"}}]}"#,
+                "plugins[0].ipam.type: plugin type \"/bin/sh\": 1 to 100 letters, digits and _ . -, beginning with a letter or a digit, are allowed",
+            ),
+            (
+                r#"{"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "a", "ipam": 1}]}"#,
+                "plugins[0].ipam: must be an object",
+            ),
+            (
+                r#"{"name": "n", "cniVersion": "1.0.0", "plugins": [{"type": "a", "capabilities": {"x": 1}}]}"#,
+                "plugins[0].capabilities.x: must be true or false",
+            ),
+            (
+                r#"{"name": "n", "cniVersion": "1.0.0", "loadOnlyInlinedPlugins": true}"#,
+                "plugins: must name at least one plugin when loadOnlyInlinedPlugins is true",
+            ),
+            (
+                r#"{"name": "n", "cniVersion": "1.0.0", "type": "bridge"}"#,
+                "type: is for one plugin; a list has \"plugins\", or the file ends in .conf",
+            ),
+        ] {
+            assert_eq!(list(text).unwrap_err(), expected, "{text}");
+        }
+        let many = vec![r#"{"type": "a"}"#; 65].join(",");
+        let text = format!(r#"{{"name": "n", "cniVersion": "1.0.0", "plugins": [{many}]}}"#);
+        assert_eq!(list(&text).unwrap_err(), "plugins: has 65 elements, 64 are allowed");
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        assert_eq!(list(&deep).unwrap_err(), "is not JSON: recursion limit exceeded at line 1 column 128");
+    }
+
+    #[test]
+    fn single_plugins() {
+        let text = r#"{"cniVersion": "0.3.1", "name": "one", "type": "ptp", "mtu": 1400, "ipam": {}}"#;
+        let network = parse_single(text.as_bytes()).unwrap();
+        assert_eq!((network.plugins.len(), network.plugins[0].kind.as_str()), (1, "ptp"));
+        assert!(!network.open_ended);
+        let error = |text: &str| parse_single(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error(r#"{"cniVersion": "0.3.1", "name": "one"}"#), "type: is missing");
+        assert_eq!(
+            error(r#"{"cniVersion": "0.3.1", "name": "one", "plugins": []}"#),
+            "plugins: a list of plugins belongs in a file that ends in .conflist"
+        );
+    }
+
+    #[test]
+    fn plugins_of_a_folder_come_last() {
+        let network = list(r#"{"cniVersion": "1.1.0", "name": "n", "plugins": [{"type": "a"}]}"#).unwrap();
+        assert!(network.open_ended);
+        let more = parse_plugin(br#"{"type": "b"}"#).unwrap();
+        let complete = complete(network, vec![more]).unwrap();
+        let kinds: Vec<&str> = complete.plugins.iter().map(|plugin| plugin.kind.as_str()).collect();
+        assert_eq!(kinds, ["a", "b"]);
+        let empty = list(r#"{"cniVersion": "1.1.0", "name": "n"}"#).unwrap();
+        let error = super::complete(empty, Vec::new()).unwrap_err().to_string();
+        assert_eq!(error, "plugins: there is none, and no file n/*.conf either");
+    }
+
+    /// JSON that is close to a configuration.
+    fn close() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            prop_oneof!["[a-z./-]{0,12}", Just("1.0.0".to_owned()), Just("true".to_owned())].prop_map(Value::from),
+        ];
+        let keys = proptest::sample::select(vec![
+            "name",
+            "type",
+            "plugins",
+            "cniVersion",
+            "cniVersions",
+            "capabilities",
+            "ipam",
+            "disableCheck",
+            "loadOnlyInlinedPlugins",
+            "other",
+        ]);
+        leaf.prop_recursive(4, 64, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((keys.clone(), inner), 0..6).prop_map(|members| {
+                    Value::Object(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (parse_list(&bytes), parse_single(&bytes), parse_plugin(&bytes));
+        }
+
+        #[test]
+        fn what_is_read_can_be_used(value in close()) {
+            let bytes = value.to_string().into_bytes();
+            for network in [parse_list(&bytes), parse_single(&bytes)].into_iter().flatten() {
+                prop_assert!(!network.versions.is_empty());
+                prop_assert!(network.open_ended || !network.plugins.is_empty());
+                for plugin in &network.plugins {
+                    prop_assert!(!plugin.kind.as_str().contains('/'));
+                }
+            }
+        }
+    }
+}

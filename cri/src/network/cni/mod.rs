@@ -37,6 +37,7 @@ mod sync;
 mod turn;
 mod version;
 mod versions;
+mod watch;
 
 pub use add::{Add, Added};
 pub use capability::{Args, Bandwidth, Capabilities, DnsConfig, PortMapping, Protocol, bandwidth_of_pod};
@@ -49,3 +50,4 @@ pub use namespace::{bring_loopback_up, open_namespace};
 pub use recover::Recovered;
 pub use result::{Attachment, Dns, Interface, Ip, Prefix, Route};
 pub use version::{Version, VersionError};
+pub use watch::Watcher;

@@ -93,3 +93,32 @@ pub(crate) fn of_network(network: &Network, version: Version) -> Value {
 pub(crate) fn to_network(value: &Value) -> Result<Network, ConfigError> {
     parse_list(value.to_string().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files() {
+        let key = Key {
+            container: "a.b".parse().unwrap(),
+            network: "n-1".parse().unwrap(),
+            interface: "e@0".parse().unwrap(),
+        };
+        assert_eq!(key.stem(), "a.b@n-1@e@0");
+        assert_eq!(Key::of_stem("a.b@n-1@e@0"), Some(key));
+        for bad in ["", "a", "a@b", "@b@c", "a@@c", "a@b@", "a/b@c@d"] {
+            assert_eq!(Key::of_stem(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_comes_back() {
+        let text = br#"{"cniVersions": ["0.4.0", "1.1.0"], "name": "n", "disableGC": true,
+            "plugins": [{"type": "a", "x": {"y": [1, 2.5]}, "capabilities": {"mac": true}}]}"#;
+        let network = parse_list(text).unwrap();
+        let back = to_network(&of_network(&network, Version::V0_4_0)).unwrap();
+        assert_eq!(back.versions, [Version::V0_4_0]);
+        assert_eq!((back.plugins, back.disable_gc, back.disable_check), (network.plugins, true, false));
+    }
+}

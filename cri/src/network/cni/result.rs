@@ -250,3 +250,152 @@ fn said_version(object: &Map<String, Value>) -> Result<Option<Version>, String> 
         Some(_) => Err("cniVersion: must be a string".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prefixes() {
+        for good in ["10.1.0.5/16", "0.0.0.0/0", "2001:db8::5/64", "::/0", "1.2.3.4/32", "::1/128"] {
+            assert_eq!(good.parse::<Prefix>().unwrap().to_string(), good);
+        }
+        for bad in
+            ["", "10.1.0.5", "10.1.0.5/", "10.1.0.5/33", "::/129", "10.1.0/16", "10.1.0.5/+1", "10.1.0.5/1 ", "a/1"]
+        {
+            assert!(bad.parse::<Prefix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_0_4_0() {
+        let text = br#"{"cniVersion": "0.4.0",
+            "interfaces": [{"name": "cni0", "mac": "00:11"}, {"name": "eth0", "mac": "99:88", "sandbox": "/run/netns/b"}],
+            "ips": [{"version": "4", "address": "10.0.0.5/24", "gateway": "10.0.0.1", "interface": 1},
+                    {"version": "4", "address": "10.0.0.1/24", "interface": 0}],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.9.0.0/16", "gw": "10.0.0.9"}],
+            "dns": {"nameservers": ["10.1.0.1"], "domain": "d", "search": ["s"], "options": ["o"]}}"#;
+        let answer = parse(text, Version::V0_4_0).unwrap();
+        let attachment = &answer.attachment;
+        assert_eq!(attachment.container_ips().map(|ip| ip.to_string()).collect::<Vec<_>>(), ["10.0.0.5"]);
+        assert_eq!(attachment.ips[0].gateway.unwrap().to_string(), "10.0.0.1");
+        assert_eq!(attachment.routes[1].gw.unwrap().to_string(), "10.0.0.9");
+        assert_eq!(attachment.dns.search, ["s"]);
+        assert_eq!(answer.raw, serde_json::from_slice::<Value>(text).unwrap());
+        // The next plugin is of a list with another version: it gets what it can read.
+        let newer = parse(text, Version::V1_0_0).unwrap();
+        assert_eq!(newer.raw["cniVersion"], "1.0.0");
+        assert_eq!(newer.raw["ips"][0].get("version"), None);
+        assert_eq!(newer.attachment, *attachment);
+        let back = from_value(newer.raw, Version::V0_3_1).unwrap();
+        assert_eq!((&back.raw["ips"][0]["version"], &back.raw["cniVersion"]), (&json!("4"), &json!("0.3.1")));
+    }
+
+    #[test]
+    fn of_1_1_0() {
+        let text = br#"{"cniVersion": "1.1.0",
+            "interfaces": [{"name": "eth0", "mtu": 1400, "sandbox": "/n", "socketPath": "/s", "pciID": "0000:00:1f.6"}],
+            "ips": [{"address": "2001:db8::5/64", "gateway": "2001:db8::1"}],
+            "routes": [{"dst": "::/0", "mtu": 1300, "advmss": 1200, "priority": 5, "table": 100, "scope": 0}]}"#;
+        let Answer { raw, attachment } = parse(text, Version::V1_1_0).unwrap();
+        assert_eq!(raw["interfaces"][0]["pciID"], "0000:00:1f.6");
+        let interface = &attachment.interfaces[0];
+        assert_eq!((interface.mtu, interface.socket_path.as_deref()), (Some(1400), Some("/s")));
+        assert_eq!(attachment.container_ips().count(), 1);
+        let route = &attachment.routes[0];
+        let all = (route.mtu, route.advmss, route.priority, route.table, route.scope);
+        assert_eq!(all, (Some(1300), Some(1200), Some(5), Some(100), Some(0)));
+    }
+
+    #[test]
+    fn nothing_where_go_writes_nothing() {
+        let text = br#"{"interfaces": null, "ips": [{"address": "10.0.0.5/24", "gateway": "", "interface": -1}], "routes": null, "dns": {}}"#;
+        let answer = parse(text, Version::V1_0_0).unwrap();
+        assert_eq!(
+            answer.attachment.ips[0],
+            Ip { address: "10.0.0.5/24".parse().unwrap(), gateway: None, interface: None }
+        );
+        assert_eq!(answer.raw["cniVersion"], "1.0.0");
+    }
+
+    #[test]
+    fn answers_that_are_none() {
+        for (text, expected) in [
+            ("", "is not JSON: EOF while parsing a value at line 1 column 0"),
+            ("7", "is not a JSON object"),
+            (
+                r#"{"cniVersion": "0.2.0", "ip4": {}}"#,
+                "cniVersion: CNI version \"0.2.0\" is not supported; supported are 0.3.1, 0.4.0, 1.0.0 and 1.1.0",
+            ),
+            (r#"{"cniVersion": 1}"#, "cniVersion: must be a string"),
+            (
+                r#"{"ips": [{"address": "10.0.0.5"}]}"#,
+                "\"10.0.0.5\" is not an address with the length of its prefix, such as 10.1.0.5/16",
+            ),
+            (r#"{"ips": [{"address": "10.0.0.5/8", "gateway": "x"}]}"#, "\"x\" is not an IP address"),
+            (r#"{"ips": [{"address": "10.0.0.5/8", "interface": 0}]}"#, "ips[0].interface: there is no interfaces[0]"),
+            (r#"{"ips": [{"address": "10.0.0.5/8", "interface": -2}]}"#, "a negative index"),
+            (r#"{"interfaces": [{}]}"#, "missing field `name`"),
+        ] {
+            assert_eq!(parse(text.as_bytes(), Version::V1_0_0).unwrap_err(), expected, "{text}");
+        }
+        let many = vec![r#"{"name": "a"}"#; 1025].join(",");
+        let error = parse(format!(r#"{{"interfaces": [{many}]}}"#).as_bytes(), Version::V1_0_0).unwrap_err();
+        assert_eq!(error, "1025 elements, 1024 are allowed");
+    }
+
+    fn attachment() -> impl Strategy<Value = Attachment> {
+        let prefix = || {
+            prop_oneof![
+                (any::<std::net::Ipv4Addr>(), 0..=32u8).prop_map(|(ip, length)| Prefix { address: ip.into(), length }),
+                (any::<std::net::Ipv6Addr>(), 0..=128u8).prop_map(|(ip, length)| Prefix { address: ip.into(), length }),
+            ]
+        };
+        let interface = ("[a-z0-9]{1,15}", any::<Option<u32>>(), "(/[a-z]{1,5})?")
+            .prop_map(|(name, mtu, sandbox)| Interface { name, mtu, sandbox, ..Interface::default() });
+        let ip = (prefix(), any::<Option<IpAddr>>(), any::<bool>()).prop_map(|(address, gateway, first)| Ip {
+            address,
+            gateway,
+            interface: first.then_some(0),
+        });
+        let route = (prefix(), any::<Option<IpAddr>>(), any::<Option<u32>>()).prop_map(|(dst, gw, mtu)| Route {
+            dst,
+            gw,
+            mtu,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        });
+        let lists = (
+            proptest::collection::vec(interface, 1..4),
+            proptest::collection::vec(ip, 0..4),
+            proptest::collection::vec(route, 0..4),
+        );
+        lists.prop_map(|(interfaces, ips, routes)| Attachment { interfaces, ips, routes, dns: Dns::default() })
+    }
+
+    proptest! {
+        #[test]
+        fn every_version_holds_it(attachment in attachment()) {
+            for version in Version::ALL {
+                let answer = from_value(attachment.to_value(version), version).unwrap();
+                prop_assert_eq!(&answer.attachment, &attachment);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes, Version::V1_0_0);
+        }
+
+        #[test]
+        fn prefixes_round_trip(text in "[0-9a-f:./]{0,30}") {
+            if let Ok(prefix) = text.parse::<Prefix>() {
+                prop_assert_eq!(prefix.to_string().parse::<Prefix>().unwrap(), prefix);
+            }
+        }
+    }
+}
