@@ -53,7 +53,8 @@ pub(crate) fn execute(find: impl Fn() -> Result<Program, Fault>, execution: &Exe
         return Err(Fault::TimedOut { after: Duration::ZERO, stderr: String::new() });
     }
     let input = sealed(execution.input)?;
-    let mut running = Running::of(spawn(find, execution, &input)?)?;
+    let (child, program) = spawn(find, execution, &input)?;
+    let mut running = Running::of(child, program)?;
     match running.collect(execution.deadline) {
         Ok(status) => answer(status, running.stdout.bytes, &running.stderr.bytes),
         Err(Stop::Deadline) => {
@@ -81,7 +82,11 @@ fn sealed(input: &[u8]) -> Result<File, CallError> {
 }
 
 /// Starts the program. One that is open for writing (ETXTBSY: it is being installed) is tried again every few milliseconds.
-fn spawn(find: impl Fn() -> Result<Program, Fault>, execution: &Execution<'_>, input: &File) -> Result<Child, Fault> {
+fn spawn(
+    find: impl Fn() -> Result<Program, Fault>,
+    execution: &Execution<'_>,
+    input: &File,
+) -> Result<(Child, Program), Fault> {
     let until = execution.deadline.min(Instant::now() + BUSY);
     let mut pause = Duration::from_millis(1);
     loop {
@@ -106,7 +111,8 @@ fn spawn(find: impl Fn() -> Result<Program, Fault>, execution: &Execution<'_>, i
                 let reason = "execve: ENOENT: its interpreter (the first line of a script, or the loader) is missing";
                 return Err(Fault::Unfit { path: program.path().display().to_string(), reason: reason.to_owned() });
             }
-            other => return Ok(other.call(|| format!("execve({:?})", program.path()))?),
+            Err(error) => return Err(error).call(|| format!("execve({:?})", program.path())).map_err(Fault::from),
+            Ok(child) => return Ok((child, program)),
         }
     }
 }
@@ -174,20 +180,22 @@ enum Progress {
 
 struct Running {
     child: Child,
+    /// Open to the end: the interpreter of a script opens it by our descriptor's number, whenever it comes to that.
+    _program: Program,
     pidfd: OwnedFd,
     stdout: Stream,
     stderr: Stream,
 }
 
 impl Running {
-    fn of(mut child: Child) -> Result<Self, Fault> {
+    fn of(mut child: Child, program: Program) -> Result<Self, Fault> {
         let pid = Pid::from_raw(child.id().cast_signed());
         let parts = pidfd_open(pid).call(|| format!("pidfd_open({pid})")).and_then(|pidfd| {
             let stdout = Stream::new(child.stdout.take(), STDOUT_LIMIT)?;
             Ok((pidfd, stdout, Stream::new(child.stderr.take(), STDERR_LIMIT)?))
         });
         match parts {
-            Ok((pidfd, stdout, stderr)) => Ok(Self { child, pidfd, stdout, stderr }),
+            Ok((pidfd, stdout, stderr)) => Ok(Self { child, _program: program, pidfd, stdout, stderr }),
             Err(error) => {
                 end(&mut child);
                 Err(error.into())
