@@ -300,6 +300,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the plugin said, where the error is one plugin's.
+    #[must_use]
+    pub fn plugin_message(&self) -> Option<&PluginMessage> {
+        match self {
+            Self::Plugin { fault, .. } => fault.message(),
+            Self::NotUndone { error, .. } => error.plugin_message(),
+            _ => None,
+        }
+    }
+
     /// One error for a list of them; `Ok` for an empty one.
     pub(crate) fn from_all(mut errors: Vec<Error>) -> Result<(), Error> {
         match errors.len() {
