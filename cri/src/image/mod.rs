@@ -38,6 +38,8 @@ mod source;
 mod store;
 mod tar;
 mod unpack;
+mod usage;
+mod verify;
 
 pub use cancel::Cancel;
 pub use config::{ImageConfig, Step};
@@ -57,3 +59,5 @@ pub use save::Format;
 pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;
+pub use usage::{ImageUsage, ImagesUsage};
+pub use verify::{Damage, Depth, Object, Report};
