@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use runtime::rooted::Shown;
 use runtime::sys::Call;
 
+use super::super::cancel::Cancel;
 use super::super::digest::Digest;
 use super::super::dir::Dir;
 use super::super::dirs::{check_extra, layer_name};
@@ -13,7 +14,6 @@ use super::super::error::{EntryFault, Error};
 use super::super::ingest::Ingest;
 use super::super::layer::{Seal, TREE};
 use super::super::store::Store;
-use super::super::cancel::Cancel;
 use super::super::unpack::{Contents, Records, Stream, unpack};
 use super::compare::{Differences, compare};
 use super::inventory::{Known, Needed};
