@@ -211,7 +211,7 @@ impl Session {
     async fn header(&self, proof: &Proof) -> Result<HeaderValue, Fault> {
         match proof {
             Proof::Header(header) => Ok(header.clone()),
-            Proof::Token(wanted) => self.inner.tokens.header(&self.endpoint.other, wanted, &self.endpoint.base).await,
+            Proof::Token(wanted) => self.inner.tokens.header(wanted, &self.endpoint).await,
         }
     }
 

@@ -117,6 +117,10 @@ impl Fault {
         let mut detail = answer::detail(&body);
         if detail.is_empty() && kind.contains("html") {
             detail = ": the answer is a web page, this may be no registry".into();
+        } else if detail.is_empty() && kind == "text/plain" {
+            // Such as a server with TLS that is asked without.
+            let line = String::from_utf8_lossy(&body).lines().next().unwrap_or_default().trim().to_owned();
+            detail = if line.is_empty() { line } else { format!(": {}", answer::printable(&line)) };
         }
         Fault::Status { call: call.into(), status, detail, after }
     }

@@ -55,8 +55,10 @@ impl Inner {
         let (folder, hosts) = self.hosts(domain)?;
         let what = folder.map_or(domain.to_owned(), |folder| folder.join(HOSTS_TOML).display().to_string());
         let rule = |reason| Error::Document { what: what.clone(), reason };
-        let all = hosts.mirrors.iter().chain([&hosts.server]);
-        all.map(|host| self.endpoint(domain, host).map_err(rule)).collect()
+        let mirrors = hosts.mirrors.iter().map(|host| self.endpoint(domain, host));
+        // Wherever it is, the registry itself is shown what is kept under its name.
+        let server = self.endpoint(domain, &hosts.server).map(|server| Endpoint { host: domain.into(), ..server });
+        mirrors.chain([server]).map(|endpoint| endpoint.map_err(rule)).collect()
     }
 
     fn hosts(&self, domain: &str) -> Result<(Option<PathBuf>, Hosts), Error> {

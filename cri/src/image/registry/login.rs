@@ -54,7 +54,7 @@ async fn show(endpoint: &Endpoint, credentials: &Credentials) -> Result<Credenti
         (Some(_), Credentials::RegistryToken { token }) => token::bearer(token),
         (Some((realm, service, scope)), _) => {
             let wanted = Wanted { realm, service, scope, credentials: credentials.clone() };
-            let granted = token::ask(&endpoint.other, &wanted, &endpoint.base, Purpose::Login).await?;
+            let granted = token::ask(&wanted, endpoint, Purpose::Login).await?;
             if let Some(token) = granted.refresh_token {
                 keep = Credentials::IdentityToken { token };
             }

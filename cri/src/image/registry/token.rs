@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, Url};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::credentials::Credentials;
+use super::endpoint::Endpoint;
 use super::exchange::{Ask, Body, follow, read_body};
 use super::fault::{Fault, shown};
 
@@ -69,11 +70,11 @@ struct Answer {
 
 impl Tokens {
     /// The header for `wanted`: a token from before, or a new one.
-    pub(crate) async fn header(&self, client: &Client, wanted: &Wanted, registry: &Url) -> Result<HeaderValue, Fault> {
+    pub(crate) async fn header(&self, wanted: &Wanted, registry: &Endpoint) -> Result<HeaderValue, Fault> {
         if let Some(header) = self.cached(wanted) {
             return Ok(header);
         }
-        let granted = ask(client, wanted, registry, Purpose::Access).await?;
+        let granted = ask(wanted, registry, Purpose::Access).await?;
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if cache.len() >= CACHED {
@@ -100,20 +101,23 @@ impl Tokens {
 }
 
 /// Asks the token server. Credentials go to no realm of plain HTTP, unless the registry itself is one.
-pub(crate) async fn ask(client: &Client, wanted: &Wanted, registry: &Url, purpose: Purpose) -> Result<Granted, Fault> {
-    let call = || format!("GET {}", shown(registry));
+pub(crate) async fn ask(wanted: &Wanted, registry: &Endpoint, purpose: Purpose) -> Result<Granted, Fault> {
+    let call = || format!("GET {}", shown(&registry.base));
     let broken = |reason: String| Fault::Answer { call: call(), reason };
     let realm = Url::parse(&wanted.realm).map_err(|_| broken("its token server has no valid address".into()))?;
-    match (realm.scheme(), registry.scheme()) {
+    match (realm.scheme(), registry.base.scheme()) {
         ("https", _) | ("http", "http") => {}
         _ => {
             let reason = format!("its token server {} is not reached by https: no token is asked there", shown(&realm));
             return Err(broken(reason));
         }
     }
+    // Only the registry itself is shown a client certificate.
+    let own = realm.origin() == registry.base.origin();
+    let client = if own { &registry.client } else { &registry.other };
     let request = request(realm, wanted, purpose);
     let call = request.call();
-    let answer = follow(client, client, &request).await?;
+    let answer = follow(client, &registry.other, &request).await?;
     if !answer.status().is_success() {
         return Err(Fault::refused(&call, answer).await);
     }
