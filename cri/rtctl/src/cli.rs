@@ -71,6 +71,7 @@ pub(crate) enum Command {
     History(image_history::Args),
     Version(system_version::Args),
     Info(system_info::Args),
+    Events(system_events::Args),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -81,6 +82,9 @@ pub(crate) enum Command {
     #[command(name = "__complete", hide = true)]
     Complete(system_completion::CompleteArgs),
     Man(system_man::Args),
+    /// Commands on everything
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Commands on volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
@@ -143,6 +147,14 @@ pub(crate) enum ImageCommand {
     History(image_history::Args),
     #[command(visible_alias = "verify")]
     Fsck(image_fsck::Args),
+    Prune(image_prune::Args),
+}
+
+/// `rtctl system ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    Df(system_df::Args),
+    Info(system_info::Args),
 }
 
 impl Command {
@@ -180,11 +192,13 @@ impl Command {
             Command::History(args) => args.run(roots),
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
+            Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
             Command::Completion(args) => args.run(),
             Command::Complete(args) => args.run(roots),
             Command::Man(args) => args.run(),
+            Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
     }
@@ -245,6 +259,16 @@ impl ImageCommand {
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
             ImageCommand::Fsck(args) => args.run(roots),
+            ImageCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl SystemCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Info(args) => args.run(roots),
         }
     }
 }

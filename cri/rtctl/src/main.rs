@@ -13,6 +13,7 @@
 mod cli;
 mod complete;
 mod copy;
+mod events;
 mod flag;
 mod image;
 mod logs;

@@ -37,6 +37,7 @@ mod source;
 mod store;
 mod tar;
 mod unpack;
+mod usage;
 mod verify;
 
 pub use cancel::Cancel;
@@ -57,4 +58,5 @@ pub use save::Format;
 pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;
+pub use usage::{ImageUsage, ImagesUsage};
 pub use verify::{Damage, Depth, Object, Report};

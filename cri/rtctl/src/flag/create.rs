@@ -16,6 +16,7 @@ use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
 use super::volume::{self, MountFlag};
 use super::{device, restart, security, signal, size, ulimit};
+use crate::transfer::RegistryFlags;
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
@@ -41,6 +42,8 @@ pub(crate) struct CreateFlags {
     /// Whether to get the image: always, missing, never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: Pull,
+    #[command(flatten)]
+    pub(crate) registries: RegistryFlags,
     /// Platform of the image, such as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,

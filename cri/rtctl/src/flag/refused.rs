@@ -51,6 +51,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("port", "ports come with the bridge network"),
     ("network", "networks other than none and host come with the bridge network"),
     ("events", "use rtctl wait or rtctl ps"),
+    ("volume", "volumes are the directories below volumes/ of rtctl info's root"),
     ("system", "use rtctl info"),
     ("compose", "use a script of rtctl run commands"),
     ("swarm", "there is no cluster mode"),

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cri::spec::{Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
-use shim::layout::{Layers, LogTarget, Stdin, Task};
+use shim::layout::{EventTarget, Layers, LogTarget, Stdin, Task};
 
 use super::draft::{Draft, sweep};
 use super::id;
@@ -28,6 +28,7 @@ use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, V
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
 use crate::copy::place::{Owner, host_id};
+use crate::events;
 use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
 use crate::flag::namespace::Mode;
 use crate::flag::security::SecurityFlag;
@@ -117,6 +118,7 @@ impl Making<'_> {
             task.owned = kept;
             write_json(&dir.join("shim.json"), &task)?;
         }
+        events::container(self.roots, "create", &record, &self.draft.name, &[]);
         Ok(())
     }
 
@@ -135,6 +137,9 @@ impl Making<'_> {
         let pid_file = self.flags.pidfile.as_ref().map(std::path::absolute).transpose().context("--pidfile")?;
         let stop_signal =
             self.stop_signal().map(|name| signal::parse(&name)).transpose().map_err(anyhow::Error::msg)?;
+        let mut attributes = self.plan.labels.clone();
+        attributes.insert("image".to_owned(), self.plan.origin.name().to_owned());
+        attributes.insert("name".to_owned(), self.draft.name.clone());
         Ok(Task {
             version: shim::layout::VERSION,
             layers,
@@ -146,6 +151,7 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
             sandbox: Vec::new(),
         })
     }

@@ -21,7 +21,6 @@ mod plan;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;
-pub(crate) mod size;
 pub(crate) mod start;
 pub(crate) mod view;
 pub(crate) mod volume;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use cri::image::Store;
+use cri::image::{Platform, Store};
 use cri::spec::cdi::{DeviceName, Edits, Registry, SPEC_DIRS};
 use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, UserNamespace};
 use runtime::spec::IdMapping;
@@ -12,7 +12,7 @@ use shim::layout::RestartPolicy;
 use super::record::Origin;
 use super::roots::Roots;
 use super::{inherit, view};
-use crate::flag::create::{CreateFlags, Pull};
+use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
@@ -20,6 +20,8 @@ use crate::flag::security::SecurityFlag;
 use crate::flag::volume::MountFlag;
 use crate::flag::{device, env};
 use crate::rootfs;
+use crate::transfer::display::Stream;
+use crate::transfer::fetch::Fetch;
 
 /// What is known before anything is changed.
 pub(super) struct Plan {
@@ -124,17 +126,15 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
     let Some((name, command)) = flags.words.split_first() else {
         bail!("name an image, or a directory with --rootfs DIR; rtctl images lists what is there");
     };
-    if flags.pull == Pull::Always {
-        bail!("--pull always is not built yet: registries come with the next image issue; use rtctl load -i FILE");
-    }
     let store = Store::open(&roots.root)?;
-    let prepared = store.prepare(name, &mut |_| {}).map_err(|error| crate::image::explain(error, name))?;
-    if let Some(wanted) = &flags.platform {
-        let wanted: cri::image::Platform = wanted.parse().context("--platform")?;
-        if wanted.rank(&prepared.config.platform).is_none() {
-            bail!("image {name:?} is for {}, not for {wanted}", prepared.config.platform);
-        }
-    }
+    let platform: Option<Platform> = flags.platform.as_deref().map(str::parse).transpose().context("--platform")?;
+    let source = Fetch {
+        pull: flags.pull,
+        platform: platform.as_ref(),
+        registries: &flags.registries,
+        stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
+    };
+    let prepared = source.prepare(&store, name)?;
     let origin = Origin::Image { name: name.clone(), id: prepared.id.to_string() };
     Ok((origin, crate::image::spec_image(&prepared.config), prepared.layers, command.to_vec()))
 }

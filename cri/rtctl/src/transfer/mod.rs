@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod display;
+pub(crate) mod fetch;
 mod interrupt;
 
 use std::path::PathBuf;
