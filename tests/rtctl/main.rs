@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod life;
 mod limits;
+mod listing;
 mod log_drivers;
 mod logs;
 mod many;

@@ -49,6 +49,9 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
+            if !nix::unistd::geteuid().is_root() {
+                eprintln!("rtctl: you are not root; run it with sudo");
+            }
             eprintln!("rtctl: {error:#}");
             ExitCode::from(code_of(&error).unwrap_or(own))
         }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
+use cri::image::{Image, Store};
 use serde_json::json;
 
 use crate::flag::time;
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume
+    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, network, expose
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -65,6 +66,42 @@ enum Filter {
     Before(String),
     Since(String),
     Volume(String),
+    Network(String),
+    Expose(Ports),
+}
+
+/// Ports of a protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ports {
+    first: u16,
+    last: u16,
+    protocol: String,
+}
+
+/// `PORT[-PORT][/PROTOCOL]`
+fn ports(text: &str) -> Option<Ports> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last && ["tcp", "udp", "sctp"].contains(&protocol)).then(|| Ports {
+        first,
+        last,
+        protocol: protocol.to_owned(),
+    })
+}
+
+/// Whether a name passes the filter: `^` and `$` tie a part of it to the beginning and the end.
+fn name_matches(name: &str, pattern: &str) -> bool {
+    let (start, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+    let (end, part) = rest.strip_suffix('$').map_or((false, rest), |rest| (true, rest));
+    // docker's names start with a slash.
+    let part = part.strip_prefix('/').unwrap_or(part);
+    match (start, end) {
+        (true, true) => name == part,
+        (true, false) => name.starts_with(part),
+        (false, true) => name.ends_with(part),
+        (false, false) => name.contains(part),
+    }
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
@@ -89,7 +126,12 @@ fn filter(text: &str) -> Result<Filter, String> {
         "before" => Filter::Before(value),
         "since" => Filter::Since(value),
         "volume" => Filter::Volume(value),
-        "network" | "publish" | "expose" | "health" | "is-task" | "isolation" => {
+        "network" => Filter::Network(value),
+        "expose" => match ports(&value) {
+            Some(ports) => Filter::Expose(ports),
+            None => return Err(format!("expose {value:?}: must be PORT[-PORT][/tcp|udp|sctp]")),
+        },
+        "publish" | "health" | "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
         _ => return Err(format!("unknown filter {name:?}")),
@@ -102,10 +144,11 @@ impl Args {
         let limit = if self.latest { 1 } else { usize::try_from(self.last).unwrap_or(usize::MAX) };
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
         let bounds = self.bounds(roots)?;
+        let lineage = Lineage::read(roots, &self.filter);
         let chosen = all
             .iter()
             .filter(|container| every_state || container.phase().lives() || container.phase() == Phase::Dead)
-            .filter(|container| self.matches(container) && bounds.contain(container))
+            .filter(|container| self.matches(container, &lineage) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
         let items: Vec<Context> = chosen.map(|container| self.item(container, roots, now)).collect();
@@ -137,7 +180,10 @@ impl Args {
                 ("LocalVolumes", "LOCAL VOLUMES"),
             ],
         };
-        list::print(&layout, &items)?;
+        match self.no_trunc {
+            true => list::print_whole(&layout, &items)?,
+            false => list::print(&layout, &items)?,
+        }
         Ok(0)
     }
 
@@ -158,24 +204,26 @@ impl Args {
     }
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
-    fn matches(&self, container: &Container) -> bool {
-        let groups: [fn(&Filter) -> bool; 6] = [
+    fn matches(&self, container: &Container, lineage: &Lineage) -> bool {
+        let groups: [fn(&Filter) -> bool; 8] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
             |filter| matches!(filter, Filter::Exited(_)),
             |filter| matches!(filter, Filter::Ancestor(_)),
             |filter| matches!(filter, Filter::Volume(_)),
+            |filter| matches!(filter, Filter::Network(_)),
+            |filter| matches!(filter, Filter::Expose(_)),
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
-            members.peek().is_none() || members.any(|filter| holds(filter, container))
+            members.peek().is_none() || members.any(|filter| holds(filter, container, lineage))
         });
         any && self
             .filter
             .iter()
             .filter(|filter| matches!(filter, Filter::Label(..)))
-            .all(|filter| holds(filter, container))
+            .all(|filter| holds(filter, container, lineage))
     }
 
     fn item(&self, container: &Container, roots: &Roots, now: u64) -> Context {
@@ -219,6 +267,44 @@ impl Args {
     }
 }
 
+/// Images of `--filter ancestor=`, and which images are made from them: those that have all their layers at the bottom.
+#[derive(Default)]
+struct Lineage {
+    images: Vec<Image>,
+    /// What was asked for, resolved.
+    ancestors: std::collections::BTreeMap<String, Image>,
+}
+
+impl Lineage {
+    /// Images that cannot be read are nobody's.
+    fn read(roots: &Roots, filters: &[Filter]) -> Lineage {
+        let mut lineage = Lineage::default();
+        let wanted: Vec<&String> = filters
+            .iter()
+            .filter_map(|filter| if let Filter::Ancestor(image) = filter { Some(image) } else { None })
+            .collect();
+        if wanted.is_empty() || !roots.root.join("images").try_exists().unwrap_or(false) {
+            return lineage;
+        }
+        let Ok(store) = Store::open(&roots.root) else { return lineage };
+        lineage.images = store.list().unwrap_or_default();
+        for query in wanted {
+            lineage.ancestors.extend(store.resolve(query).ok().map(|image| (query.clone(), image)));
+        }
+        lineage
+    }
+
+    fn descends(&self, id: &str, query: &str) -> bool {
+        let Some(ancestor) = self.ancestors.get(query) else { return false };
+        if ancestor.id.to_string() == id {
+            return true;
+        }
+        let image = self.images.iter().find(|image| image.id.to_string() == id);
+        let below = &ancestor.config.diff_ids;
+        image.is_some_and(|image| !below.is_empty() && image.config.diff_ids.starts_with(below))
+    }
+}
+
 fn names_state(filter: &Filter) -> bool {
     matches!(filter, Filter::Status(_) | Filter::Exited(_))
 }
@@ -235,11 +321,18 @@ impl Bounds {
     }
 }
 
-fn holds(filter: &Filter, container: &Container) -> bool {
+fn holds(filter: &Filter, container: &Container, lineage: &Lineage) -> bool {
     let record = container.record.as_ref().ok();
     match filter {
         Filter::Id(prefix) => container.id.starts_with(prefix.as_str()),
-        Filter::Name(part) => container.name.as_deref().is_some_and(|name| name.contains(part.as_str())),
+        Filter::Name(pattern) => container.name.as_deref().is_some_and(|name| name_matches(name, pattern)),
+        Filter::Network(name) => record.is_some_and(|record| record.host.network.show("none") == *name),
+        Filter::Expose(wanted) => record.is_some_and(|record| {
+            let overlaps = |port: &Ports| {
+                port.protocol == wanted.protocol && port.first <= wanted.last && wanted.first <= port.last
+            };
+            record.config.exposed_ports.iter().filter_map(|text| ports(text)).any(|port| overlaps(&port))
+        }),
         Filter::Label(name, value) => record.is_some_and(|record| {
             let found = record.config.labels.get(name);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
@@ -252,6 +345,7 @@ fn holds(filter: &Filter, container: &Container) -> bool {
             crate::store::record::Origin::Image { name, id } => {
                 let digits = id.strip_prefix("sha256:").unwrap_or(id);
                 name == image
+                    || lineage.descends(id, image)
                     || name.strip_suffix(":latest") == Some(image)
                     || id == image
                     || digits.starts_with(image.as_str())
@@ -327,7 +421,24 @@ mod tests {
         assert_eq!(filter("label=a"), Ok(Filter::Label("a".to_owned(), None)));
         assert_eq!(filter("label=a=b=c"), Ok(Filter::Label("a".to_owned(), Some("b=c".to_owned()))));
         assert_eq!(filter("exited=3"), Ok(Filter::Exited(3)));
-        for text in ["status", "status=gone", "exited=x", "nope=1", "health=healthy"] {
+        assert_eq!(
+            filter("expose=80-90/udp").unwrap(),
+            Filter::Expose(Ports { first: 80, last: 90, protocol: "udp".to_owned() })
+        );
+        for (pattern, name, expected) in [
+            ("web", "myweb2", true),
+            ("^web$", "web", true),
+            ("^/web$", "web", true),
+            ("^web$", "web2", false),
+            ("^web", "web2", true),
+            ("web$", "myweb", true),
+            ("web$", "web2", false),
+        ] {
+            assert_eq!(name_matches(name, pattern), expected, "{pattern} {name}");
+        }
+        for text in
+            ["status", "status=gone", "exited=x", "nope=1", "isolation=x", "expose=x", "expose=9-8", "expose=1/icmp"]
+        {
             assert!(filter(text).is_err(), "{text}");
         }
     }
