@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
     Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    Completion(system_completion::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(system_completion::CompleteArgs),
+    Man(system_man::Args),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -107,7 +113,7 @@ pub(crate) enum ContainerCommand {
     Kill(container_kill::Args),
     #[command(alias = "remove")]
     Rm(container_rm::Args),
-    #[command(visible_aliases = ["list", "ps"])]
+    #[command(visible_alias = "ps")]
     Ls(container_list::Args),
     Logs(container_logs::Args),
     Exec(container_exec::Args),
@@ -121,6 +127,9 @@ pub(crate) enum ContainerCommand {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Prune(container_prune::Args),
 }
 
 /// `rtctl image ...`
@@ -172,6 +181,8 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Diff(args) => args.run(roots),
+            Command::Export(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
@@ -184,6 +195,9 @@ impl Command {
             Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Completion(args) => args.run(),
+            Command::Complete(args) => args.run(roots),
+            Command::Man(args) => args.run(),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -226,6 +240,9 @@ impl ContainerCommand {
             ContainerCommand::Cp(args) => args.run(roots),
             ContainerCommand::Update(args) => args.run(roots),
             ContainerCommand::Rename(args) => args.run(roots),
+            ContainerCommand::Diff(args) => args.run(roots),
+            ContainerCommand::Export(args) => args.run(roots),
+            ContainerCommand::Prune(args) => args.run(roots),
         }
     }
 }
