@@ -79,8 +79,7 @@ impl Walk {
     fn new(folder: &impl AsFd) -> Result<Walk, CallError> {
         let at = down(folder, c".")?;
         let stat = stat_of(&at)?;
-        let mut walk =
-            Walk { at, device: stat.st_dev, levels: Vec::new(), seen: HashSet::new(), bytes: blocks(&stat) };
+        let mut walk = Walk { at, device: stat.st_dev, levels: Vec::new(), seen: HashSet::new(), bytes: blocks(&stat) };
         walk.enter(stat.st_ino)?;
         Ok(walk)
     }

@@ -44,8 +44,16 @@ fn sizes_are_those_of_du() {
         close(&alone[0]["SizeBytes"], du(&folders[..2]));
 
         // Writes 5 MB under two names, and a hole.
-        let script = "dd if=/dev/zero of=/a bs=1M count=5; ln /a /b; dd if=/dev/zero of=/hole bs=1 count=1 seek=100M; echo done";
-        let id = r.detached(&["-v", "data:/data", "busybox", "sh", "-c", &format!("{script}; echo x >/data/file; sleep 1000")]);
+        let script =
+            "dd if=/dev/zero of=/a bs=1M count=5; ln /a /b; dd if=/dev/zero of=/hole bs=1 count=1 seek=100M; echo done";
+        let id = r.detached(&[
+            "-v",
+            "data:/data",
+            "busybox",
+            "sh",
+            "-c",
+            &format!("{script}; echo x >/data/file; sleep 1000"),
+        ]);
         let mut logs = r.start(&["logs", "-f", &id]);
         logs.wait_for("done");
         // /data/file is written before the sleep; its name is there when the shell has gone on.

@@ -87,8 +87,7 @@ impl Store {
         for (usage, (size, shared)) in images.iter_mut().zip(sums) {
             (usage.size, usage.shared) = (size, shared);
         }
-        let total =
-            disk::usage_of(&self.images)? + disk::usage_of(&self.layers)? + disk::usage_of(&self.ingest)?;
+        let total = disk::usage_of(&self.images)? + disk::usage_of(&self.layers)? + disk::usage_of(&self.ingest)?;
         Ok(ImagesUsage { total, images, sizes })
     }
 

@@ -35,9 +35,9 @@ pub(crate) fn filter(text: &str) -> Result<Filter, String> {
         }
         Some(("dangling", "true" | "1")) => Ok(Filter::Dangling(true)),
         Some(("dangling", "false" | "0")) => Ok(Filter::Dangling(false)),
-        Some(_) | None => Err(format!(
-            "{text:?}: must be until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE] or dangling=true|false"
-        )),
+        Some(_) | None => {
+            Err(format!("{text:?}: must be until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE] or dangling=true|false"))
+        }
     }
 }
 

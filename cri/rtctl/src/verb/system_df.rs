@@ -143,9 +143,7 @@ fn verbose(usage: &Usage) -> Value {
     let mut images = Vec::new();
     for other in &usage.images.images {
         let id = other.image.id.to_string();
-        let from_it = |container: &Container| {
-            matches!(container.record.as_ref().map(|record| &record.origin), Ok(Origin::Image { id: from, .. }) if *from == id)
-        };
+        let from_it = |container: &Container| matches!(container.record.as_ref().map(|record| &record.origin), Ok(Origin::Image { id: from, .. }) if *from == id);
         let containers = usage.containers.iter().filter(|(container, _)| from_it(container)).count();
         let created = other.image.config.created.as_deref().and_then(time::date);
         let names: Vec<Option<&Reference>> = match other.image.names.as_slice() {
@@ -169,7 +167,8 @@ fn verbose(usage: &Usage) -> Value {
             }));
         }
     }
-    let containers: Vec<Value> = usage.containers.iter().map(|(container, bytes)| row_of(container, *bytes, now)).collect();
+    let containers: Vec<Value> =
+        usage.containers.iter().map(|(container, bytes)| row_of(container, *bytes, now)).collect();
     let volumes: Vec<Value> = usage
         .volumes
         .iter()
