@@ -8,10 +8,11 @@ use clap::{Parser, Subcommand};
 use crate::store::roots::Roots;
 use crate::verb::{
     container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
-    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
-    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
-    container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save, image_tag, system_info,
-    system_version,
+    container_list, container_logs, container_pause, container_port, container_rename, container_restart, container_rm,
+    container_run, container_start, container_stats, container_stop, container_top, container_unpause,
+    container_update, container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save,
+    image_tag, network_connect, network_create, network_disconnect, network_inspect, network_list, network_prune,
+    network_release, network_rm, system_info, system_version,
 };
 
 /// Runs containers and keeps images; needs no daemon.
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Port(container_port::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     Images(image_list::Args),
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Commands on networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
 }
 
 /// `rtctl container ...`
@@ -106,6 +111,7 @@ pub(crate) enum ContainerCommand {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Port(container_port::Args),
 }
 
 /// `rtctl image ...`
@@ -120,6 +126,22 @@ pub(crate) enum ImageCommand {
     Rm(image_rm::Args),
     Tag(image_tag::Args),
     History(image_history::Args),
+}
+
+/// `rtctl network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    Create(network_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(network_list::Args),
+    Inspect(network_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(network_rm::Args),
+    Connect(network_connect::Args),
+    Disconnect(network_disconnect::Args),
+    Prune(network_prune::Args),
+    #[command(hide = true)]
+    Release(network_release::Args),
 }
 
 impl Command {
@@ -146,6 +168,7 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Port(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
             Command::Images(args) => args.run(roots),
@@ -156,6 +179,7 @@ impl Command {
             Command::Info(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Network(command) => command.run(roots),
         }
     }
 
@@ -196,6 +220,7 @@ impl ContainerCommand {
             ContainerCommand::Cp(args) => args.run(roots),
             ContainerCommand::Update(args) => args.run(roots),
             ContainerCommand::Rename(args) => args.run(roots),
+            ContainerCommand::Port(args) => args.run(roots),
         }
     }
 }
@@ -210,6 +235,21 @@ impl ImageCommand {
             ImageCommand::Rm(args) => args.run(roots),
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
+        }
+    }
+}
+
+impl NetworkCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            NetworkCommand::Create(args) => args.run(roots),
+            NetworkCommand::Ls(args) => args.run(roots),
+            NetworkCommand::Inspect(args) => args.run(roots),
+            NetworkCommand::Rm(args) => args.run(roots),
+            NetworkCommand::Connect(args) => args.run(roots),
+            NetworkCommand::Disconnect(args) => args.run(roots),
+            NetworkCommand::Prune(args) => args.run(roots),
+            NetworkCommand::Release(args) => args.run(roots),
         }
     }
 }

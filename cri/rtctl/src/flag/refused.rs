@@ -2,17 +2,7 @@
 
 /// Flags and what to do instead.
 const FLAGS: &[(&str, &str)] = &[
-    ("--publish", "ports come with the bridge network; use --network host and the container's own port"),
-    ("-p", "ports come with the bridge network; use --network host and the container's own port"),
-    ("--publish-all", "ports come with the bridge network; use --network host"),
-    ("-P", "ports come with the bridge network; use --network host"),
-    ("--expose", "ports come with the bridge network; use --network host"),
-    ("--ip", "addresses come with the bridge network"),
-    ("--ip6", "addresses come with the bridge network"),
-    ("--link", "connections come with the bridge network; use --network container:NAME"),
-    ("--link-local-ip", "addresses come with the bridge network"),
-    ("--mac-address", "addresses come with the bridge network"),
-    ("--network-alias", "names come with the bridge network"),
+    ("--link-local-ip", "give another address with --ip"),
     ("--log-driver", "output goes to the container's log file, which rtctl logs shows"),
     ("--log-opt", "output goes to the container's log file, which rtctl logs shows"),
     ("--health-cmd", "run the check with rtctl exec"),
@@ -56,8 +46,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("diff", "use rtctl cp to look at files"),
     ("export", "use rtctl cp CONTAINER:/ -"),
     ("import", "use rtctl load"),
-    ("port", "ports come with the bridge network"),
-    ("network", "networks other than none and host come with the bridge network"),
     ("volume", "volumes are the directories below volumes/ of rtctl info's root"),
     ("events", "use rtctl wait or rtctl ps"),
     ("system", "use rtctl info"),
@@ -80,12 +68,7 @@ const COMMANDS: &[(&str, &str)] = &[
 pub(crate) fn flag(name: &str) -> Option<String> {
     let name = name.split('=').next().unwrap_or(name);
     let (_, advice) = FLAGS.iter().find(|(known, _)| *known == name)?;
-    let long = match name {
-        "-p" => "--publish",
-        "-P" => "--publish-all",
-        name => name,
-    };
-    Some(format!("{long} is not built yet: {advice}"))
+    Some(format!("{name} is not built yet: {advice}"))
 }
 
 /// The same for a command.
