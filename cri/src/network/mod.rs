@@ -17,6 +17,7 @@
 
 mod attach;
 mod bridge;
+pub mod cni;
 mod create;
 mod definition;
 mod detach;

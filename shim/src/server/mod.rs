@@ -16,6 +16,7 @@ mod attach;
 mod connection;
 mod container;
 mod create;
+mod event;
 mod exec;
 mod exit;
 mod poller;
@@ -133,6 +134,7 @@ impl Server {
             Token::Input(process) => self.input_ready(process),
             Token::Source(attachment) => self.source_ready(attachment),
             Token::Sink(attachment, stream) => self.sink_ready(attachment, stream),
+            Token::Journal(process) => self.journal_ready(process),
         }
     }
 

@@ -6,6 +6,8 @@
 pub(crate) mod create;
 pub(crate) mod device;
 pub(crate) mod env;
+pub(crate) mod image_filter;
+pub(crate) mod log;
 pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod network_filter;
@@ -19,3 +21,4 @@ pub(crate) mod size;
 pub(crate) mod time;
 pub(crate) mod ulimit;
 pub(crate) mod volume;
+pub(crate) mod volume_filter;

@@ -16,6 +16,8 @@ pub(crate) mod endpoint;
 pub(crate) mod etc;
 pub(crate) mod hosts;
 pub(crate) mod id;
+mod inherit;
+pub(crate) mod log;
 pub(crate) mod name;
 pub(crate) mod network;
 mod plan;
