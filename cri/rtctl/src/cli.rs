@@ -12,6 +12,11 @@ use crate::verb::{
     container_start, container_stats, container_stop, container_top, container_unpause, container_update,
     container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull,
     image_rm, image_save, image_tag, system_df, system_info, system_version,
+    container_list, container_logs, container_pause, container_port, container_rename, container_restart, container_rm,
+    container_run, container_start, container_stats, container_stop, container_top, container_unpause,
+    container_update, container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save,
+    image_tag, network_connect, network_create, network_disconnect, network_inspect, network_list, network_prune,
+    network_release, network_rm, system_info, system_version,
 };
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
@@ -69,6 +74,7 @@ pub(crate) enum Command {
     Rename(container_rename::Args),
     Diff(container_diff::Args),
     Export(container_export::Args),
+    Port(container_port::Args),
     Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
@@ -89,6 +95,9 @@ pub(crate) enum Command {
     #[command(name = "__complete", hide = true)]
     Complete(system_completion::CompleteArgs),
     Man(system_man::Args),
+    /// Commands on networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -137,6 +146,7 @@ pub(crate) enum ContainerCommand {
     Diff(container_diff::Args),
     Export(container_export::Args),
     Prune(container_prune::Args),
+    Port(container_port::Args),
 }
 
 /// `rtctl image ...`
@@ -162,6 +172,22 @@ pub(crate) enum ImageCommand {
 pub(crate) enum SystemCommand {
     Df(system_df::Args),
     Info(system_info::Args),
+}
+
+/// `rtctl network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    Create(network_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(network_list::Args),
+    Inspect(network_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(network_rm::Args),
+    Connect(network_connect::Args),
+    Disconnect(network_disconnect::Args),
+    Prune(network_prune::Args),
+    #[command(hide = true)]
+    Release(network_release::Args),
 }
 
 impl Command {
@@ -190,6 +216,7 @@ impl Command {
             Command::Rename(args) => args.run(roots),
             Command::Diff(args) => args.run(roots),
             Command::Export(args) => args.run(roots),
+            Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
@@ -205,6 +232,7 @@ impl Command {
             Command::Completion(args) => args.run(),
             Command::Complete(args) => args.run(roots),
             Command::Man(args) => args.run(),
+            Command::Network(command) => command.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -250,6 +278,7 @@ impl ContainerCommand {
             ContainerCommand::Diff(args) => args.run(roots),
             ContainerCommand::Export(args) => args.run(roots),
             ContainerCommand::Prune(args) => args.run(roots),
+            ContainerCommand::Port(args) => args.run(roots),
         }
     }
 }
@@ -288,6 +317,21 @@ impl VolumeCommand {
             VolumeCommand::Inspect(args) => args.run(roots),
             VolumeCommand::Rm(args) => args.run(roots),
             VolumeCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl NetworkCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            NetworkCommand::Create(args) => args.run(roots),
+            NetworkCommand::Ls(args) => args.run(roots),
+            NetworkCommand::Inspect(args) => args.run(roots),
+            NetworkCommand::Rm(args) => args.run(roots),
+            NetworkCommand::Connect(args) => args.run(roots),
+            NetworkCommand::Disconnect(args) => args.run(roots),
+            NetworkCommand::Prune(args) => args.run(roots),
+            NetworkCommand::Release(args) => args.run(roots),
         }
     }
 }
