@@ -96,7 +96,6 @@ fn spawn(
             .arg0(program.path())
             .env_clear()
             .envs(execution.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .process_group(0)
             .stdin(Stdio::from(input))
             .stdout(Stdio::piped())
