@@ -1,7 +1,7 @@
 //! What the tests on a real kernel share.
 //!
 //! ```text
-//!  test(|t| …)  one at a time: own mount namespace, own folder, own cgroup, snapshot ─▶ body ─▶ snapshot: nothing may be left
+//!  test(|t| …)  one at a time: own mount and network namespace, own folder, own cgroup, snapshot ─▶ body ─▶ snapshot: nothing may be left
 //!    t.bundle() ─▶ Bundle  (a spec as JSON, a root file system of busybox and the payload)
 //!    t.create(&bundle) ─▶ Container  (start, state, kill, exec, wait, delete)
 //! ```
@@ -16,8 +16,11 @@ mod bundle;
 mod cgroup;
 mod container;
 mod leak;
+mod network;
 mod output;
 mod programs;
+mod proxy;
+mod registry;
 mod rtctl;
 mod terminal;
 mod test;
@@ -27,6 +30,8 @@ pub use cgroup::Cgroups;
 pub use container::{Container, Exit};
 pub use output::Output;
 pub use programs::{Kind, calls, kind, payload, program};
+pub use proxy::{Proxy, Rule};
+pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};
 pub use terminal::{Console, ConsoleSocket};
 pub use test::{Test, test};
