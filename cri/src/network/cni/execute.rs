@@ -67,7 +67,7 @@ pub(crate) fn execute(find: impl Fn() -> Result<Program, Fault>, execution: &Exe
         }
         Err(Stop::Call(error)) => {
             running.kill();
-            Err(error.into())
+            Err(Fault::Lost(error))
         }
     }
 }
@@ -197,7 +197,7 @@ impl Running {
             Ok((pidfd, stdout, stderr)) => Ok(Self { child, _program: program, pidfd, stdout, stderr }),
             Err(error) => {
                 end(&mut child);
-                Err(error.into())
+                Err(Fault::Lost(error))
             }
         }
     }
