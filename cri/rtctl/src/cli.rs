@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Rename(container_rename::Args),
     Diff(container_diff::Args),
     Export(container_export::Args),
+    Port(container_port::Args),
     Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
@@ -79,9 +80,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     Completion(system_completion::Args),
+    #[command(name = "__probe", hide = true)]
+    Probe(system_check::ProbeArgs),
     #[command(name = "__complete", hide = true)]
     Complete(system_completion::CompleteArgs),
     Man(system_man::Args),
+    /// Commands on networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -130,6 +136,7 @@ pub(crate) enum ContainerCommand {
     Diff(container_diff::Args),
     Export(container_export::Args),
     Prune(container_prune::Args),
+    Port(container_port::Args),
 }
 
 /// `rtctl image ...`
@@ -155,6 +162,23 @@ pub(crate) enum ImageCommand {
 pub(crate) enum SystemCommand {
     Df(system_df::Args),
     Info(system_info::Args),
+    Check(system_check::Args),
+}
+
+/// `rtctl network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    Create(network_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(network_list::Args),
+    Inspect(network_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(network_rm::Args),
+    Connect(network_connect::Args),
+    Disconnect(network_disconnect::Args),
+    Prune(network_prune::Args),
+    #[command(hide = true)]
+    Release(network_release::Args),
 }
 
 impl Command {
@@ -183,6 +207,7 @@ impl Command {
             Command::Rename(args) => args.run(roots),
             Command::Diff(args) => args.run(roots),
             Command::Export(args) => args.run(roots),
+            Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
@@ -198,6 +223,8 @@ impl Command {
             Command::Completion(args) => args.run(),
             Command::Complete(args) => args.run(roots),
             Command::Man(args) => args.run(),
+            Command::Probe(args) => args.run(),
+            Command::Network(command) => command.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -243,6 +270,7 @@ impl ContainerCommand {
             ContainerCommand::Diff(args) => args.run(roots),
             ContainerCommand::Export(args) => args.run(roots),
             ContainerCommand::Prune(args) => args.run(roots),
+            ContainerCommand::Port(args) => args.run(roots),
         }
     }
 }
@@ -269,6 +297,7 @@ impl SystemCommand {
         match self {
             SystemCommand::Df(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
+            SystemCommand::Check(args) => args.run(roots),
         }
     }
 }
@@ -281,6 +310,21 @@ impl VolumeCommand {
             VolumeCommand::Inspect(args) => args.run(roots),
             VolumeCommand::Rm(args) => args.run(roots),
             VolumeCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl NetworkCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            NetworkCommand::Create(args) => args.run(roots),
+            NetworkCommand::Ls(args) => args.run(roots),
+            NetworkCommand::Inspect(args) => args.run(roots),
+            NetworkCommand::Rm(args) => args.run(roots),
+            NetworkCommand::Connect(args) => args.run(roots),
+            NetworkCommand::Disconnect(args) => args.run(roots),
+            NetworkCommand::Prune(args) => args.run(roots),
+            NetworkCommand::Release(args) => args.run(roots),
         }
     }
 }

@@ -15,6 +15,7 @@ mod complete;
 mod copy;
 mod events;
 mod flag;
+mod host;
 mod image;
 mod logs;
 mod manual;

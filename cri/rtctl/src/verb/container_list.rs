@@ -3,16 +3,21 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
-use cri::image::{Image, Store};
+use cri::network::Attachment;
 use serde_json::json;
 
+use crate::flag::network::NetworkMode;
+use crate::flag::port::{self, Port};
 use crate::flag::time;
 use crate::output::human;
 use crate::output::list::{self, Layout};
-use crate::store::id;
+use crate::output::network::{container_port, ports_text, published};
+use crate::store::endpoint::Endpoints;
+use crate::store::lineage::Lineage;
 use crate::store::record::MountKind;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
+use crate::store::{id, network};
 use crate::template::Context;
 
 /// List containers
@@ -37,7 +42,7 @@ pub(crate) struct Args {
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, network, expose
+    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, network, publish, expose
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -67,27 +72,8 @@ enum Filter {
     Since(String),
     Volume(String),
     Network(String),
-    Expose(Ports),
-}
-
-/// Ports of a protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Ports {
-    first: u16,
-    last: u16,
-    protocol: String,
-}
-
-/// `PORT[-PORT][/PROTOCOL]`
-fn ports(text: &str) -> Option<Ports> {
-    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && ["tcp", "udp", "sctp"].contains(&protocol)).then(|| Ports {
-        first,
-        last,
-        protocol: protocol.to_owned(),
-    })
+    Publish(Vec<Port>),
+    Expose(Vec<Port>),
 }
 
 /// Whether a name passes the filter: `^` and `$` tie a part of it to the beginning and the end.
@@ -127,11 +113,9 @@ fn filter(text: &str) -> Result<Filter, String> {
         "since" => Filter::Since(value),
         "volume" => Filter::Volume(value),
         "network" => Filter::Network(value),
-        "expose" => match ports(&value) {
-            Some(ports) => Filter::Expose(ports),
-            None => return Err(format!("expose {value:?}: must be PORT[-PORT][/tcp|udp|sctp]")),
-        },
-        "publish" | "health" | "is-task" | "isolation" => {
+        "publish" => Filter::Publish(port::exposed(&value)?),
+        "expose" => Filter::Expose(port::exposed(&value)?),
+        "health" | "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
         _ => return Err(format!("unknown filter {name:?}")),
@@ -144,14 +128,19 @@ impl Args {
         let limit = if self.latest { 1 } else { usize::try_from(self.last).unwrap_or(usize::MAX) };
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
         let bounds = self.bounds(roots)?;
-        let lineage = Lineage::read(roots, &self.filter);
+        let networks = Connected::read(roots);
+        let ancestors = self.filter.iter().filter_map(|filter| match filter {
+            Filter::Ancestor(image) => Some(image.as_str()),
+            _ => None,
+        });
+        let lineage = Lineage::read(roots, ancestors);
         let chosen = all
             .iter()
             .filter(|container| every_state || container.phase().lives() || container.phase() == Phase::Dead)
-            .filter(|container| self.matches(container, &lineage) && bounds.contain(container))
+            .filter(|container| self.matches(container, &networks, &lineage) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
-        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, now)).collect();
+        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &networks, now)).collect();
         if self.quiet && self.format.is_none() {
             return list::print(&Layout { format: Some("{{.ID}}"), table: "", headings: &[] }, &items).map(|()| 0);
         }
@@ -204,8 +193,8 @@ impl Args {
     }
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
-    fn matches(&self, container: &Container, lineage: &Lineage) -> bool {
-        let groups: [fn(&Filter) -> bool; 8] = [
+    fn matches(&self, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
+        let groups: [fn(&Filter) -> bool; 9] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
@@ -213,20 +202,21 @@ impl Args {
             |filter| matches!(filter, Filter::Ancestor(_)),
             |filter| matches!(filter, Filter::Volume(_)),
             |filter| matches!(filter, Filter::Network(_)),
+            |filter| matches!(filter, Filter::Publish(_)),
             |filter| matches!(filter, Filter::Expose(_)),
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
-            members.peek().is_none() || members.any(|filter| holds(filter, container, lineage))
+            members.peek().is_none() || members.any(|filter| holds(filter, container, networks, lineage))
         });
         any && self
             .filter
             .iter()
             .filter(|filter| matches!(filter, Filter::Label(..)))
-            .all(|filter| holds(filter, container, lineage))
+            .all(|filter| holds(filter, container, networks, lineage))
     }
 
-    fn item(&self, container: &Container, roots: &Roots, now: u64) -> Context {
+    fn item(&self, container: &Container, roots: &Roots, networks: &Connected, now: u64) -> Context {
         let shown_id = if self.no_trunc { container.id.as_str() } else { id::short(&container.id) };
         let record = container.record.as_ref();
         let image = record.map_or("<unreadable>", |record| record.origin.name());
@@ -256,57 +246,61 @@ impl Args {
             "RunningFor": if created == 0 { String::new() } else { human::ago(created, now) },
             "Status": status(container, now),
             "State": container.phase().word(),
-            "Ports": "",
+            "Ports": networks.ports(container),
             "Size": human::decimal_size(size),
             "Labels": labels_text.join(","),
             "Mounts": mount_names.join(","),
-            "Networks": record.map(|record| record.host.network.show("none")).unwrap_or_default(),
+            "Networks": networks.names(container).join(","),
             "LocalVolumes": volumes.to_string(),
         });
         Context { dot, methods: [("Label", json!(labels))].into() }
     }
 }
 
-/// Images of `--filter ancestor=`, and which images are made from them: those that have all their layers at the bottom.
-#[derive(Default)]
-struct Lineage {
-    images: Vec<Image>,
-    /// What was asked for, resolved.
-    ancestors: std::collections::BTreeMap<String, Image>,
-}
-
-impl Lineage {
-    /// Images that cannot be read are nobody's.
-    fn read(roots: &Roots, filters: &[Filter]) -> Lineage {
-        let mut lineage = Lineage::default();
-        let wanted: Vec<&String> = filters
-            .iter()
-            .filter_map(|filter| if let Filter::Ancestor(image) = filter { Some(image) } else { None })
-            .collect();
-        if wanted.is_empty() || !roots.root.join("images").try_exists().unwrap_or(false) {
-            return lineage;
-        }
-        let Ok(store) = Store::open(&roots.root) else { return lineage };
-        lineage.images = store.list().unwrap_or_default();
-        for query in wanted {
-            lineage.ancestors.extend(store.resolve(query).ok().map(|image| (query.clone(), image)));
-        }
-        lineage
-    }
-
-    fn descends(&self, id: &str, query: &str) -> bool {
-        let Some(ancestor) = self.ancestors.get(query) else { return false };
-        if ancestor.id.to_string() == id {
-            return true;
-        }
-        let image = self.images.iter().find(|image| image.id.to_string() == id);
-        let below = &ancestor.config.diff_ids;
-        image.is_some_and(|image| !below.is_empty() && image.config.diff_ids.starts_with(below))
-    }
-}
-
 fn names_state(filter: &Filter) -> bool {
     matches!(filter, Filter::Status(_) | Filter::Exited(_))
+}
+
+/// What all containers are on.
+struct Connected(Vec<Attachment>);
+
+impl Connected {
+    /// Reads it. A list without it is better than none.
+    fn read(roots: &Roots) -> Connected {
+        Connected(network::all_attachments(roots).unwrap_or_else(|error| {
+            eprintln!("rtctl: {error:#}");
+            Vec::new()
+        }))
+    }
+
+    fn of(&self, container: &Container) -> Vec<Attachment> {
+        let own = self.0.iter().filter(|attachment| container.phase().lives() && attachment.container == container.id);
+        own.cloned().collect()
+    }
+
+    fn ports(&self, container: &Container) -> String {
+        let Ok(record) = &container.record else { return String::new() };
+        // As docker: one that does not run listens on nothing.
+        let exposed = if container.phase().lives() { record.config.exposed_ports.as_slice() } else { &[] };
+        ports_text(&published(&self.of(container)), exposed)
+    }
+
+    /// Networks that it is on, or will be on; or what it has instead.
+    fn names(&self, container: &Container) -> Vec<String> {
+        match container.record.as_ref().map(|record| &record.host.network) {
+            Ok(NetworkMode::Networks(_)) => {
+                let wanted = Endpoints::read(&container.dir).map(|endpoints| endpoints.networks).unwrap_or_default();
+                wanted.into_iter().map(|endpoint| endpoint.network).collect()
+            }
+            Ok(mode) => vec![mode.show()],
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn on(&self, container: &Container, query: &str) -> bool {
+        let by_id = |attachment: &Attachment| query.len() >= 12 && attachment.network_id.starts_with(query);
+        self.names(container).iter().any(|name| name == query) || self.of(container).iter().any(by_id)
+    }
 }
 
 struct Bounds {
@@ -321,18 +315,11 @@ impl Bounds {
     }
 }
 
-fn holds(filter: &Filter, container: &Container, lineage: &Lineage) -> bool {
+fn holds(filter: &Filter, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
     let record = container.record.as_ref().ok();
     match filter {
         Filter::Id(prefix) => container.id.starts_with(prefix.as_str()),
         Filter::Name(pattern) => container.name.as_deref().is_some_and(|name| name_matches(name, pattern)),
-        Filter::Network(name) => record.is_some_and(|record| record.host.network.show("none") == *name),
-        Filter::Expose(wanted) => record.is_some_and(|record| {
-            let overlaps = |port: &Ports| {
-                port.protocol == wanted.protocol && port.first <= wanted.last && wanted.first <= port.last
-            };
-            record.config.exposed_ports.iter().filter_map(|text| ports(text)).any(|port| overlaps(&port))
-        }),
         Filter::Label(name, value) => record.is_some_and(|record| {
             let found = record.config.labels.get(name);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
@@ -358,6 +345,14 @@ fn holds(filter: &Filter, container: &Container, lineage: &Lineage) -> bool {
                 named || mount.destination == *text || mount.source == *text
             };
             record.mounts.iter().any(is)
+        }),
+        Filter::Network(query) => networks.on(container, query),
+        Filter::Publish(ports) => networks
+            .of(container)
+            .iter()
+            .any(|attachment| attachment.ports.iter().any(|port| ports.contains(&container_port(port)))),
+        Filter::Expose(ports) => record.is_some_and(|record| {
+            record.config.exposed_ports.iter().filter_map(|text| port::one(text).ok()).any(|port| ports.contains(&port))
         }),
         Filter::Before(_) | Filter::Since(_) => true,
     }
@@ -416,15 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters() {
-        assert_eq!(filter("status=exited"), Ok(Filter::Status("exited".to_owned())));
-        assert_eq!(filter("label=a"), Ok(Filter::Label("a".to_owned(), None)));
-        assert_eq!(filter("label=a=b=c"), Ok(Filter::Label("a".to_owned(), Some("b=c".to_owned()))));
-        assert_eq!(filter("exited=3"), Ok(Filter::Exited(3)));
-        assert_eq!(
-            filter("expose=80-90/udp").unwrap(),
-            Filter::Expose(Ports { first: 80, last: 90, protocol: "udp".to_owned() })
-        );
+    fn names() {
         for (pattern, name, expected) in [
             ("web", "myweb2", true),
             ("^web$", "web", true),
@@ -436,9 +423,15 @@ mod tests {
         ] {
             assert_eq!(name_matches(name, pattern), expected, "{pattern} {name}");
         }
-        for text in
-            ["status", "status=gone", "exited=x", "nope=1", "isolation=x", "expose=x", "expose=9-8", "expose=1/icmp"]
-        {
+    }
+
+    #[test]
+    fn filters() {
+        assert_eq!(filter("status=exited"), Ok(Filter::Status("exited".to_owned())));
+        assert_eq!(filter("label=a"), Ok(Filter::Label("a".to_owned(), None)));
+        assert_eq!(filter("label=a=b=c"), Ok(Filter::Label("a".to_owned(), Some("b=c".to_owned()))));
+        assert_eq!(filter("exited=3"), Ok(Filter::Exited(3)));
+        for text in ["status", "status=gone", "exited=x", "nope=1", "health=healthy"] {
             assert!(filter(text).is_err(), "{text}");
         }
     }
