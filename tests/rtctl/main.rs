@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;
+mod host;
 mod images;
 mod init;
 mod inspect;
