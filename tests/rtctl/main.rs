@@ -31,4 +31,5 @@ mod registry;
 mod restart;
 mod run;
 mod security;
+mod systemd;
 mod volumes;

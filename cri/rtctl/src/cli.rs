@@ -88,6 +88,9 @@ pub(crate) enum Command {
     /// Commands on networks
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Make files for other programs
+    #[command(subcommand)]
+    Generate(GenerateCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -155,6 +158,12 @@ pub(crate) enum ImageCommand {
     #[command(visible_alias = "verify")]
     Fsck(image_fsck::Args),
     Prune(image_prune::Args),
+}
+
+/// `rtctl generate ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerateCommand {
+    Systemd(generate_systemd::Args),
 }
 
 /// `rtctl system ...`
@@ -225,6 +234,7 @@ impl Command {
             Command::Man(args) => args.run(),
             Command::Probe(args) => args.run(),
             Command::Network(command) => command.run(roots),
+            Command::Generate(GenerateCommand::Systemd(args)) => args.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }

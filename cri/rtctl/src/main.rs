@@ -25,6 +25,7 @@ mod session;
 mod store;
 mod template;
 mod transfer;
+mod unit;
 mod verb;
 
 use std::process::ExitCode;

@@ -24,6 +24,7 @@ pub(crate) mod container_top;
 pub(crate) mod container_unpause;
 pub(crate) mod container_update;
 pub(crate) mod container_wait;
+pub(crate) mod generate_systemd;
 pub(crate) mod image_fsck;
 pub(crate) mod image_history;
 pub(crate) mod image_inspect;
