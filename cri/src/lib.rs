@@ -1,4 +1,5 @@
-//! Image store, container specs and pods.
+//! Image store, networks, container specs and pods.
 
 pub mod image;
+pub mod network;
 pub mod spec;

@@ -12,7 +12,7 @@
 //!     lock                       flock(2) of commands that change the container
 //! <state>/names/<name>           symbolic link to ../local/<id>
 //! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)
-//! <root>/upper/<id>/log          output in CRI log format
+//! <root>/upper/<id>/log[.N]      output, see [`LogTarget`]; N rotations ago
 //! ```
 
 use std::collections::BTreeMap;
@@ -32,8 +32,8 @@ pub struct Task {
     pub version: u32,
     /// Root file system from layers; absent means `root.path` of `config.json`.
     pub layers: Option<Layers>,
-    /// Log file in CRI format; absent means that output is only passed to attached clients.
-    pub log: Option<PathBuf>,
+    /// Where output is kept; absent means that it is only passed to attached clients.
+    pub log: Option<LogTarget>,
     /// Standard input of the init process.
     pub stdin: Stdin,
     /// What happens when the init process ends.
@@ -53,6 +53,52 @@ pub struct Task {
     /// Namespaces that it takes from the shim's sandbox, where `config.json` names no path for them; with ipc also its /dev/shm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<NamespaceKind>,
+}
+
+/// Where the output of the init process is kept, named as the log drivers of docker and podman.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    /// A file in Kubernetes' CRI log format.
+    K8sFile(LogFile),
+    /// A file in docker's format.
+    JsonFile {
+        /// The file.
+        file: LogFile,
+        /// What every record says beside the output.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        attributes: BTreeMap<String, String>,
+    },
+    /// systemd's journal, by its native protocol.
+    Journald {
+        /// The journal's socket.
+        socket: PathBuf,
+        /// Fields of every record beside `MESSAGE`, `PRIORITY` and those of parts of lines.
+        fields: BTreeMap<String, String>,
+    },
+}
+
+/// A log file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// Absolute path; `<path>.1` is the file before it.
+    pub path: PathBuf,
+    /// Bytes after which a new file is begun; absent means never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// How many files there are at most, this one included.
+    pub max_files: u32,
+}
+
+impl LogTarget {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&LogFile> {
+        match self {
+            Self::K8sFile(file) | Self::JsonFile { file, .. } => Some(file),
+            Self::Journald { .. } => None,
+        }
+    }
 }
 
 /// `sandbox.json`: namespaces that the shim makes and keeps, for several containers or for all runs of one.

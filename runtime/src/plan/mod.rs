@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub use devices::{Device, DeviceKind, with_default_devices};
 pub use mounts::{Mount, Source};
 pub use namespaces::Namespaces;
-pub use options::{Options, Parameter};
+pub use options::{Options, Parameter, SUBPATH};
 pub use process::{Capabilities, Process, Rlimit, process};
 pub use sandbox::{SandboxPlan, SandboxSpec};
 pub use sysctl::Sysctl;

@@ -187,8 +187,8 @@ impl Server {
         self.clean_work(id)?;
         let inherited = self.inherited;
         let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
-        if let Some(path) = container.task.log.as_deref().filter(|_| container.log.is_none()) {
-            container.log = Some(Log::open(path).map_err(Failure::internal)?);
+        if let Some(target) = container.task.log.as_ref().filter(|_| container.log.is_none()) {
+            container.log = Some(Log::open(target).map_err(Failure::internal)?);
         }
         if let Some(process) = &mut container.spec.process {
             inherited.give(process);

@@ -16,6 +16,7 @@ use super::container::Phase;
 use super::create::Moment;
 use super::poller::{Interest, Token};
 use super::process::Role;
+use super::relay::watch_journal;
 use super::timers::Timer;
 use super::{Failure, Server};
 use crate::layout::Exit;
@@ -120,6 +121,10 @@ impl Server {
             self.drain_stream(number, stream);
             self.end_output(number, stream);
         }
+        let id = self.processes.get(&number).map(|process| process.container.clone());
+        if let Some(log) = id.and_then(|id| self.containers.get_mut(&id)).and_then(|it| it.log.as_mut()) {
+            log.abandon();
+        }
         self.process_over(number);
     }
 
@@ -135,7 +140,7 @@ impl Server {
         let Some(process) = self.processes.get(&number) else { return };
         let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
         let init = matches!(process.role, Role::Init(_));
-        if init && !self.emptied(&id) {
+        if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
         if init {
@@ -160,6 +165,16 @@ impl Server {
             self.farewell(attachment, &exit);
         }
         self.remove_if_due(&id);
+    }
+
+    /// Whether the last output of a container waits for the journal. What it does not take in [`DRAIN_LIMIT`] is lost.
+    fn journal_behind(&mut self, id: &str, number: u64) -> bool {
+        let Some(log) = self.containers.get_mut(id).and_then(|container| container.log.as_mut()) else { return false };
+        log.finish(record::now(), &mut self.gather);
+        if log.is_behind() {
+            watch_journal(&self.poller, log, number);
+        }
+        log.is_behind()
     }
 
     /// Drops an init process that never ran the program.

@@ -141,6 +141,7 @@ impl Server {
             Token::Input(process) => self.input_ready(process),
             Token::Source(attachment) => self.source_ready(attachment),
             Token::Sink(attachment, stream) => self.sink_ready(attachment, stream),
+            Token::Journal(process) => self.journal_ready(process),
         }
     }
 

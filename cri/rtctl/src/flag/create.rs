@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
 use super::device::DeviceFlag;
+use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
 use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
@@ -71,6 +72,8 @@ pub(crate) struct CreateFlags {
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) annotation: Vec<String>,
     #[command(flatten)]
+    pub(crate) log: LogFlags,
+    #[command(flatten)]
     pub(crate) process: ProcessFlags,
     #[command(flatten)]
     pub(crate) mounts: MountFlags,
@@ -128,6 +131,12 @@ pub(crate) struct MountFlags {
     /// Mount, in the long form: type=bind|volume|tmpfs,source=...,target=...
     #[arg(long, value_name = "KEY=VALUE,...", value_parser = volume::mount)]
     pub(crate) mount: Vec<MountFlag>,
+    /// Mount what another container has: its volumes and binds
+    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = volume::volumes_from)]
+    pub(crate) volumes_from: Vec<volume::VolumesFrom>,
+    /// Driver of volumes that are made: local
+    #[arg(long, value_name = "DRIVER", value_parser = volume::driver)]
+    pub(crate) volume_driver: Option<String>,
     /// Mount an empty file system in memory
     #[arg(long, value_name = "DEST[:OPTIONS]", value_parser = volume::tmpfs)]
     pub(crate) tmpfs: Vec<MountFlag>,

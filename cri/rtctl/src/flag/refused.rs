@@ -13,8 +13,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--link-local-ip", "addresses come with the bridge network"),
     ("--mac-address", "addresses come with the bridge network"),
     ("--network-alias", "names come with the bridge network"),
-    ("--log-driver", "output goes to the container's log file, which rtctl logs shows"),
-    ("--log-opt", "output goes to the container's log file, which rtctl logs shows"),
     ("--health-cmd", "run the check with rtctl exec"),
     ("--health-interval", "run the check with rtctl exec"),
     ("--health-retries", "run the check with rtctl exec"),
@@ -24,8 +22,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--gpus", "pass the device nodes with --device"),
     ("--runtime", "containers run in rt-shim's own runtime"),
     ("--storage-opt", "there is one storage driver, overlay, without options"),
-    ("--volume-driver", "volumes are directories; mount other file systems on the host and pass them with -v"),
-    ("--volumes-from", "name the volumes with -v"),
     ("--blkio-weight-device", "use --blkio-weight"),
     ("--cpu-rt-period", "use rtctl run --ulimit rtprio and the host's cgroup"),
     ("--cpu-rt-runtime", "use rtctl run --ulimit rtprio and the host's cgroup"),
@@ -44,7 +40,6 @@ const FLAGS: &[(&str, &str)] = &[
 
 /// Commands and what to do instead.
 const COMMANDS: &[(&str, &str)] = &[
-    ("pull", "registries come with the next image issue; get an archive (docker save, skopeo copy) and use rtctl load"),
     ("push", "registries come with the next image issue; use rtctl save"),
     ("login", "registries come with the next image issue"),
     ("logout", "registries come with the next image issue"),
@@ -58,7 +53,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("import", "use rtctl load"),
     ("port", "ports come with the bridge network"),
     ("network", "networks other than none and host come with the bridge network"),
-    ("volume", "volumes are the directories below volumes/ of rtctl info's root"),
     ("events", "use rtctl wait or rtctl ps"),
     ("system", "use rtctl info"),
     ("compose", "use a script of rtctl run commands"),

@@ -13,11 +13,14 @@
 pub(crate) mod create;
 mod draft;
 pub(crate) mod id;
+mod inherit;
+pub(crate) mod log;
 pub(crate) mod name;
 mod plan;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;
+pub(crate) mod size;
 pub(crate) mod start;
 pub(crate) mod view;
 pub(crate) mod volume;

@@ -10,10 +10,12 @@ use shim::layout::RestartPolicy;
 
 use super::record::Origin;
 use super::roots::Roots;
-use super::view;
+use super::{inherit, view};
 use crate::flag::create::{CreateFlags, Pull};
+use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
+use crate::flag::volume::MountFlag;
 use crate::flag::{device, env};
 use crate::rootfs;
 
@@ -27,6 +29,9 @@ pub(super) struct Plan {
     pub(super) host: Host,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
+    pub(super) log: LogOptions,
+    /// `--volumes-from`
+    pub(super) inherited: Vec<MountFlag>,
 }
 
 /// Namespaces, with containers by their ids.
@@ -39,6 +44,7 @@ pub(super) struct Modes {
 impl Plan {
     pub(super) fn new(roots: &Roots, flags: &CreateFlags) -> Result<Plan> {
         check_flags(flags)?;
+        let log = flags.log.options().map_err(anyhow::Error::msg)?;
         let mut host = Host::read().context("reading the host's capabilities and cgroup version")?;
         if flags.isolation.privileged {
             host.devices = cri::spec::host_nodes(Path::new("/dev")).context("/dev")?;
@@ -64,7 +70,8 @@ impl Plan {
         options.check()?;
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes })
+        let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited })
     }
 }
 
