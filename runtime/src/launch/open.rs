@@ -58,7 +58,7 @@ pub(super) fn sources(plan: &Plan, bundle: &OwnedFd, mut shm: Option<OwnedFd>) -
     let open = |(index, mount): (usize, &Mount)| match &mount.source {
         Source::Bind(path, depth) => {
             let given = if mount.destination == Path::new("dev/shm") { shm.take() } else { None };
-            let tree = given.map_or_else(|| bind_source(path, *depth, bundle), Ok);
+            let tree = given.map_or_else(|| bind_source(mount, path, *depth, bundle), Ok);
             let tree = tree.and_then(|tree| with_options(tree, mount, path));
             tree.during(|| format!("mounts[{index}].source")).map(Some)
         }
@@ -67,7 +67,7 @@ pub(super) fn sources(plan: &Plan, bundle: &OwnedFd, mut shm: Option<OwnedFd>) -
     plan.mounts.iter().enumerate().map(open).collect()
 }
 
-fn bind_source(path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
+fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
     let call = || format!("open_tree({path:?})");
     match foreign::split(path) {
         Some((pid, rest)) => {
@@ -85,7 +85,7 @@ fn bind_source(path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, C
                 .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))?;
             let subpath = mount.options.subpath.as_deref().unwrap_or(Path::new("."));
             let inside = Root::new(source).open(subpath, OFlag::O_PATH, Links::InRoot)?;
-            open_tree(&inside, c"", depth).call(|| format!("open_tree({path:?}/{subpath:?})"))?
+            open_tree(&inside, c"", depth).call(|| format!("open_tree({path:?}/{subpath:?})"))
         }
         None => {
             let path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
