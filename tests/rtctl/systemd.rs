@@ -26,7 +26,15 @@ fn command(r: &Rtctl<'_>, unit: &str, key: &str) -> Command {
 #[test]
 fn the_unit_starts_and_stops_a_container() {
     rtctl_test(|r| {
-        r.ok(&["create", "--name", "web", "busybox", "sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done"]);
+        r.ok(&[
+            "create",
+            "--name",
+            "web",
+            "busybox",
+            "sh",
+            "-c",
+            "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done",
+        ]);
         let unit = r.ok(&["generate", "systemd", "--name", "-t", "20", "web"]);
         let mut start = command(r, &unit, "ExecStart").stdout(std::process::Stdio::piped()).spawn().unwrap();
         let mut output = std::io::BufReader::new(start.stdout.take().unwrap());
@@ -70,10 +78,14 @@ fn what_cannot_be_a_unit_is_refused() {
         let unit = r.ok(&["generate", "systemd", "--new", "--restart-policy", "always", "web"]);
         assert!(!value(&unit, "ExecStart").contains("--restart"), "{unit}");
         assert_eq!(value(&unit, "Restart"), "always");
-        let file = r.command(&["generate", "systemd", "--new", "--files", "web"]).current_dir(&r.test.dir).output().unwrap();
+        let file =
+            r.command(&["generate", "systemd", "--new", "--files", "web"]).current_dir(&r.test.dir).output().unwrap();
         let path = String::from_utf8(file.stdout).unwrap();
         assert_eq!(path.trim(), r.test.dir.join("container-web.service").to_str().unwrap());
-        assert_eq!(std::fs::read_to_string(path.trim()).unwrap().trim_end(), r.ok(&["generate", "systemd", "--new", "web"]));
+        assert_eq!(
+            std::fs::read_to_string(path.trim()).unwrap().trim_end(),
+            r.ok(&["generate", "systemd", "--new", "web"])
+        );
         r.ok(&["rm", "web"]);
     });
 }

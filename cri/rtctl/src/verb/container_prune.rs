@@ -10,7 +10,6 @@ use crate::output::confirm::confirm;
 use crate::output::{human, say};
 use crate::store::remove::{Force, remove_with};
 use crate::store::roots::Roots;
-
 use crate::store::view::{Container, Phase};
 
 /// Remove all containers that do not run
