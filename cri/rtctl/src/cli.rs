@@ -11,7 +11,8 @@ use crate::verb::{
     container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
     container_start, container_stats, container_stop, container_top, container_unpause, container_update,
     container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull,
-    image_rm, image_save, image_tag, system_df, system_info, system_version,
+    image_push, image_rm, image_save, image_tag, registry_login, registry_logout, system_df, system_info,
+    system_version,
 };
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
@@ -32,6 +33,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  rtctl pull busybox                         get an image from a registry
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     Update(container_update::Args),
     Rename(container_rename::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
+    Login(registry_login::Args),
+    Logout(registry_logout::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     Images(image_list::Args),
@@ -136,6 +141,7 @@ pub(crate) enum ImageCommand {
     Ls(image_list::Args),
     Inspect(image_inspect::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     #[command(alias = "remove")]
@@ -179,6 +185,9 @@ impl Command {
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
+            Command::Push(args) => args.run(roots),
+            Command::Login(args) => args.run(),
+            Command::Logout(args) => args.run(),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
             Command::Images(args) => args.run(roots),
@@ -241,6 +250,7 @@ impl ImageCommand {
             ImageCommand::Ls(args) => args.run(roots),
             ImageCommand::Inspect(args) => args.run(roots),
             ImageCommand::Pull(args) => args.run(roots),
+            ImageCommand::Push(args) => args.run(roots),
             ImageCommand::Load(args) => args.run(roots),
             ImageCommand::Save(args) => args.run(roots),
             ImageCommand::Rm(args) => args.run(roots),
