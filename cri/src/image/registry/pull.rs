@@ -138,11 +138,12 @@ impl Store {
             Kind::Manifest => descriptor.clone(),
             Kind::Index => reading.choose(parse_index(&bytes, &what, &self.limits)?.manifests, &what, 1)?,
         };
+        // Before the config is fetched: who waited finds it in the store.
+        let _turn = self.wait_for_turn(registry, &manifest.digest, &options.cancel, progress)?;
         let image = reading.oci_image(manifest)?;
         let Layers::Manifest { descriptor: manifest, bytes: manifest_bytes, manifest: parsed } = &image.layers else {
             return Err(Error::NotAnImage { what });
         };
-        let _turn = self.wait_for_turn(registry, &manifest.digest, &options.cancel, progress)?;
         let downloads = parsed.layers.iter().map(|layer| {
             let partials = Arc::new(self.partials(&layer.digest)?);
             Ok(Download::new(&registry.inner, registry.runtime.handle(), &repository, &partials, layer.bare()))
