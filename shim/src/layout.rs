@@ -11,6 +11,7 @@
 //!     shim.sock                  the shim's socket; nobody listens when the shim is gone
 //!     lock                       flock(2) of commands that change the container
 //! <state>/names/<name>           symbolic link to ../local/<id>
+//! <state>/events[.1]             what happened, see [`crate::events`]
 //! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)
 //! <root>/upper/<id>/log[.N]      output, see [`LogTarget`]; N rotations ago
 //! ```
@@ -50,6 +51,9 @@ pub struct Task {
     /// Whether process 1 is a small init that reaps and passes signals on, and not the program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// Where the shim tells what happens to the container; absent means nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventTarget>,
     /// Namespaces that it takes from the shim's sandbox, where `config.json` names no path for them; with ipc also its /dev/shm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<NamespaceKind>,
@@ -76,6 +80,15 @@ pub enum LogTarget {
         /// Fields of every record beside `MESSAGE`, `PRIORITY` and those of parts of lines.
         fields: BTreeMap<String, String>,
     },
+}
+
+/// Where events go, and what all of a container's say; see [`crate::events`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTarget {
+    /// The file, by absolute path.
+    pub path: PathBuf,
+    /// Attributes: image, name (the container's file `name` counts for more), labels.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A log file.
@@ -143,6 +156,40 @@ pub enum Ends {
     WithContainer,
     /// When it is stopped: that of a pod.
     OnRequest,
+}
+
+/// `sandbox-status.json`: how the sandbox of a pod is, written by its shim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// [`VERSION`].
+    pub version: u32,
+    /// As in [`Status`].
+    pub boot_id: String,
+    /// As in [`Status`].
+    pub shim: (i32, u64),
+    /// How it is.
+    pub state: SandboxState,
+    /// When it was made, in nanoseconds since the epoch.
+    pub started_at: u64,
+    /// When it ended; absent while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// Process 1 of its pid namespace: process id on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<i32>,
+    /// Why it ended by itself, or what went wrong with `on_exit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// State of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxState {
+    /// Its namespaces are there.
+    Ready,
+    /// It has ended.
+    Ended,
 }
 
 /// How long `on_exit` of a sandbox may take; then it is killed.

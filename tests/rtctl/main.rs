@@ -5,9 +5,12 @@
 
 mod attach;
 mod attacks;
+mod cdi;
+mod changes;
 mod copy;
 mod crash;
 mod disk_usage;
+mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use cri::image::{Digest, Force, Store};
 
+use crate::events;
 use crate::image::explain;
 use crate::output::say;
 use crate::store::id;
@@ -34,9 +35,12 @@ impl Args {
             match store.remove(name, force, &mut |image| used_by(roots, image)) {
                 Ok(removed) => {
                     for name in &removed.untagged {
+                        let name_text = name.familiar().to_string();
+                        events::record(roots, "image", "untag", &name_text, [("name", &name_text)]);
                         say(&format!("Untagged: {}", name.familiar()))?;
                     }
                     for image in &removed.deleted {
+                        events::record(roots, "image", "delete", &image.to_string(), []);
                         say(&format!("Deleted: {image}"))?;
                     }
                 }
