@@ -6,6 +6,14 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
+use crate::verb::{
+    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
+    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
+    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
+    container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull,
+    image_push, image_rm, image_save, image_tag, registry_login, registry_logout, system_df, system_info,
+    system_version,
+};
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 
@@ -25,6 +33,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  rtctl pull busybox                         get an image from a registry
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
@@ -64,6 +73,9 @@ pub(crate) enum Command {
     Export(container_export::Args),
     Port(container_port::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
+    Login(registry_login::Args),
+    Logout(registry_logout::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     Images(image_list::Args),
@@ -149,6 +161,7 @@ pub(crate) enum ImageCommand {
     Ls(image_list::Args),
     Inspect(image_inspect::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     #[command(alias = "remove")]
@@ -218,6 +231,9 @@ impl Command {
             Command::Export(args) => args.run(roots),
             Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
+            Command::Push(args) => args.run(roots),
+            Command::Login(args) => args.run(),
+            Command::Logout(args) => args.run(),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
             Command::Images(args) => args.run(roots),
@@ -291,6 +307,7 @@ impl ImageCommand {
             ImageCommand::Ls(args) => args.run(roots),
             ImageCommand::Inspect(args) => args.run(roots),
             ImageCommand::Pull(args) => args.run(roots),
+            ImageCommand::Push(args) => args.run(roots),
             ImageCommand::Load(args) => args.run(roots),
             ImageCommand::Save(args) => args.run(roots),
             ImageCommand::Rm(args) => args.run(roots),

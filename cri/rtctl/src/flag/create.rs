@@ -17,7 +17,7 @@ use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
 use super::volume::{self, MountFlag};
 use super::{device, port, restart, security, signal, size, ulimit};
-use crate::transfer::RegistryFlags;
+use crate::transfer::{BlobFlags, RegistryFlags};
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
@@ -45,6 +45,8 @@ pub(crate) struct CreateFlags {
     pub(crate) pull: Pull,
     #[command(flatten)]
     pub(crate) registries: RegistryFlags,
+    #[command(flatten)]
+    pub(crate) blobs: BlobFlags,
     /// Platform of the image, such as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,

@@ -141,6 +141,7 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
         pull: flags.pull,
         platform: platform.as_ref(),
         registries: &flags.registries,
+        blobs: flags.blobs.choice(),
         stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
     };
     let prepared = source.prepare(&store, name)?;
