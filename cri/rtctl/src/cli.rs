@@ -6,14 +6,6 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
-use crate::verb::{
-    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
-    container_list, container_logs, container_pause, container_port, container_rename, container_restart, container_rm,
-    container_run, container_start, container_stats, container_stop, container_top, container_unpause,
-    container_update, container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save,
-    image_tag, network_connect, network_create, network_disconnect, network_inspect, network_list, network_prune,
-    network_release, network_rm, system_info, system_version,
-};
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 
@@ -68,6 +60,8 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
     Port(container_port::Args),
     Pull(image_pull::Args),
     Load(image_load::Args),
@@ -85,6 +79,10 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    Completion(system_completion::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(system_completion::CompleteArgs),
+    Man(system_man::Args),
     /// Commands on networks
     #[command(subcommand)]
     Network(NetworkCommand),
@@ -119,7 +117,7 @@ pub(crate) enum ContainerCommand {
     Kill(container_kill::Args),
     #[command(alias = "remove")]
     Rm(container_rm::Args),
-    #[command(visible_aliases = ["list", "ps"])]
+    #[command(visible_alias = "ps")]
     Ls(container_list::Args),
     Logs(container_logs::Args),
     Exec(container_exec::Args),
@@ -133,6 +131,9 @@ pub(crate) enum ContainerCommand {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Prune(container_prune::Args),
     Port(container_port::Args),
 }
 
@@ -201,6 +202,8 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Diff(args) => args.run(roots),
+            Command::Export(args) => args.run(roots),
             Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
@@ -214,6 +217,9 @@ impl Command {
             Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Completion(args) => args.run(),
+            Command::Complete(args) => args.run(roots),
+            Command::Man(args) => args.run(),
             Command::Network(command) => command.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
@@ -257,6 +263,9 @@ impl ContainerCommand {
             ContainerCommand::Cp(args) => args.run(roots),
             ContainerCommand::Update(args) => args.run(roots),
             ContainerCommand::Rename(args) => args.run(roots),
+            ContainerCommand::Diff(args) => args.run(roots),
+            ContainerCommand::Export(args) => args.run(roots),
+            ContainerCommand::Prune(args) => args.run(roots),
             ContainerCommand::Port(args) => args.run(roots),
         }
     }

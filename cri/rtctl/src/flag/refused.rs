@@ -50,6 +50,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("buildx", "build with another tool and use rtctl load"),
     ("builder", "build with another tool and use rtctl load"),
     ("commit", "use rtctl cp to get files out"),
+    ("import", "unpack the archive and use rtctl run --rootfs DIR, or rtctl load for an image"),
     ("diff", "use rtctl cp to look at files"),
     ("export", "use rtctl cp CONTAINER:/ -"),
     ("import", "use rtctl load"),

@@ -10,6 +10,7 @@
 //! Reading takes no lock: every file is replaced as a whole. A record that cannot be read is shown as such and never taken
 //! for something else.
 
+pub(crate) mod changes;
 pub(crate) mod create;
 mod draft;
 pub(crate) mod endpoint;
