@@ -185,7 +185,8 @@ fn root_nothing_gets_its_name_before_its_data_is_on_the_disk() {
     let index = all(".index.json.new\"").into_iter().find(|at| lines[*at].contains("rename")).unwrap();
     assert_eq!((layers.len(), seals.len(), blobs.len()), (2, 2, 4), "{trace}");
     assert!(sync[0] < seals[0] && seals[1] < layers[0] && layers[1] < index, "{trace}");
-    let folders = all("fsync(").into_iter().filter(|at| lines[*at].contains("/layers>) ") || lines[*at].contains("/sha256>) "));
+    let folders =
+        all("fsync(").into_iter().filter(|at| lines[*at].contains("/layers>) ") || lines[*at].contains("/sha256>) "));
     let folders: Vec<usize> = folders.filter(|at| *at < index && *at > layers[1]).collect();
     assert!(folders.len() >= 2, "the folders are waited for before the index: {trace}");
     let temporary = all(".index.json.new>").into_iter().find(|at| lines[*at].contains("fsync")).unwrap();

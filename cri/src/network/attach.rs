@@ -26,8 +26,8 @@ use super::netlink::Socket;
 use super::networks::{LOCK, Networks};
 use super::plumb::{Move, Plumb, plumb};
 use super::publish::Publish;
-use super::reserve::reserve;
 use super::record::{Assigned, Attachment, Book, file_name, last_key};
+use super::reserve::reserve;
 use super::subnet::Family;
 
 /// Highest and lowest priority of a default route: what docker's `gw-priority` is used for fits well into it.

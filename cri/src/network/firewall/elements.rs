@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::ruleset::{ANY4, ANY6, BRIDGES, HOST4, HOST6, INTERNAL, ISOLATED, MASQUERADED, OWN4, OWN6, PORTS, QUIET, SAME, STATIONS};
+use super::ruleset::{
+    ANY4, ANY6, BRIDGES, HOST4, HOST6, INTERNAL, ISOLATED, MASQUERADED, OWN4, OWN6, PORTS, QUIET, SAME, STATIONS,
+};
 use crate::network::definition::Network;
 use crate::network::nft::Element;
 use crate::network::publish::Published;

@@ -48,7 +48,13 @@ impl Firewall {
     }
 
     /// Adds what an attachment needs. `networks` and `all` are for making everything anew.
-    pub(super) fn add(&self, network: &Network, new: &Attachment, networks: &[Network], all: &[Attachment]) -> Result<(), Error> {
+    pub(super) fn add(
+        &self,
+        network: &Network,
+        new: &Attachment,
+        networks: &[Network],
+        all: &[Attachment],
+    ) -> Result<(), Error> {
         let mut elements = elements::of_network(network);
         elements.append(elements::of_attachment(network, new));
         let mut batch = Batch::default();

@@ -150,7 +150,12 @@ pub(super) fn packets() -> Ruleset {
         verdict("raw", "127.0.0.0/8 is this host's own", &loopback(source), Drop),
         verdict("prerouting", "", &[to_host()], Jump("publish")),
         verdict("output", "", &[to_host()], Jump("publish")),
-        verdict("input", "internal networks see this host as their gateway alone", &[came_in(INTERNAL), not_here], Drop),
+        verdict(
+            "input",
+            "internal networks see this host as their gateway alone",
+            &[came_in(INTERNAL), not_here],
+            Drop,
+        ),
         verdict("forward", "", &[came_in(BRIDGES)], Jump("traffic")),
         verdict("forward", "", &[goes_out(BRIDGES, Is)], Jump("traffic")),
         verdict("traffic", "", &[tracked(Key::State, KNOWN)], Accept),
@@ -185,10 +190,7 @@ pub(super) fn packets() -> Ruleset {
 /// Rules that send published ports to containers.
 fn publish() -> Vec<Rule> {
     let service = |register| {
-        vec![
-            Expression::Meta(Meta::Transport, register),
-            Expression::Payload(Field::Transport(2, 2), register + 1),
-        ]
+        vec![Expression::Meta(Meta::Transport, register), Expression::Payload(Field::Transport(2, 2), register + 1)]
     };
     let v4 = || vec![Expression::Payload(Field::Network(16, 4), 0)];
     let v6 = || vec![Expression::Payload(Field::Network(24, 16), 0)];
@@ -222,7 +224,8 @@ pub(super) fn frames() -> Ruleset {
         vec![Expression::Payload(Field::Network(14, 4), 6), Expression::Lookup(OWN4, Is)],
     ]
     .concat();
-    let icmp6 = |kind: u8| [field(Field::Network(6, 1), Is, &[58]), field(Field::Transport(0, 1), Is, &[kind])].concat();
+    let icmp6 =
+        |kind: u8| [field(Field::Network(6, 1), Is, &[58]), field(Field::Transport(0, 1), Is, &[kind])].concat();
     let link_local = |at: u32| field(Field::Network(at, 1), Is, &[0xfe]);
     let rules = vec![
         verdict("prerouting", "", &[came_in(PORTS)], Jump("check")),
@@ -245,8 +248,5 @@ pub(super) fn frames() -> Ruleset {
 }
 
 fn not_protocol(number: u16) -> Vec<Expression> {
-    vec![
-        Expression::Meta(Meta::Protocol, 0),
-        Expression::Compare(0, Compare::IsNot, number.to_be_bytes().to_vec()),
-    ]
+    vec![Expression::Meta(Meta::Protocol, 0), Expression::Compare(0, Compare::IsNot, number.to_be_bytes().to_vec())]
 }
