@@ -98,5 +98,7 @@ pub(super) fn remove(socket: &mut Socket, links: &[Link], network: &Network) -> 
 
 /// Whether the link is the bridge of this network.
 pub(super) fn is_ours(link: &Link, network: &Network) -> bool {
-    link.name == network.bridge && link.kind.as_deref() == Some("bridge") && link.alias.as_deref() == Some(&network.alias())
+    link.name == network.bridge
+        && link.kind.as_deref() == Some("bridge")
+        && link.alias.as_deref() == Some(&network.alias())
 }

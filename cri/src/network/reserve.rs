@@ -29,7 +29,12 @@ pub(super) struct Reserved {
 }
 
 /// Chooses and reserves all ports of a new attachment.
-pub(super) fn reserve(asked: &[Publish], network: &Network, record: &Attachment, book: &mut Book) -> Result<Reserved, Error> {
+pub(super) fn reserve(
+    asked: &[Publish],
+    network: &Network,
+    record: &Attachment,
+    book: &mut Book,
+) -> Result<Reserved, Error> {
     let Some(first) = asked.first() else { return Ok(Reserved::default()) };
     if network.internal {
         let reason = format!("network {} is internal: nothing gets in", network.name);
@@ -84,7 +89,10 @@ fn ephemeral() -> Result<Ports, Error> {
     let text = get_sysctl("ipv4/ip_local_port_range")?;
     let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
     let range = numbers.next().zip(numbers.next()).and_then(|(first, last)| Ports::new(first, last));
-    range.ok_or_else(|| Error::Damaged { path: "/proc/sys/net/ipv4/ip_local_port_range".to_owned(), reason: format!("{text:?} is no range") })
+    range.ok_or_else(|| Error::Damaged {
+        path: "/proc/sys/net/ipv4/ip_local_port_range".to_owned(),
+        reason: format!("{text:?} is no range"),
+    })
 }
 
 /// A port of the container, and the addresses of the host that lead there.
@@ -115,7 +123,11 @@ impl Taking<'_> {
                 continue;
             }
             let own = self.reserved.ports.iter().map(|own| (own, self.container));
-            let others = self.book.attachments.iter().flat_map(|other| other.ports.iter().map(|port| (port, other.container.as_str())));
+            let others = self
+                .book
+                .attachments
+                .iter()
+                .flat_map(|other| other.ports.iter().map(|port| (port, other.container.as_str())));
             if let Some((_, by)) = own.chain(others).find(|(other, _)| other.clashes(&port)) {
                 return Err(Error::PortPublished { port: port.to_string(), by: by.to_owned() });
             }

@@ -36,7 +36,9 @@ impl Batch {
         for _ in 0..TRIES {
             match self.try_run(socket) {
                 // Another change was under way, or a module was loaded meanwhile: nfnetlink_rcv_batch().
-                Err(Error::Netlink { errno: Errno::EAGAIN | Errno::ERESTART | Errno::EINTR | Errno::EBUSY, .. }) => {}
+                Err(Error::Netlink {
+                    errno: Errno::EAGAIN | Errno::ERESTART | Errno::EINTR | Errno::EBUSY, ..
+                }) => {}
                 other => return other,
             }
         }
