@@ -13,6 +13,7 @@ mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;
+mod health;
 mod images;
 mod init;
 mod inspect;

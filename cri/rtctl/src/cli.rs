@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Version(system_version::Args),
     Info(system_info::Args),
     Events(system_events::Args),
+    /// Commands on health checks
+    #[command(subcommand)]
+    Healthcheck(HealthcheckCommand),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -123,6 +126,12 @@ pub(crate) enum ContainerCommand {
     Rename(container_rename::Args),
 }
 
+/// `rtctl healthcheck ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HealthcheckCommand {
+    Run(container_healthcheck::Args),
+}
+
 /// `rtctl image ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -144,6 +153,7 @@ pub(crate) enum ImageCommand {
 /// `rtctl system ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    Events(system_events::Args),
     Df(system_df::Args),
     Info(system_info::Args),
 }
@@ -182,6 +192,7 @@ impl Command {
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
             Command::Events(args) => args.run(roots),
+            Command::Healthcheck(HealthcheckCommand::Run(args)) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
             Command::System(command) => command.run(roots),
@@ -192,7 +203,7 @@ impl Command {
     /// Whether the exit code may be that of a program in a container: then 125 is our own, else 1.
     pub(crate) fn runs_programs(&self) -> bool {
         match self {
-            Command::Run(_) | Command::Create(_) | Command::Exec(_) => true,
+            Command::Run(_) | Command::Create(_) | Command::Exec(_) | Command::Healthcheck(_) => true,
             Command::Start(args) => args.attaches(),
             Command::Container(ContainerCommand::Run(_) | ContainerCommand::Create(_) | ContainerCommand::Exec(_)) => {
                 true
@@ -252,6 +263,7 @@ impl SystemCommand {
         match self {
             SystemCommand::Df(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
+            SystemCommand::Events(args) => args.run(roots),
         }
     }
 }

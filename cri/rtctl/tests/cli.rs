@@ -25,8 +25,7 @@ fn what_is_not_built_is_refused_by_name() {
     for (args, expected) in [
         (&["run", "-p", "80:80", "x"][..], "rtctl: --publish is not built yet"),
         (&["run", "--publish=80:80", "x"], "rtctl: --publish is not built yet"),
-        (&["run", "--log-driver", "json-file", "x"], "rtctl: --log-driver is not built yet"),
-        (&["run", "--health-cmd=true", "x"], "rtctl: --health-cmd is not built yet"),
+        (&["run", "--log-driver", "syslog", "x"], "syslog is not built"),
         (&["create", "-P", "x"], "rtctl: --publish-all is not built yet"),
         (&["run", "--network", "bridge", "x"], "network bridge is not built yet"),
         (&["run", "--network", "mine", "x"], "named networks such as \"mine\" are not built yet"),

@@ -12,6 +12,10 @@ pub(super) enum Timer {
     Restart(String),
     /// The output of an ended process has been waited for long enough.
     Drain(u64),
+    /// A container's health is checked.
+    Health(String),
+    /// A health check takes too long.
+    Check(u64),
     /// `on_exit` of the sandbox has taken too long.
     OnExit,
 }

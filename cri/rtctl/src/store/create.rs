@@ -30,6 +30,7 @@ use super::volume::{self, Held, TopOwner};
 use crate::copy::place::{Owner, host_id};
 use crate::events;
 use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
+use crate::flag::health::Healthcheck;
 use crate::flag::namespace::Mode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::{Missing, MountFlag, Source};
@@ -151,6 +152,7 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            health: self.plan.health.as_ref().and_then(Healthcheck::check).transpose().map_err(anyhow::Error::msg)?,
             events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
             sandbox: Vec::new(),
         })
@@ -389,6 +391,7 @@ impl Making<'_> {
             stop_signal: self.stop_signal().unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout: flags.stop_timeout,
             exposed_ports: image.exposed_ports.clone(),
+            healthcheck: self.plan.health.clone(),
         };
         let text = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect();
         let host = HostConfig {

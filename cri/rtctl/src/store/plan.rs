@@ -14,6 +14,7 @@ use super::roots::Roots;
 use super::{inherit, view};
 use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
@@ -34,6 +35,7 @@ pub(super) struct Plan {
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
     pub(super) log: LogOptions,
+    pub(super) health: Option<Healthcheck>,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
     /// CDI devices by name, and what they bring.
@@ -63,6 +65,7 @@ impl Plan {
             }
             None => from_image(roots, flags)?,
         };
+        let health = flags.health.with_image(image.healthcheck.as_ref()).map_err(anyhow::Error::msg)?;
         let modes = Modes {
             network: resolve_mode(roots, &flags.isolation.network).context("--network")?,
             pid: resolve_mode(roots, &flags.isolation.pid).context("--pid")?,
@@ -78,7 +81,7 @@ impl Plan {
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited, cdi })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, health, inherited, cdi })
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod container_attach;
 pub(crate) mod container_cp;
 pub(crate) mod container_create;
 pub(crate) mod container_exec;
+pub(crate) mod container_healthcheck;
 pub(crate) mod container_inspect;
 pub(crate) mod container_kill;
 pub(crate) mod container_list;
