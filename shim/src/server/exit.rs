@@ -143,6 +143,10 @@ impl Server {
         let Some(process) = self.processes.get(&number) else { return };
         let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
         let init = matches!(process.role, Role::Init(_));
+        // A terminal's end may be seen once more after the process was over.
+        if init && self.containers.get(&id).is_some_and(|container| container.phase == Phase::Releasing) {
+            return;
+        }
         if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
