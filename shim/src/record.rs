@@ -12,7 +12,7 @@ use runtime::sys::{Call, CallError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::layout::{Health, Sandbox, Status, Task, VERSION};
+use crate::layout::{Health, Sandbox, SandboxStatus, Status, Task, VERSION};
 
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -59,6 +59,10 @@ impl Record for Sandbox {
 
 impl Record for Health {
     const NAME: &'static str = "health.json";
+}
+
+impl Record for SandboxStatus {
+    const NAME: &'static str = "sandbox-status.json";
 }
 
 #[derive(serde::Deserialize)]

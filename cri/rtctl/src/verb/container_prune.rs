@@ -10,7 +10,6 @@ use crate::output::confirm::confirm;
 use crate::output::{human, say};
 use crate::store::remove::{Force, remove_with};
 use crate::store::roots::Roots;
-use crate::store::size;
 use crate::store::view::{Container, Phase};
 
 /// Remove all containers that do not run
@@ -58,7 +57,7 @@ impl Args {
             if !self.meant(&container) {
                 continue;
             }
-            let bytes = size::on_disk(&roots.upper(&container.id));
+            let bytes = cri::disk::usage(&roots.upper(&container.id)).unwrap_or(0);
             match self.one(roots, &container.id) {
                 Ok(true) => {
                     freed += bytes;
