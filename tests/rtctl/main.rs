@@ -15,6 +15,7 @@ mod exec;
 mod exit_codes;
 mod full_disk;
 mod host;
+mod health;
 mod images;
 mod init;
 mod inspect;

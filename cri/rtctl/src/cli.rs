@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Version(system_version::Args),
     Info(system_info::Args),
     Events(system_events::Args),
+    /// Commands on health checks
+    #[command(subcommand)]
+    Healthcheck(HealthcheckCommand),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -146,6 +149,12 @@ pub(crate) enum ContainerCommand {
     Port(container_port::Args),
 }
 
+/// `rtctl healthcheck ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HealthcheckCommand {
+    Run(container_healthcheck::Args),
+}
+
 /// `rtctl image ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -174,6 +183,7 @@ pub(crate) enum GenerateCommand {
 /// `rtctl system ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    Events(system_events::Args),
     Df(system_df::Args),
     Info(system_info::Args),
     Check(system_check::Args),
@@ -235,6 +245,7 @@ impl Command {
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
             Command::Events(args) => args.run(roots),
+            Command::Healthcheck(HealthcheckCommand::Run(args)) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
             Command::Completion(args) => args.run(),
@@ -251,7 +262,7 @@ impl Command {
     /// Whether the exit code may be that of a program in a container: then 125 is our own, else 1.
     pub(crate) fn runs_programs(&self) -> bool {
         match self {
-            Command::Run(_) | Command::Create(_) | Command::Exec(_) => true,
+            Command::Run(_) | Command::Create(_) | Command::Exec(_) | Command::Healthcheck(_) => true,
             Command::Start(args) => args.attaches(),
             Command::Container(ContainerCommand::Run(_) | ContainerCommand::Create(_) | ContainerCommand::Exec(_)) => {
                 true
@@ -317,6 +328,7 @@ impl SystemCommand {
             SystemCommand::Df(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
             SystemCommand::Check(args) => args.run(roots),
+            SystemCommand::Events(args) => args.run(roots),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
 use super::device::DeviceFlag;
+use super::health::HealthFlags;
 use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
 use super::network::{self, ExtraHost, Link, NetworkFlag};
@@ -79,6 +80,8 @@ pub(crate) struct CreateFlags {
     pub(crate) annotation: Vec<String>,
     #[command(flatten)]
     pub(crate) log: LogFlags,
+    #[command(flatten)]
+    pub(crate) health: HealthFlags,
     #[command(flatten)]
     pub(crate) process: ProcessFlags,
     #[command(flatten)]

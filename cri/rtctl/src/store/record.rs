@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::flag::create::RootfsFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::namespace::{Ipc, Mode, Userns};
 use crate::flag::network::NetworkMode;
 
@@ -104,6 +105,8 @@ pub(crate) struct Config {
     /// Seconds; -1 waits for ever.
     pub(crate) stop_timeout: Option<i64>,
     pub(crate) exposed_ports: Vec<String>,
+    #[serde(default)]
+    pub(crate) healthcheck: Option<Healthcheck>,
 }
 
 /// The part of docker's `HostConfig` that is not in `config.json`.

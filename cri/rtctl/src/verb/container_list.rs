@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use cri::network::Attachment;
 use serde_json::json;
+use shim::layout::HealthStatus;
 
 use crate::flag::network::NetworkMode;
 use crate::flag::port::{self, Port};
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, network, publish, expose
+    /// Only those that match: id, name, label, status, health, exited, ancestor, before, since, volume, network, publish, expose
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -66,6 +67,7 @@ enum Filter {
     Name(String),
     Label(String, Option<String>),
     Status(String),
+    Health(String),
     Exited(i32),
     Ancestor(String),
     Before(String),
@@ -107,6 +109,13 @@ fn filter(text: &str) -> Result<Filter, String> {
             }
             Filter::Status(value)
         }
+        "health" => {
+            let known = ["starting", "healthy", "unhealthy", "none"];
+            if !known.contains(&value.as_str()) {
+                return Err(format!("health {value:?}: must be one of {}", known.join(", ")));
+            }
+            Filter::Health(value)
+        }
         "exited" => Filter::Exited(value.parse().map_err(|_| format!("exited {value:?}: must be an exit code"))?),
         "ancestor" => Filter::Ancestor(value),
         "before" => Filter::Before(value),
@@ -115,7 +124,7 @@ fn filter(text: &str) -> Result<Filter, String> {
         "network" => Filter::Network(value),
         "publish" => Filter::Publish(port::exposed(&value)?),
         "expose" => Filter::Expose(port::exposed(&value)?),
-        "health" | "is-task" | "isolation" => {
+        "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
         _ => return Err(format!("unknown filter {name:?}")),
@@ -194,10 +203,11 @@ impl Args {
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
     fn matches(&self, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
-        let groups: [fn(&Filter) -> bool; 9] = [
+        let groups: [fn(&Filter) -> bool; 10] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
+            |filter| matches!(filter, Filter::Health(_)),
             |filter| matches!(filter, Filter::Exited(_)),
             |filter| matches!(filter, Filter::Ancestor(_)),
             |filter| matches!(filter, Filter::Volume(_)),
@@ -325,6 +335,7 @@ fn holds(filter: &Filter, container: &Container, networks: &Connected, lineage: 
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         }),
         Filter::Status(word) => container.phase().word() == word,
+        Filter::Health(word) => health(container).map_or("none", HealthStatus::word) == word,
         Filter::Exited(code) => {
             container.phase() == Phase::Exited && last_exit(container).is_some_and(|exit| exit.code == *code)
         }
@@ -362,7 +373,12 @@ fn last_exit(container: &Container) -> Option<&shim::layout::Exit> {
     container.status.as_ref().ok()?.as_ref()?.last_exit.as_ref()
 }
 
-/// `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`.
+/// What its health checks say, if there are any.
+fn health(container: &Container) -> Option<HealthStatus> {
+    container.status.as_ref().ok()?.as_ref()?.health
+}
+
+/// `Up 5 minutes (healthy)`, `Exited (0) 2 hours ago`, `Created`.
 pub(super) fn status(container: &Container, now: u64) -> String {
     let started = match &container.status {
         Ok(Some(status)) => status.started_at,
@@ -375,7 +391,11 @@ pub(super) fn status(container: &Container, now: u64) -> String {
     };
     match container.phase() {
         Phase::Created => "Created".to_owned(),
-        Phase::Running => format!("Up {}", up()),
+        Phase::Running => match health(container) {
+            None => format!("Up {}", up()),
+            Some(HealthStatus::Starting) => format!("Up {} (health: starting)", up()),
+            Some(known) => format!("Up {} ({})", up(), known.word()),
+        },
         Phase::Paused => format!("Up {} (Paused)", up()),
         Phase::Restarting => format!("Restarting {}", ended()),
         Phase::Removing => "Removal In Progress".to_owned(),
@@ -431,7 +451,7 @@ mod tests {
         assert_eq!(filter("label=a"), Ok(Filter::Label("a".to_owned(), None)));
         assert_eq!(filter("label=a=b=c"), Ok(Filter::Label("a".to_owned(), Some("b=c".to_owned()))));
         assert_eq!(filter("exited=3"), Ok(Filter::Exited(3)));
-        for text in ["status", "status=gone", "exited=x", "nope=1", "health=healthy"] {
+        for text in ["status", "status=gone", "exited=x", "nope=1", "health=ill"] {
             assert!(filter(text).is_err(), "{text}");
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod container_create;
 pub(crate) mod container_diff;
 pub(crate) mod container_exec;
 pub(crate) mod container_export;
+pub(crate) mod container_healthcheck;
 pub(crate) mod container_inspect;
 pub(crate) mod container_kill;
 pub(crate) mod container_list;
