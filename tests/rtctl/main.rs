@@ -20,6 +20,7 @@ mod logs;
 mod many;
 mod mounts;
 mod namespaces;
+mod pods;
 mod refused;
 mod restart;
 mod run;

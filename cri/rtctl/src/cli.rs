@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
+use crate::verb::pod::PodCommand;
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    #[command(subcommand)]
+    Pod(PodCommand),
     /// Commands on volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
@@ -171,6 +174,7 @@ impl Command {
             Command::Info(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Pod(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
     }

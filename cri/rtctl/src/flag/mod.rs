@@ -8,6 +8,7 @@ pub(crate) mod device;
 pub(crate) mod env;
 pub(crate) mod log;
 pub(crate) mod namespace;
+pub(crate) mod pod;
 pub(crate) mod refused;
 pub(crate) mod resources;
 pub(crate) mod restart;

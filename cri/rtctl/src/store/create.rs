@@ -19,16 +19,18 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, bail};
 use cri::spec::{Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
 use shim::layout::{Layers, LogTarget, Stdin, Task};
+use shim::local::{Directory, Lock, Wait};
 
 use super::draft::{Draft, sweep};
 use super::id;
 use super::log;
 use super::plan::Plan;
+use super::pod::Pod;
 use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
 use crate::copy::place::{Owner, host_id};
-use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
+use crate::flag::create::{CreateFlags, JoinedPod, RootfsFlag, Stream};
 use crate::flag::namespace::Mode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::{Missing, MountFlag, Source};
@@ -111,12 +113,28 @@ impl Making<'_> {
             self.draft.files.push(path);
             file.write_all(self.id.as_bytes())?;
         }
+        let _pod = self.link_pod(&dir)?;
         write_json(&dir.join("container.json"), &record)?;
         if !self.flags.rm && !anonymous.is_empty() {
             task.owned = kept;
             write_json(&dir.join("shim.json"), &task)?;
         }
         Ok(())
+    }
+
+    /// The socket of a container in a pod is the pod's. The lock says that the pod is not removed meanwhile.
+    fn link_pod(&self, dir: &Path) -> Result<Option<Lock>> {
+        let Some(JoinedPod { id, .. }) = &self.flags.joined else { return Ok(None) };
+        let gone = || anyhow!("pod {} has been removed", id::short(id));
+        let directory = Directory::open(&self.roots.pod(id))?.ok_or_else(gone)?;
+        let lock = directory.lock(Wait::Yes)?;
+        if Pod::load(self.roots, id)?.is_none_or(|pod| pod.removing) {
+            return Err(gone());
+        }
+        let socket = dir.join(shim::client::SOCKET_NAME);
+        let target = Path::new("../../pods-local").join(id).join(shim::client::SOCKET_NAME);
+        std::os::unix::fs::symlink(target, &socket).with_context(|| format!("symlink({})", socket.display()))?;
+        Ok(Some(lock))
     }
 
     fn task(&self, attachment: Attachment) -> Result<Task> {
@@ -145,7 +163,7 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
-            sandbox: Vec::new(),
+            sandbox: self.flags.joined.as_ref().map(|pod| pod.sandbox.clone()).unwrap_or_default(),
         })
     }
 
@@ -414,6 +432,7 @@ impl Making<'_> {
             version: VERSION,
             id: self.id.clone(),
             created: time::since_epoch(SystemTime::now()),
+            pod: flags.joined.as_ref().map(|pod| pod.id.clone()),
             origin: origin.clone(),
             command: cri::spec::command(image, options)?,
             config,
@@ -477,7 +496,7 @@ fn host_file(path: &str) -> Result<String> {
     }
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     write(path, &serde_json::to_string(value)?, 0o600)
 }
 

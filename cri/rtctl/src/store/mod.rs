@@ -17,6 +17,7 @@ mod inherit;
 pub(crate) mod log;
 pub(crate) mod name;
 mod plan;
+pub(crate) mod pod;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;

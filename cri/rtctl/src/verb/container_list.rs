@@ -1,5 +1,6 @@
 //! `rtctl ps`
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
@@ -9,6 +10,7 @@ use crate::flag::time;
 use crate::output::human;
 use crate::output::list::{self, Layout};
 use crate::store::id;
+use crate::store::pod::Pod;
 use crate::store::record::MountKind;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
@@ -33,10 +35,13 @@ pub(crate) struct Args {
     /// Do not shorten
     #[arg(long)]
     no_trunc: bool,
+    /// Show their pods, too
+    #[arg(short, long)]
+    pod: bool,
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume
+    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, pod
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -51,7 +56,7 @@ Examples:
   rtctl ps --format '{{.Names}}: {{.Status}}'
   rtctl ps --format 'table {{.ID}}\\t{{.Label \"tier\"}}'
 
-Fields: ID Names Image Command CreatedAt RunningFor Status State Ports Size Labels Mounts Networks";
+Fields: ID Names Image Command CreatedAt RunningFor Status State Ports Size Labels Mounts Networks Pod PodName";
 
 /// One `--filter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,7 @@ enum Filter {
     Before(String),
     Since(String),
     Volume(String),
+    Pod(String),
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
@@ -89,6 +95,7 @@ fn filter(text: &str) -> Result<Filter, String> {
         "before" => Filter::Before(value),
         "since" => Filter::Since(value),
         "volume" => Filter::Volume(value),
+        "pod" => Filter::Pod(value),
         "network" | "publish" | "expose" | "health" | "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
@@ -97,7 +104,12 @@ fn filter(text: &str) -> Result<Filter, String> {
 }
 
 impl Args {
-    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+    pub(crate) fn run(mut self, roots: &Roots) -> Result<u8> {
+        for filter in &mut self.filter {
+            if let Filter::Pod(query) = filter {
+                *query = Pod::find(roots, query)?.id;
+            }
+        }
         let all = Container::list(roots)?;
         let limit = if self.latest { 1 } else { usize::try_from(self.last).unwrap_or(usize::MAX) };
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
@@ -108,17 +120,26 @@ impl Args {
             .filter(|container| self.matches(container) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
-        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, now)).collect();
+        let pods = pod_names(roots)?;
+        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &pods, now)).collect();
         if self.quiet && self.format.is_none() {
             return list::print(&Layout { format: Some("{{.ID}}"), table: "", headings: &[] }, &items).map(|()| 0);
         }
         let layout = Layout {
             format: self.format.as_deref(),
-            table: match self.size {
-                true => {
+            table: match (self.size, self.pod) {
+                (true, true) => {
+                    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}\t{{.Pod}}\t{{.PodName}}"
+                }
+                (false, true) => {
+                    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Pod}}\t{{.PodName}}"
+                }
+                (true, false) => {
                     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}"
                 }
-                false => "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+                (false, false) => {
+                    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+                }
             },
             headings: &[
                 ("ID", "CONTAINER ID"),
@@ -135,6 +156,8 @@ impl Args {
                 ("Mounts", "MOUNTS"),
                 ("Networks", "NETWORKS"),
                 ("LocalVolumes", "LOCAL VOLUMES"),
+                ("Pod", "POD ID"),
+                ("PodName", "PODNAME"),
             ],
         };
         list::print(&layout, &items)?;
@@ -159,13 +182,14 @@ impl Args {
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
     fn matches(&self, container: &Container) -> bool {
-        let groups: [fn(&Filter) -> bool; 6] = [
+        let groups: [fn(&Filter) -> bool; 7] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
             |filter| matches!(filter, Filter::Exited(_)),
             |filter| matches!(filter, Filter::Ancestor(_)),
             |filter| matches!(filter, Filter::Volume(_)),
+            |filter| matches!(filter, Filter::Pod(_)),
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
@@ -178,7 +202,7 @@ impl Args {
             .all(|filter| holds(filter, container))
     }
 
-    fn item(&self, container: &Container, roots: &Roots, now: u64) -> Context {
+    fn item(&self, container: &Container, roots: &Roots, pods: &BTreeMap<String, String>, now: u64) -> Context {
         let shown_id = if self.no_trunc { container.id.as_str() } else { id::short(&container.id) };
         let record = container.record.as_ref();
         let image = record.map_or("<unreadable>", |record| record.origin.name());
@@ -214,9 +238,17 @@ impl Args {
             "Mounts": mount_names.join(","),
             "Networks": record.map(|record| record.host.network.show("none")).unwrap_or_default(),
             "LocalVolumes": volumes.to_string(),
+            "Pod": container.pod().map(|pod| if self.no_trunc { pod } else { id::short(pod) }).unwrap_or_default(),
+            "PodName": container.pod().and_then(|pod| pods.get(pod)).cloned().unwrap_or_default(),
         });
         Context { dot, methods: [("Label", json!(labels))].into() }
     }
+}
+
+/// Names of all pods by their ids.
+fn pod_names(roots: &Roots) -> Result<BTreeMap<String, String>> {
+    let named = |pod: Pod| (pod.id.clone(), pod.shown().to_owned());
+    Ok(Pod::list(roots)?.into_iter().map(named).collect())
 }
 
 fn names_state(filter: &Filter) -> bool {
@@ -265,6 +297,7 @@ fn holds(filter: &Filter, container: &Container) -> bool {
             };
             record.mounts.iter().any(is)
         }),
+        Filter::Pod(id) => container.pod() == Some(id),
         Filter::Before(_) | Filter::Since(_) => true,
     }
 }
