@@ -82,8 +82,8 @@ fn root_names_and_removal() {
     assert_eq!((removed.untagged, removed.deleted), (vec![name("other")], vec![]));
     let error = store.remove(first.id.short(), Force::Yes, used).unwrap_err().to_string();
     assert_eq!(error, format!("image {} is used by container c1; remove the container first", first.id.short()));
-    assert_eq!(store.remove_dangling(used).unwrap().deleted, []);
-    assert_eq!(store.remove_dangling(free).unwrap().deleted, [second.id]);
+    assert_eq!(store.prune(&mut |image| image.names.is_empty(), used).unwrap().deleted, []);
+    assert_eq!(store.prune(&mut |image| image.names.is_empty(), free).unwrap().deleted, [second.id]);
     assert_eq!(files(&scratch.path().join("store/layers")).len(), 2, "the common layer is still needed");
     store.prepare("app:1", &mut |_| panic!("nothing is left to do")).unwrap();
     store.remove("again:2", Force::No, free).unwrap();
@@ -378,7 +378,7 @@ fn root_the_platform_is_chosen() {
     index(&folder, &[named(blob(&folder, list.to_string().as_bytes(), INDEX), "multi")]);
     let loaded_for = |platform: Option<&str>| {
         let store = Store::open(&scratch.path().join(platform.unwrap_or("own").replace('/', "-"))).unwrap();
-        let options = LoadOptions { platform: platform.map(|text| text.parse().unwrap()), name: None };
+        let options = LoadOptions { platform: platform.map(|text| text.parse().unwrap()), ..LoadOptions::default() };
         store.load(Source::Path(folder.clone()), &options, &mut |_| {})?;
         let prepared = store.prepare("multi", &mut |_| {})?;
         Ok::<_, Error>(fs::read_to_string(prepared.layers[0].join("for")).unwrap())

@@ -11,6 +11,7 @@
 //!     shim.sock                  the shim's socket; nobody listens when the shim is gone
 //!     lock                       flock(2) of commands that change the container
 //! <state>/names/<name>           symbolic link to ../local/<id>
+//! <state>/events[.1]             what happened, see [`crate::events`]
 //! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)
 //! <root>/upper/<id>/log[.N]      output, see [`LogTarget`]; N rotations ago
 //! ```
@@ -50,6 +51,9 @@ pub struct Task {
     /// Whether process 1 is a small init that reaps and passes signals on, and not the program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// Where the shim tells what happens to the container; absent means nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventTarget>,
     /// Namespaces that it takes from the shim's sandbox, where `config.json` names no path for them; with ipc also its /dev/shm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<NamespaceKind>,
@@ -76,6 +80,15 @@ pub enum LogTarget {
         /// Fields of every record beside `MESSAGE`, `PRIORITY` and those of parts of lines.
         fields: BTreeMap<String, String>,
     },
+}
+
+/// Where events go, and what all of a container's say; see [`crate::events`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTarget {
+    /// The file, by absolute path.
+    pub path: PathBuf,
+    /// Attributes: image, name (the container's file `name` counts for more), labels.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A log file.

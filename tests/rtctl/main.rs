@@ -5,8 +5,12 @@
 
 mod attach;
 mod attacks;
+mod cdi;
+mod changes;
 mod copy;
 mod crash;
+mod disk_usage;
+mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;
@@ -22,6 +26,7 @@ mod mounts;
 mod namespaces;
 mod pods;
 mod refused;
+mod registry;
 mod restart;
 mod run;
 mod security;

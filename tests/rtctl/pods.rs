@@ -109,6 +109,33 @@ fn the_network_is_one_for_all_of_its_containers() {
 }
 
 #[test]
+fn a_pod_joins_networks_once_for_all() {
+    pods_test(|r| {
+        r.ok(&["pod", "create", "--name", "front", "-p", "127.0.0.1:18080:80", "--add-host", "extra:10.9.8.7"]);
+        run(r, "front", "httpd", "echo hello > /index.html; echo up; exec httpd -f -p 80 -h /");
+        logged(r, "httpd", "up");
+        let address = r.ok(&["pod", "inspect", "-f", "{{.Networks.bridge.IPAddress}}", "front"]);
+        assert!(address.contains('.'), "{address:?}");
+        let hosts = r.ok(&["run", "--rm", "--pod", "front", "busybox", "cat", "/etc/hosts"]);
+        assert!(hosts.contains("10.9.8.7\textra") && hosts.contains(&format!("{address}\tfront")), "{hosts}");
+        // From a container elsewhere, and by the published port from here.
+        let fetch = format!("until wget -qO- http://{address}/index.html 2>/dev/null; do :; done");
+        assert_eq!(r.ok(&["run", "--rm", "busybox", "sh", "-c", &fetch]), "hello");
+        let taken = std::net::TcpListener::bind("127.0.0.1:18080");
+        assert!(taken.is_err(), "the port is reserved");
+        // The address stays when containers go and come; with the pod it is given back.
+        r.ok(&["restart", "-t", "0", "httpd"]);
+        assert_eq!(r.ok(&["pod", "inspect", "-f", "{{.Networks.bridge.IPAddress}}", "front"]), address);
+        r.ok(&["pod", "stop", "-t", "0", "front"]);
+        assert_eq!(r.ok(&["pod", "inspect", "-f", "{{json .Networks}}", "front"]), "{}");
+        std::net::TcpListener::bind("127.0.0.1:18080").unwrap();
+        r.ok(&["pod", "start", "front"]);
+        assert_eq!(state(r, "front"), "Running");
+        r.ok(&["pod", "rm", "-f", "front"]);
+    });
+}
+
+#[test]
 fn shared_pids_have_a_small_process_one() {
     pods_test(|r| {
         r.ok(&["pod", "create", "--name", "pids", "--share", "+pid"]);
@@ -236,6 +263,7 @@ fn what_is_the_pods_is_refused_for_its_containers() {
         r.ok(&["pod", "create", "--name", "strict"]);
         for (flags, expected) in [
             (&["--network", "host"][..], "--network and --pod exclude each other"),
+            (&["-p", "80"], "--publish and --pod exclude each other"),
             (&["--hostname", "x"], "--hostname and --pod exclude each other"),
             (&["--ipc", "host"], "--ipc and --pod exclude each other"),
             (&["--userns", "auto"], "--userns and --pod exclude each other"),
@@ -252,7 +280,7 @@ fn what_is_the_pods_is_refused_for_its_containers() {
             (&["--infra=true"], "there is no infra container"),
             (&["--sysctl", "vm.swappiness=1"], "--sysctl \"vm.swappiness\": is not separate"),
             (&["--share", "none", "--hostname", "x"], "needs a shared uts namespace"),
-            (&["--network", "container:x"], "a pod's network is none or host"),
+            (&["--network", "container:x"], "a pod's network is none, host, or networks that it joins"),
         ] {
             let output = r.call(&[&["pod", "create"], args].concat());
             assert_ne!(output.code, 0, "{output}");

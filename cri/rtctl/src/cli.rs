@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Port(container_port::Args),
     Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
@@ -70,6 +73,7 @@ pub(crate) enum Command {
     History(image_history::Args),
     Version(system_version::Args),
     Info(system_info::Args),
+    Events(system_events::Args),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
@@ -78,6 +82,16 @@ pub(crate) enum Command {
     Image(ImageCommand),
     #[command(subcommand)]
     Pod(PodCommand),
+    Completion(system_completion::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(system_completion::CompleteArgs),
+    Man(system_man::Args),
+    /// Commands on networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Commands on everything
+    #[command(subcommand)]
+    System(SystemCommand),
     /// Commands on volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
@@ -106,7 +120,7 @@ pub(crate) enum ContainerCommand {
     Kill(container_kill::Args),
     #[command(alias = "remove")]
     Rm(container_rm::Args),
-    #[command(visible_aliases = ["list", "ps"])]
+    #[command(visible_alias = "ps")]
     Ls(container_list::Args),
     Logs(container_logs::Args),
     Exec(container_exec::Args),
@@ -120,6 +134,10 @@ pub(crate) enum ContainerCommand {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Prune(container_prune::Args),
+    Port(container_port::Args),
 }
 
 /// `rtctl image ...`
@@ -137,6 +155,30 @@ pub(crate) enum ImageCommand {
     History(image_history::Args),
     #[command(visible_alias = "verify")]
     Fsck(image_fsck::Args),
+    Prune(image_prune::Args),
+}
+
+/// `rtctl system ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    Df(system_df::Args),
+    Info(system_info::Args),
+}
+
+/// `rtctl network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    Create(network_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(network_list::Args),
+    Inspect(network_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(network_rm::Args),
+    Connect(network_connect::Args),
+    Disconnect(network_disconnect::Args),
+    Prune(network_prune::Args),
+    #[command(hide = true)]
+    Release(network_release::Args),
 }
 
 impl Command {
@@ -163,6 +205,9 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Diff(args) => args.run(roots),
+            Command::Export(args) => args.run(roots),
+            Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
@@ -172,9 +217,15 @@ impl Command {
             Command::History(args) => args.run(roots),
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
+            Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
             Command::Pod(command) => command.run(roots),
+            Command::Completion(args) => args.run(),
+            Command::Complete(args) => args.run(roots),
+            Command::Man(args) => args.run(),
+            Command::Network(command) => command.run(roots),
+            Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
     }
@@ -216,6 +267,10 @@ impl ContainerCommand {
             ContainerCommand::Cp(args) => args.run(roots),
             ContainerCommand::Update(args) => args.run(roots),
             ContainerCommand::Rename(args) => args.run(roots),
+            ContainerCommand::Diff(args) => args.run(roots),
+            ContainerCommand::Export(args) => args.run(roots),
+            ContainerCommand::Prune(args) => args.run(roots),
+            ContainerCommand::Port(args) => args.run(roots),
         }
     }
 }
@@ -232,6 +287,16 @@ impl ImageCommand {
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
             ImageCommand::Fsck(args) => args.run(roots),
+            ImageCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl SystemCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Info(args) => args.run(roots),
         }
     }
 }
@@ -244,6 +309,21 @@ impl VolumeCommand {
             VolumeCommand::Inspect(args) => args.run(roots),
             VolumeCommand::Rm(args) => args.run(roots),
             VolumeCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl NetworkCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            NetworkCommand::Create(args) => args.run(roots),
+            NetworkCommand::Ls(args) => args.run(roots),
+            NetworkCommand::Inspect(args) => args.run(roots),
+            NetworkCommand::Rm(args) => args.run(roots),
+            NetworkCommand::Connect(args) => args.run(roots),
+            NetworkCommand::Disconnect(args) => args.run(roots),
+            NetworkCommand::Prune(args) => args.run(roots),
+            NetworkCommand::Release(args) => args.run(roots),
         }
     }
 }

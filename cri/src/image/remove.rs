@@ -10,10 +10,11 @@ use super::digest::{Algorithm, Digest};
 use super::document::{Descriptor, Kind, parse_index};
 use super::error::Error;
 use super::image::Image;
-use super::ingest::Ingest;
+use super::ingest::{Blobs, Ingest};
 use super::names;
 use super::reference::Reference;
-use super::store::{Store, WriteLock};
+use super::store::{Store, WriteLock, blobs_of};
+use crate::disk;
 
 /// Whether an image that has several names may be removed by its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Removed {
     pub untagged: Vec<Reference>,
     /// The ids of images that are gone.
     pub deleted: Vec<Digest>,
+    /// What is free now, in bytes on the disk.
+    pub freed_bytes: u64,
 }
 
 /// Tells which container uses an image, if any. Called under the store's lock.
@@ -66,42 +69,47 @@ impl Store {
             }
         }
         self.write_index(&lock, index)?;
-        self.sweep(&lock, &mut staging)?;
+        removed.freed_bytes = self.sweep(&lock, &mut staging)?;
         Ok(removed)
     }
 
-    /// Removes all images that have no name and that no container uses.
+    /// Removes all images that `chosen` says and that no container uses, and what nothing needs.
     ///
     /// # Errors
     /// As [`Store::list`].
-    pub fn remove_dangling(&self, in_use: InUse<'_>) -> Result<Removed, Error> {
+    pub fn prune(&self, chosen: &mut dyn FnMut(&Image) -> bool, in_use: InUse<'_>) -> Result<Removed, Error> {
         let mut staging = Ingest::begin(self)?;
         let lock = self.lock()?;
         let mut index = self.read_index()?;
         let mut removed = Removed::default();
-        for image in self.list()?.into_iter().filter(|image| image.names.is_empty()) {
+        for image in self.list()?.into_iter().filter(|image| chosen(image)) {
             match remove_whole(&mut index, image, in_use, &mut removed) {
                 Ok(()) | Err(Error::InUse { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         self.write_index(&lock, index)?;
-        self.sweep(&lock, &mut staging)?;
+        removed.freed_bytes = self.sweep(&lock, &mut staging)?;
         Ok(removed)
     }
 
     /// Removes the blobs and layers that no image of the index and no running ingest needs.
     ///
-    /// What cannot be read ends the sweep before anything is removed: nothing is guessed to be unused.
-    pub(crate) fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<(), Error> {
+    /// Gives how many bytes of the disk they took. What cannot be read ends the sweep before anything is removed: nothing
+    /// is guessed to be unused.
+    pub(crate) fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<u64, Error> {
         let unneeded = self.unneeded(lock)?;
+        let mut freed = 0;
         for digest in unneeded.blobs {
-            self.blob_dir(digest.algorithm())?.unlink(digest.hex().as_bytes())?;
+            let dir = self.blob_dir(digest.algorithm())?;
+            freed += dir.stat_of(digest.hex().as_bytes())?.map_or(0, |stat| disk::blocks(&stat));
+            dir.unlink(digest.hex().as_bytes())?;
         }
         for name in unneeded.layers {
+            freed += self.layer_usage(&name)?;
             staging.discard(lock, &name)?;
         }
-        Ok(())
+        Ok(freed)
     }
 
     /// What no image of the index and no running ingest needs.
@@ -144,7 +152,9 @@ impl Store {
                 needed.layers.extend(config.diff_ids.iter().map(|diff_id| diff_id.hex().to_owned()));
                 needed.layers.extend(super::dirs::layer_name(&config.diff_ids));
                 needed.blobs.insert(manifest.config.digest);
-                needed.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+                if blobs_of(descriptor) == Blobs::Keep {
+                    needed.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+                }
             }
             Kind::Index if depth < self.limits.index_depth => {
                 let index = parse_index(&self.read_document(descriptor)?, &what, &self.limits)?;

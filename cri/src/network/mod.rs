@@ -17,11 +17,13 @@
 
 mod attach;
 mod bridge;
+pub mod cni;
 mod create;
 mod definition;
 mod detach;
 mod error;
 mod files;
+mod firewall;
 mod host;
 mod hosts;
 mod ipam;
@@ -29,10 +31,12 @@ mod mac;
 mod name;
 mod netlink;
 mod networks;
+mod nft;
 mod plumb;
 mod publish;
 mod reclaim;
 mod record;
+mod reserve;
 mod subnet;
 
 pub use attach::{Attach, Attached};

@@ -249,6 +249,7 @@ impl Server {
         container.phase = Phase::Running(number);
         let pid = process.pid.as_raw();
         self.record(id)?;
+        self.event(id, "start", &[]);
         self.run_hooks(id, pid, Moment::Poststart)?;
         Ok(pid)
     }

@@ -14,6 +14,7 @@ use runtime::sys::process::{Exited, pidfd_send_signal, wait_any};
 use super::connection::Session;
 use super::container::Phase;
 use super::create::Moment;
+use super::event;
 use super::poller::{Interest, Token};
 use super::process::Role;
 use super::relay::watch_journal;
@@ -59,7 +60,8 @@ impl Server {
             if let Some(container) = self.containers.get_mut(&id) {
                 container.phase = Phase::Ending(number);
                 let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
-                exit.oom_killed = signal == Some(SIGKILL) && kills > container.oom_kills;
+                // Whichever process it was, as docker has it.
+                exit.oom_killed = kills > container.oom_kills;
             }
             self.timers.cancel(&Timer::Stop(id.clone()));
             self.kill_all(&id);
@@ -139,12 +141,21 @@ impl Server {
         self.timers.cancel(&Timer::Drain(number));
         let Some(process) = self.processes.get(&number) else { return };
         let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
-        let init = matches!(process.role, Role::Init(_));
+        let exec = match &process.role {
+            Role::Init(_) => None,
+            Role::Exec { name, .. } => Some(name.clone()),
+        };
+        let init = exec.is_none();
+        // A terminal's end may be seen once more after the process was over.
+        if init && self.containers.get(&id).is_some_and(|container| container.phase == Phase::Releasing) {
+            return;
+        }
         if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
-        if init {
-            self.run_over(&id, exit);
+        match exec {
+            None => self.run_over(&id, exit),
+            Some(name) => self.event(&id, "exec_die", &[("execID", name), ("exitCode", exit.code.to_string())]),
         }
         self.end_input(number);
         // Else it is told once `on_exit` has been run.
@@ -205,7 +216,14 @@ impl Server {
             restarts: container.restart_count,
             pause: container.pause,
         };
-        container.started = None;
+        let ran = container.started.take().is_some();
+        if ran && exit.oom_killed {
+            event::tell(container, id, "oom", &[]);
+        }
+        if ran {
+            let duration = ("execDuration", run.lasted.as_secs().to_string());
+            event::tell(container, id, "die", &[("exitCode", exit.code.to_string()), duration]);
+        }
         container.last_exit = Some(exit);
         let pause = restart::pause(container.task.restart, run);
         self.end_or_restart(id, pause);
@@ -269,10 +287,12 @@ impl Server {
     fn tell(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let reply = container.last_exit.clone().map_or(Reply::Done, |exit| Reply::Exited { exit });
-        for session in [Session::Wait(id.to_owned()), Session::Stop(id.to_owned())] {
-            for connection in self.end_sessions(&session) {
-                self.reply(connection, &reply);
-            }
+        let stopped = self.end_sessions(&Session::Stop(id.to_owned()));
+        if !stopped.is_empty() {
+            self.event(id, "stop", &[]);
+        }
+        for connection in self.end_sessions(&Session::Wait(id.to_owned())).into_iter().chain(stopped) {
+            self.reply(connection, &reply);
         }
     }
 }

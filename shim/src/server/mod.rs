@@ -16,6 +16,7 @@ mod attach;
 mod connection;
 mod container;
 mod create;
+mod event;
 mod exec;
 mod exit;
 mod pod;

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::connection::Session;
 use super::container::{Container, Home, Phase};
+use super::event;
 use super::{Failure, Server};
 use crate::layout::{State, Task};
 use crate::protocol::Reply;
@@ -84,6 +85,7 @@ impl Server {
         if let Ok(Some(task)) = record::read::<Task>(&container.dir) {
             container.task.owned = task.owned;
         }
+        let attributes = event::attributes(container);
         if let Err(error) = local::remove_files(container.dir.as_fd(), &name, Some(&container.task)) {
             status.error = Some(error.to_string());
             // The directory may be half gone; then the error below is all there is.
@@ -91,6 +93,7 @@ impl Server {
             return Err(Failure::internal(error));
         }
         self.removed |= container.home == Home::Shim;
+        event::tell_with(container, &name, "destroy", attributes);
         Ok(())
     }
 }

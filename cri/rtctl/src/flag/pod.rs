@@ -1,14 +1,12 @@
 //! The flags of `pod create`.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use cri::spec::HostEntry;
 use runtime::spec::NamespaceKind;
 
-use super::create::host_entry;
-use super::namespace::{self, Mode, Userns};
+use super::create::NetworkFlags;
+use super::namespace::{self, Userns};
 use super::size;
 
 /// Flags of `pod create`.
@@ -20,9 +18,6 @@ pub(crate) struct PodFlags {
     /// Namespaces that the containers share: ipc, net, uts, pid, none; +pid adds to the default
     #[arg(long, value_name = "LIST", default_value = "ipc,net,uts", value_parser = share)]
     pub(crate) share: Share,
-    /// Network of the pod: none or host
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none", value_parser = network)]
-    pub(crate) network: Mode,
     /// Host name; the pod's name unless given
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
@@ -41,18 +36,8 @@ pub(crate) struct PodFlags {
     /// User ids of all its containers: host, auto[:size=N], map=CONTAINER_ID:HOST_ID:SIZE[,...]
     #[arg(long, value_name = "MODE", default_value = "host", value_parser = namespace::userns)]
     pub(crate) userns: Userns,
-    /// Add a line to /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS", value_parser = host_entry)]
-    pub(crate) add_host: Vec<HostEntry>,
-    /// Name server in /etc/resolv.conf
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) dns: Vec<IpAddr>,
-    /// Search domain in /etc/resolv.conf
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) dns_search: Vec<String>,
-    /// Option in /etc/resolv.conf
-    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
-    pub(crate) dns_option: Vec<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
     /// There is no infra container; only false is taken
     #[arg(long, value_name = "BOOL", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = infra)]
     pub(crate) infra: Option<bool>,
@@ -98,13 +83,6 @@ fn share(text: &str) -> Result<Share, String> {
         }
     }
     Ok(Share(kinds))
-}
-
-fn network(text: &str) -> Result<Mode, String> {
-    match namespace::network(text)? {
-        mode @ (Mode::Private | Mode::Host) => Ok(mode),
-        Mode::Container(_) | Mode::Path(_) => Err(format!("{text:?}: a pod's network is none or host")),
-    }
 }
 
 fn infra(text: &str) -> Result<bool, String> {

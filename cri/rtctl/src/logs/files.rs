@@ -4,7 +4,8 @@
 //! moves meanwhile is met twice, which is seen by its inode, and none is missed.
 
 use std::fs::File;
-use std::io::{ErrorKind, Result};
+use std::io::{BufRead, BufReader, ErrorKind, Result};
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -44,6 +45,27 @@ pub(crate) fn newer(log: &LogFile, last: Option<&Part>) -> Result<Vec<Part>> {
         parts.drain(..=place);
     }
     Ok(parts)
+}
+
+/// Hands out the lines, without their ends, from where the file was last read; `held` keeps what has no end yet.
+pub(crate) fn read_lines(
+    part: &Part,
+    held: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8]) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<ControlFlow<()>> {
+    let mut reader = BufReader::with_capacity(64 << 10, &part.file);
+    loop {
+        reader.read_until(b'\n', held)?;
+        if held.last() != Some(&b'\n') {
+            return Ok(ControlFlow::Continue(()));
+        }
+        held.pop();
+        let flow = each(held)?;
+        held.clear();
+        if flow.is_break() {
+            return Ok(flow);
+        }
+    }
 }
 
 fn one(path: &Path) -> Result<Option<Part>> {

@@ -1,7 +1,8 @@
 //! `rtctl logs`
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::SystemTime;
@@ -90,26 +91,26 @@ impl Args {
         }
         let mut last = None;
         loop {
-            if printer.parts(&mut last, parts, format)? == More::No {
+            if printer.parts(&mut last, parts, format)?.is_break() {
                 return Ok(());
             }
             let Some(follow) = &follow else { return Ok(()) };
             let event = follow.wait()?;
             // What was written before a rotation comes first.
             if let Some(part) = &last
-                && printer.part(part, format)? == More::No
+                && printer.part(part, format)?.is_break()
             {
                 return Ok(());
             }
             parts = files::newer(log, last.as_ref()).with_context(shown)?;
             if !parts.is_empty()
                 && let Some(part) = &last
+                && printer.part(part, format)?.is_break()
             {
-                printer.part(part, format)?;
+                return Ok(());
             }
             if event == Event::Ended {
-                printer.parts(&mut last, parts, format)?;
-                return Ok(());
+                return printer.parts(&mut last, parts, format).map(drop);
             }
         }
     }
@@ -131,7 +132,7 @@ impl Args {
                 break;
             }
             let size = output.read(&mut buffer).context("read(<journalctl>)")?;
-            if size == 0 || printer.entries(&buffer[..size], &mut cursor)? == More::No {
+            if size == 0 || printer.entries(&buffer[..size], &mut cursor)?.is_break() {
                 return Ok(());
             }
         }
@@ -143,8 +144,7 @@ impl Args {
         let (_reader, mut output) = Reader::start(&query)?;
         let mut rest = Vec::new();
         output.read_to_end(&mut rest).context("read(<journalctl>)")?;
-        printer.entries(&rest, &mut cursor)?;
-        Ok(())
+        printer.entries(&rest, &mut cursor).map(drop)
     }
 }
 
@@ -169,57 +169,42 @@ struct Printer<'a> {
     middle: [bool; 2],
 }
 
-/// Whether there can be more to print.
-#[derive(Debug, PartialEq, Eq)]
-enum More {
-    Perhaps,
-    /// What follows is after `--until`.
-    No,
-}
-
 impl Printer<'_> {
     /// Prints files to their ends, one after the other; `last` becomes the last of them.
-    fn parts(&mut self, last: &mut Option<Part>, parts: Vec<Part>, format: Format) -> Result<More> {
+    fn parts(&mut self, last: &mut Option<Part>, parts: Vec<Part>, format: Format) -> Result<ControlFlow<()>> {
         for part in parts {
             // What a shim that was killed did not finish stays so.
             self.line.clear();
             let more = self.part(&part, format)?;
             *last = Some(part);
-            if more == More::No {
-                return Ok(More::No);
+            if more.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(More::Perhaps)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Prints all records that there are from where the file was last read.
-    fn part(&mut self, part: &Part, format: Format) -> Result<More> {
-        let mut reader = BufReader::with_capacity(64 << 10, &part.file);
+    fn part(&mut self, part: &Part, format: Format) -> Result<ControlFlow<()>> {
         let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
-        loop {
-            let read = reader.read_until(b'\n', &mut self.line).context("read(<log>)")?;
-            if read == 0 || self.line.last() != Some(&b'\n') {
-                stdout.flush().context("write(stdout)")?;
-                return Ok(More::Perhaps);
-            }
-            let line = std::mem::take(&mut self.line);
+        let mut held = std::mem::take(&mut self.line);
+        let read = files::read_lines(part, &mut held, |line| match format.parse(line) {
+            Some(record) => self.one(&record, &mut stdout, &mut stderr),
             // What the shim did not write is not shown as the program's.
-            if let Some(record) = format.parse(&line[..line.len() - 1])
-                && self.one(&record, &mut stdout, &mut stderr)? == More::No
-            {
-                stdout.flush().context("write(stdout)")?;
-                return Ok(More::No);
-            }
-        }
+            None => Ok(ControlFlow::Continue(())),
+        });
+        self.line = held;
+        stdout.flush().context("write(stdout)")?;
+        read
     }
 
     /// Prints journalctl's lines; `cursor` becomes that of the last.
-    fn entries(&mut self, text: &[u8], cursor: &mut Option<String>) -> Result<More> {
+    fn entries(&mut self, text: &[u8], cursor: &mut Option<String>) -> Result<ControlFlow<()>> {
         let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
-        let mut more = More::Perhaps;
+        let mut more = ControlFlow::Continue(());
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(line);
-            if line.last() != Some(&b'\n') || more == More::No {
+            if line.last() != Some(&b'\n') || more.is_break() {
                 continue;
             }
             let line = std::mem::take(&mut self.line);
@@ -232,13 +217,18 @@ impl Printer<'_> {
         Ok(more)
     }
 
-    fn one(&mut self, record: &Record<'_>, stdout: &mut impl Write, stderr: &mut impl Write) -> Result<More> {
+    fn one(
+        &mut self,
+        record: &Record<'_>,
+        stdout: &mut impl Write,
+        stderr: &mut impl Write,
+    ) -> Result<ControlFlow<()>> {
         let nanos = record.nanos().unwrap_or(0);
         if self.args.until.is_some_and(|until| nanos > until) {
-            return Ok(More::No);
+            return Ok(ControlFlow::Break(()));
         }
         if self.args.since.is_some_and(|since| nanos < since) {
-            return Ok(More::Perhaps);
+            return Ok(ControlFlow::Continue(()));
         }
         let mut text = Vec::with_capacity(record.text.len() + 40);
         let middle = &mut self.middle[usize::from(record.stream == Stream::Stderr)];
@@ -258,7 +248,7 @@ impl Printer<'_> {
             Stream::Stdout => stdout.write_all(&text).context("write(stdout)")?,
             Stream::Stderr => stderr.write_all(&text).context("write(stderr)")?,
         }
-        Ok(More::Perhaps)
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use cri::image::{LoadOptions, Platform, Progress, Source, Store};
 
+use crate::events;
 use crate::output::human;
 use crate::output::say;
 use crate::store::roots::Roots;
+use crate::transfer::BlobFlags;
 
 /// Load images from an archive or an OCI layout
 #[derive(Debug, clap::Args)]
@@ -28,12 +30,14 @@ pub(crate) struct Args {
     /// Name for the image in place of the archive's own names
     #[arg(long, value_name = "NAME")]
     name: Option<cri::image::Reference>,
+    #[command(flatten)]
+    blobs: BlobFlags,
 }
 
 impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
         let store = Store::open(&roots.root)?;
-        let options = LoadOptions { platform: self.platform, name: self.name };
+        let options = LoadOptions { platform: self.platform, name: self.name, blobs: self.blobs.choice() };
         let mut stdin = std::io::stdin();
         let source = match self.input {
             Some(path) => Source::Path(path),
@@ -51,6 +55,8 @@ impl Args {
             eprint!("\r\x1b[K");
         }
         for image in loaded {
+            let name = image.names.first().map(|name| name.familiar().to_string()).unwrap_or_default();
+            events::record(roots, "image", "load", &image.id.to_string(), [("name", &name)]);
             if image.names.is_empty() {
                 say(&format!("Loaded image ID: {}", image.id))?;
             }

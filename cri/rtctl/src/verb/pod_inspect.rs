@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::pod_list::shared;
 use crate::flag::time;
 use crate::output::list;
+use crate::store::network;
 use crate::store::pod::Pod;
 use crate::store::roots::Roots;
 
@@ -50,6 +51,20 @@ fn document(roots: &Roots, pod: &Pod) -> Result<Value> {
         .iter()
         .map(|container| json!({"Id": container.id, "Name": container.shown(), "State": container.phase().word()}))
         .collect();
+    let networks: serde_json::Map<String, Value> = network::attachments(roots, &pod.id)?
+        .into_iter()
+        .map(|attachment| {
+            let address = |of: Option<String>| of.unwrap_or_default();
+            let shown = json!({
+                "NetworkID": attachment.network_id,
+                "MacAddress": attachment.mac.to_string(),
+                "IPAddress": address(attachment.ip.map(|ip| ip.address.to_string())),
+                "GlobalIPv6Address": address(attachment.ip6.map(|ip| ip.address.to_string())),
+                "Ports": attachment.ports,
+            });
+            (attachment.network.clone(), shown)
+        })
+        .collect();
     let at = |time: u64| if time == 0 { String::new() } else { time::rfc3339(time) };
     Ok(json!({
         "Id": record.id,
@@ -60,7 +75,7 @@ fn document(roots: &Roots, pod: &Pod) -> Result<Value> {
         "Labels": record.labels,
         "CreateInfra": false,
         "SharedNamespaces": shared(record),
-        "Network": record.network.show("none"),
+        "Network": record.network.show(),
         "Sysctls": record.sysctls,
         "ShmSize": record.shm_size.unwrap_or(0),
         "UidMap": record.uids,
@@ -68,7 +83,9 @@ fn document(roots: &Roots, pod: &Pod) -> Result<Value> {
         "DNSServer": record.dns,
         "DNSSearch": record.dns_search,
         "DNSOption": record.dns_option,
-        "HostAdd": record.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect::<Vec<_>>(),
+        "HostAdd": record.hosts,
+        "Publish": record.publish,
+        "Networks": networks,
         "NumContainers": containers.len(),
         "Containers": shown,
         "Sandbox": {

@@ -6,7 +6,6 @@ use crate::flag::volume_filter::{self, Filter};
 use crate::output::confirm::confirm;
 use crate::output::{human, say};
 use crate::store::roots::Roots;
-use crate::store::size;
 use crate::store::volume::users::Users;
 use crate::store::volume::{self, Volume};
 
@@ -44,7 +43,7 @@ impl Args {
             if !users.of(&volume.name).is_empty() {
                 continue;
             }
-            let bytes = size::on_disk(&volume.dir);
+            let bytes = cri::disk::usage(&volume.dir).unwrap_or(0);
             match volume::remove(roots, &volume.name) {
                 Ok(()) => {
                     freed += bytes;

@@ -13,12 +13,13 @@ use shim::local::{Directory, Lock, Wait};
 
 use super::record::{PodRecord, VERSION};
 use super::{Pod, ids};
+use crate::flag::network::{Endpoint, NetworkMode, combine};
 use crate::flag::pod::PodFlags;
 use crate::flag::{env, time};
 use crate::store::create::write_json;
 use crate::store::remove::Force;
 use crate::store::roots::{Roots, make_dir};
-use crate::store::{create, id, name, plan};
+use crate::store::{create, id, name, network, plan};
 
 /// A pod that has been made; dropped before [`NewPod::keep`], it is removed again.
 pub(crate) struct NewPod {
@@ -60,7 +61,11 @@ pub(crate) fn create(roots: &Roots, flags: &PodFlags) -> Result<NewPod> {
     make_dir(&roots.pods())?;
     super::remove::sweep(roots)?;
     let (new, _lock) = begin(roots, &mut record, flags.name.as_deref())?;
-    let sandbox = Sandbox { hostname: hostname(&record), ..sandbox };
+    let on_exit = match &record.network {
+        NetworkMode::Networks(_) => network::on_exit(roots, &record.id)?,
+        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Path(_) => Vec::new(),
+    };
+    let sandbox = Sandbox { hostname: hostname(&record), on_exit, ..sandbox };
     let dir = roots.pod(&new.id);
     write_json(&dir.join("sandbox.json"), &sandbox)?;
     write_json(&dir.join("pod.json"), &record)?;
@@ -109,7 +114,8 @@ fn names(roots: &Roots) -> Result<Vec<(String, String)>> {
 
 fn record(roots: &Roots, flags: &PodFlags, id: String) -> Result<PodRecord> {
     let mut share = flags.share.0.clone();
-    if flags.network == crate::flag::namespace::Mode::Host {
+    let (network, endpoints) = network_of(roots, flags)?;
+    if network == NetworkMode::Host {
         share.retain(|kind| *kind != NamespaceKind::Network);
     }
     let (uids, gids) = match plan::user_namespace(roots, &flags.userns)? {
@@ -132,16 +138,56 @@ fn record(roots: &Roots, flags: &PodFlags, id: String) -> Result<PodRecord> {
         labels: env::map("--label", &flags.label_file, &flags.label)?,
         shm_size: has(NamespaceKind::Ipc).then(|| flags.shm_size.unwrap_or(cri::spec::SHM_SIZE)),
         share,
-        network: flags.network.clone(),
+        network,
+        endpoints,
+        publish: flags.network.publish.clone(),
         hostname: flags.hostname.clone().unwrap_or_default(),
         sysctls: env::map("--sysctl", no_files, &flags.sysctl)?,
         uids,
         gids,
-        dns: flags.dns.clone(),
-        dns_search: flags.dns_search.clone(),
-        dns_option: flags.dns_option.clone(),
-        hosts: flags.add_host.iter().map(|entry| (entry.name.clone(), entry.address)).collect(),
+        dns: flags.network.dns.clone(),
+        dns_search: flags.network.dns_search.clone(),
+        dns_option: flags.network.dns_option.clone(),
+        hosts: flags.network.add_host.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// The networks of a pod; one that does not share a network has none, and its containers each their own.
+fn network_of(roots: &Roots, flags: &PodFlags) -> Result<(NetworkMode, Vec<Endpoint>)> {
+    let own = &flags.network;
+    let shared = flags.share.0.contains(&NamespaceKind::Network);
+    for (flag, given) in
+        [("--link", !own.link.is_empty()), ("--expose", !own.expose.is_empty()), ("--publish-all", own.publish_all)]
+    {
+        if given {
+            bail!("{flag} is for containers; a pod publishes ports by --publish");
+        }
+    }
+    let first = Endpoint {
+        network: String::new(),
+        aliases: own.network_alias.clone(),
+        ip: own.ip,
+        ip6: own.ip6,
+        mac: own.mac_address,
+    };
+    if !shared {
+        if !own.network.is_empty() || !own.publish.is_empty() || first != Endpoint::default() {
+            bail!("--network and what goes with it need a shared network namespace; add net to --share");
+        }
+        return Ok((NetworkMode::None, Vec::new()));
+    }
+    let (mode, mut endpoints) = combine(&own.network, &first).map_err(anyhow::Error::msg)?;
+    match &mode {
+        NetworkMode::None | NetworkMode::Host if !own.publish.is_empty() => {
+            bail!("--publish and --network {} exclude each other: there is nothing to publish", mode.show())
+        }
+        NetworkMode::None | NetworkMode::Host | NetworkMode::Networks(_) => {}
+        NetworkMode::Container(_) | NetworkMode::Path(_) => {
+            bail!("--network {}: a pod's network is none, host, or networks that it joins", mode.show())
+        }
+    }
+    let mode = network::check(roots, mode, &mut endpoints)?;
+    Ok((mode, endpoints))
 }
 
 fn hostname(record: &PodRecord) -> Option<String> {

@@ -8,6 +8,7 @@ use super::create::{NewPod, create};
 use super::record::PodRecord;
 use crate::flag::create::{CreateFlags, JoinedPod};
 use crate::flag::namespace::{Mode, Userns};
+use crate::flag::network::{NetworkFlag, NetworkMode};
 use crate::flag::pod::PodFlags;
 use crate::store::roots::Roots;
 
@@ -39,12 +40,14 @@ pub(crate) fn join(roots: &Roots, flags: &mut CreateFlags) -> Result<Option<NewP
 fn refuse(flags: &CreateFlags, record: &PodRecord) -> Result<()> {
     let isolation = &flags.isolation;
     let shares = |kind| record.share.contains(&kind);
+    let network = &flags.network;
+    let joined = shares(NamespaceKind::Network) || record.network == NetworkMode::Host;
     let refused = [
-        (
-            "--network",
-            isolation.network != Mode::default(),
-            shares(NamespaceKind::Network) || record.network == Mode::Host,
-        ),
+        ("--network", !network.network.is_empty(), joined),
+        ("--publish", !network.publish.is_empty() || network.publish_all, joined),
+        ("--ip", network.ip.is_some() || network.ip6.is_some() || network.mac_address.is_some(), joined),
+        ("--network-alias", !network.network_alias.is_empty(), joined),
+        ("--link", !network.link.is_empty(), joined),
         ("--hostname", isolation.hostname.is_some(), shares(NamespaceKind::Uts)),
         ("--domainname", isolation.domainname.is_some(), shares(NamespaceKind::Uts)),
         ("--uts", isolation.uts != Mode::default(), shares(NamespaceKind::Uts)),
@@ -52,10 +55,10 @@ fn refuse(flags: &CreateFlags, record: &PodRecord) -> Result<()> {
         ("--shm-size", flags.mounts.shm_size.is_some(), shares(NamespaceKind::Ipc)),
         ("--pid", isolation.pid != Mode::default(), shares(NamespaceKind::Pid)),
         ("--userns", isolation.userns != Userns::Host, true),
-        ("--add-host", !isolation.add_host.is_empty(), true),
-        ("--dns", !isolation.dns.is_empty(), true),
-        ("--dns-search", !isolation.dns_search.is_empty(), true),
-        ("--dns-option", !isolation.dns_option.is_empty(), true),
+        ("--add-host", !network.add_host.is_empty(), joined),
+        ("--dns", !network.dns.is_empty(), joined),
+        ("--dns-search", !network.dns_search.is_empty(), joined),
+        ("--dns-option", !network.dns_option.is_empty(), joined),
     ];
     if let Some((flag, _, _)) = refused.iter().find(|(_, given, pods)| *given && *pods) {
         bail!("{flag} and --pod exclude each other: it is the pod's; give it to rtctl pod create");
@@ -80,17 +83,22 @@ fn apply(flags: &mut CreateFlags, record: &PodRecord) {
     if sandbox.contains(&NamespaceKind::Uts) {
         isolation.hostname = Some(record.hostname.clone());
     }
-    if record.network == Mode::Host {
-        isolation.network = Mode::Host;
+    let mode = match record.network {
+        NetworkMode::Host => Some(NetworkMode::Host),
+        // The namespace is the sandbox's, and what it joins, the pod's.
+        _ if sandbox.contains(&NamespaceKind::Network) => Some(NetworkMode::None),
+        _ => None,
+    };
+    if let Some(mode) = mode {
+        flags.network.network = vec![NetworkFlag::Mode(mode)];
+        flags.network.dns = record.dns.clone();
+        flags.network.dns_search = record.dns_search.clone();
+        flags.network.dns_option = record.dns_option.clone();
     }
     if !record.uids.is_empty() {
         isolation.userns = Userns::Maps { uids: record.uids.clone(), gids: record.gids.clone() };
         sandbox.push(NamespaceKind::User);
     }
-    isolation.add_host = record.host_entries();
-    isolation.dns = record.dns.clone();
-    isolation.dns_search = record.dns_search.clone();
-    isolation.dns_option = record.dns_option.clone();
     if record.shm_size.is_some() {
         flags.mounts.shm_size = record.shm_size;
     }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cri::spec::HostEntry;
 use runtime::spec::{IdMapping, NamespaceKind};
 use serde::{Deserialize, Serialize};
 
-use crate::flag::namespace::Mode;
+use crate::flag::network::{Endpoint, NetworkMode};
 
 /// Version of the record. A newer one is refused, an older one is read.
 pub(crate) const VERSION: u32 = 1;
@@ -27,7 +26,11 @@ pub(crate) struct PodRecord {
     /// Namespaces that its containers share.
     pub(crate) share: Vec<NamespaceKind>,
     /// Network of its containers.
-    pub(crate) network: Mode,
+    pub(crate) network: NetworkMode,
+    /// The networks that it joins.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Published ports, as text.
+    pub(crate) publish: Vec<String>,
     /// Host name, where they share one.
     pub(crate) hostname: String,
     /// Kernel parameters.
@@ -44,13 +47,6 @@ pub(crate) struct PodRecord {
     pub(crate) dns_search: Vec<String>,
     /// Options of the resolver.
     pub(crate) dns_option: Vec<String>,
-    /// Lines of /etc/hosts.
-    pub(crate) hosts: Vec<(String, std::net::IpAddr)>,
-}
-
-impl PodRecord {
-    /// Lines of /etc/hosts as flags.
-    pub(crate) fn host_entries(&self) -> Vec<HostEntry> {
-        self.hosts.iter().map(|(name, address)| HostEntry { name: name.clone(), address: *address }).collect()
-    }
+    /// Lines of /etc/hosts, as `--add-host` takes them.
+    pub(crate) hosts: Vec<String>,
 }
