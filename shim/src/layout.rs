@@ -1,4 +1,4 @@
-//! The files of a standalone container and of a shim: where they are and what is in them.
+//! The files of a standalone container, of a pod and of a shim: where they are and what is in them.
 //!
 //! ```text
 //! <state>/local/<id>/            0700, one per standalone container     (<state> is /run/rt)
@@ -11,6 +11,11 @@
 //!     name                       the container's name
 //!     shim.sock                  the shim's socket; nobody listens when the shim is gone
 //!     lock                       flock(2) of commands that change the container
+//! <state>/pods-local/<id>/       0700, one per pod
+//!     pod.json                   rtctl's metadata, never changes
+//!     sandbox.json               [`Sandbox`]
+//!     sandbox-status.json        [`SandboxStatus`], written by the shim
+//!     shim.sock                  the shim's socket, to which those of its containers in local/ are links
 //! <state>/names/<name>           symbolic link to ../local/<id>
 //! <state>/events[.1]             what happened, see [`crate::events`]
 //! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)

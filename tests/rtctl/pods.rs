@@ -157,6 +157,34 @@ fn shared_pids_have_a_small_process_one() {
 }
 
 #[test]
+fn tracers_from_elsewhere_are_refused() {
+    pods_test(|r| {
+        r.ok(&["pod", "create", "--name", "shared", "--share", "+pid"]);
+        run(r, "shared", "one", "exec sleep 1000");
+        let output = r.call(&["run", "--rm", "--pid", "container:one", "--cap-add", "SYS_PTRACE", "busybox", "true"]);
+        assert_eq!(output.code, 125, "{output}");
+        assert!(output.stderr.contains("in a pod that shares pids"), "{output}");
+        // One of the pod may: it is frozen while others enter.
+        r.ok(&[
+            "run",
+            "-d",
+            "--pod",
+            "shared",
+            "--name",
+            "tracer",
+            "--cap-add",
+            "SYS_PTRACE",
+            "busybox",
+            "sleep",
+            "1000",
+        ]);
+        r.ok(&["run", "--rm", "--pod", "shared", "busybox", "true"]);
+        r.ok(&["exec", "tracer", "true"]);
+        r.ok(&["pod", "rm", "-f", "shared"]);
+    });
+}
+
+#[test]
 fn restarts_keep_the_namespaces() {
     pods_test(|r| {
         r.ok(&["pod", "create", "--name", "again"]);

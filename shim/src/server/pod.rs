@@ -76,14 +76,15 @@ impl Server {
             let Some(container) = self.containers.get_mut(&id) else { continue };
             container.stopped = true;
             let signal = container.task.stop_signal.unwrap_or(SIGTERM);
-            match container.phase {
+            let phase = container.phase;
+            match phase {
                 Phase::Restarting(_) => self.settle(&id),
                 Phase::Created(_) => self.kill_all(&id),
                 Phase::Running(_) | Phase::Paused(_) if timeout == Some(Duration::ZERO) => self.kill_all(&id),
                 Phase::Running(init) | Phase::Paused(init) => {
                     // One that cannot be sent is made up for by SIGKILL.
                     let _ = self.signal(init, signal);
-                    if matches!(container_phase(self, &id), Some(Phase::Paused(_))) {
+                    if matches!(phase, Phase::Paused(_)) {
                         let _ = self.thaw(&id, init);
                     }
                 }
@@ -104,8 +105,8 @@ impl Server {
     /// Lets the sandbox go that is being stopped, if its last container has ended.
     pub(super) fn release_if_stopped(&mut self) {
         let stopping = matches!(&self.sandbox, Sandbox::Ready(ready) if ready.stopping);
-        let ended = |phase: Phase| phase == Phase::Exited;
-        if stopping && self.processes.is_empty() && self.containers.values().all(|container| ended(container.phase)) {
+        let mut containers = self.containers.values();
+        if stopping && self.processes.is_empty() && containers.all(|container| container.phase == Phase::Exited) {
             self.timers.cancel(&Timer::StopSandbox);
             self.release_sandbox();
         }
@@ -138,8 +139,4 @@ impl Server {
         self.removed = true;
         Ok(())
     }
-}
-
-fn container_phase(server: &Server, id: &str) -> Option<Phase> {
-    server.containers.get(id).map(|container| container.phase)
 }

@@ -33,7 +33,7 @@ use super::pod::Pod;
 use super::record::{CommandLine, Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
-use super::{id, network};
+use super::{id, network, plan};
 use crate::copy::place::{Owner, host_id};
 use crate::events;
 use crate::flag::create::{CreateFlags, JoinedPod, RootfsFlag, Stream};
@@ -113,6 +113,7 @@ impl Making<'_> {
         let Plan { image, options, host, .. } = &self.plan;
         let mut spec = cri::spec::build(&Input { id: &self.id, image, options, identity: &identity, host })?;
         cri::spec::cdi::apply(&self.plan.cdi.1, &mut spec);
+        plan::refuse_tracing_pod(self.roots, &self.plan.modes.pid, &spec).context("--pid")?;
         write_json(&dir.join("config.json"), &spec)?;
         let record = self.record(&user, points, attachment, &task)?;
         if let Some(path) = &self.flags.cidfile {

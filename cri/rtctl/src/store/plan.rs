@@ -275,6 +275,24 @@ pub(crate) fn refuse_tracers(roots: &Roots, pid: &Mode) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a container that may trace in the pid namespace of a pod without being of the pod: whoever is of it is frozen while
+/// another one enters, this one would not be.
+pub(crate) fn refuse_tracing_pod(roots: &Roots, pid: &Mode, spec: &runtime::spec::Spec) -> Result<()> {
+    let Mode::Container(id) = pid else { return Ok(()) };
+    let container = view::Container::find(roots, id)?;
+    let shares = container.task()?.sandbox.contains(&runtime::spec::NamespaceKind::Pid);
+    let sets = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
+    let traces = sets.is_some_and(|sets| sets.bounding.iter().any(|capability| capability == "CAP_SYS_PTRACE"));
+    let mapped = spec.linux.as_ref().is_some_and(|linux| !linux.uid_mappings.is_empty());
+    if shares && traces && !mapped {
+        bail!(
+            "container {} is in a pod that shares pids, and CAP_SYS_PTRACE reaches all of it; use --pod",
+            container.shown()
+        );
+    }
+    Ok(())
+}
+
 /// Where a namespace comes from, now. `kind` is its file's name in `/proc/PID/ns`.
 pub(crate) fn choice(roots: &Roots, mode: &Mode, kind: &str) -> Result<NamespaceChoice> {
     Ok(match mode {

@@ -69,14 +69,6 @@ impl PodPhase {
             PodPhase::Dead => "Dead",
         }
     }
-
-    /// Whether it has namespaces now.
-    pub(crate) fn lives(self) -> bool {
-        match self {
-            PodPhase::Running | PodPhase::Degraded | PodPhase::Paused => true,
-            PodPhase::Created | PodPhase::Exited | PodPhase::Removing | PodPhase::Dead => false,
-        }
-    }
 }
 
 impl Pod {

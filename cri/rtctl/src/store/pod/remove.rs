@@ -18,10 +18,11 @@ use shim::local::{self, Directory, Wait};
 use shim::protocol::{Reply, Request};
 
 use super::{Pod, ids};
+use crate::flag::network::NetworkMode;
 use crate::store::remove::{Force, readable, remove, wait_for_end};
 use crate::store::roots::Roots;
 use crate::store::view::Container;
-use crate::store::{create, name};
+use crate::store::{create, name, network};
 
 /// How long a shim may take before it is killed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,7 +51,12 @@ pub(crate) fn remove_pod(roots: &Roots, id: &str, force: Force) -> Result<()> {
         };
         // One may have been made before the mark was.
         if pod.containers(roots)?.is_empty() {
-            return finish(&pod, &directory, force);
+            finish(&pod, &directory, force)?;
+            // What a shim that was killed could not.
+            return match &pod.record {
+                Ok(record) if !matches!(record.network, NetworkMode::Networks(_)) => Ok(()),
+                Ok(_) | Err(_) => network::release(roots, id),
+            };
         }
     }
 }
