@@ -30,6 +30,7 @@ mod verb;
 
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 use shim::protocol::FailureKind;
@@ -92,7 +93,7 @@ fn explicit_booleans(command: clap::Command) -> clap::Command {
             .hide_default_value(true)
             .hide_possible_values(true)
             .value_name("BOOL")
-            .value_parser(clap::value_parser!(bool)),
+            .value_parser(BoolishValueParser::new()),
         _ => arg,
     });
     command.mut_subcommands(explicit_booleans)

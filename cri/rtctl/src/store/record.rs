@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::flag::create::RootfsFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::namespace::{Ipc, Mode, Userns};
 use crate::flag::network::NetworkMode;
 
@@ -20,6 +21,9 @@ pub(crate) struct Record {
     pub(crate) id: String,
     /// Nanoseconds since the epoch.
     pub(crate) created: u64,
+    /// Id of the pod that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pod: Option<String>,
     /// What it was made from.
     pub(crate) origin: Origin,
     /// Command line, the program first.
@@ -104,6 +108,8 @@ pub(crate) struct Config {
     /// Seconds; -1 waits for ever.
     pub(crate) stop_timeout: Option<i64>,
     pub(crate) exposed_ports: Vec<String>,
+    #[serde(default)]
+    pub(crate) healthcheck: Option<Healthcheck>,
 }
 
 /// The part of docker's `HostConfig` that is not in `config.json`.

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use cri::image::Store;
 use runtime::spec::{Linux, Memory, Resources, Spec};
 use serde_json::{Value, json};
+use shim::layout::Health;
 
 use super::container_list::written;
 use crate::flag::volume::volume_name;
@@ -198,7 +199,7 @@ fn state(container: &Container) -> Value {
     };
     let never = "0001-01-01T00:00:00Z".to_owned();
     let moment = |nanos: u64| if nanos == 0 { never.clone() } else { time::rfc3339(nanos) };
-    json!({
+    let mut state = json!({
         "Status": phase.word(),
         "Running": phase.lives(),
         "Paused": phase == Phase::Paused,
@@ -210,7 +211,29 @@ fn state(container: &Container) -> Value {
         "Error": error,
         "StartedAt": moment(status.map_or(0, |status| status.started_at)),
         "FinishedAt": exit.map_or_else(|| never.clone(), |exit| moment(exit.finished_at)),
-    })
+    });
+    if let (Some(health), Value::Object(map)) = (health(container), &mut state) {
+        map.insert("Health".to_owned(), health);
+    }
+    state
+}
+
+/// What its health checks found; `None` without health check.
+fn health(container: &Container) -> Option<Value> {
+    let health: Health = shim::record::read(container.directory().ok()?).ok()??;
+    let results = health.results.iter().map(|result| {
+        json!({
+            "Start": time::rfc3339(result.start),
+            "End": time::rfc3339(result.end),
+            "ExitCode": result.exit_code,
+            "Output": result.output,
+        })
+    });
+    Some(json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": results.collect::<Vec<_>>(),
+    }))
 }
 
 fn mount(mount: &MountPoint) -> Value {
@@ -257,6 +280,7 @@ fn config(record: &Record) -> Value {
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
         "StopTimeout": config.stop_timeout,
+        "Healthcheck": config.healthcheck,
     })
 }
 
