@@ -11,7 +11,7 @@ use crate::verb::{
     container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
     container_start, container_stats, container_stop, container_top, container_unpause, container_update,
     container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull,
-    image_push, image_rm, image_save, image_tag, registry_login, registry_logout, system_df, system_info,
+    image_push, image_rm, image_save, image_tag, registry_login, registry_logout, system_df, system_info, system_prune,
     system_version,
 };
 // A verb is a module with `Args`: all of them are commands.
@@ -172,6 +172,7 @@ pub(crate) enum ImageCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
     Df(system_df::Args),
+    Prune(system_prune::Args),
     Info(system_info::Args),
 }
 
@@ -309,6 +310,7 @@ impl SystemCommand {
     fn run(self, roots: &Roots) -> Result<u8> {
         match self {
             SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Prune(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
         }
     }

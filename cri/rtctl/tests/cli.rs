@@ -28,7 +28,7 @@ fn what_is_not_built_is_refused_by_name() {
         (&["run", "--log-driver", "json-file", "x"], "rtctl: --log-driver is not built yet"),
         (&["run", "--health-cmd=true", "x"], "rtctl: --health-cmd is not built yet"),
         (&["run", "--security-opt", "label=type:x", "x"], "SELinux labels are not built yet"),
-        (&["pull", "busybox"], "rtctl: pull is not built yet"),
+        (&["search", "busybox"], "rtctl: search is not built yet"),
         (&["build", "."], "rtctl: build is not built yet"),
     ] {
         let (code, text) = refused(args);

@@ -35,8 +35,6 @@ pub(crate) mod image_push;
 pub(crate) mod image_rm;
 pub(crate) mod image_save;
 pub(crate) mod image_tag;
-pub(crate) mod registry_login;
-pub(crate) mod registry_logout;
 pub(crate) mod network_connect;
 pub(crate) mod network_create;
 pub(crate) mod network_disconnect;
@@ -45,11 +43,14 @@ pub(crate) mod network_list;
 pub(crate) mod network_prune;
 pub(crate) mod network_release;
 pub(crate) mod network_rm;
+pub(crate) mod registry_login;
+pub(crate) mod registry_logout;
 pub(crate) mod system_completion;
 pub(crate) mod system_df;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
 pub(crate) mod system_man;
+pub(crate) mod system_prune;
 pub(crate) mod system_version;
 pub(crate) mod volume_create;
 pub(crate) mod volume_inspect;
@@ -64,6 +65,14 @@ use shim::protocol::{Reply, Request};
 use crate::output::say;
 use crate::store::roots::Roots;
 use crate::store::view::Container;
+
+/// What one of the prune commands did.
+pub(crate) struct Pruned {
+    /// What is free now, in bytes on the disk.
+    freed_bytes: u64,
+    /// The exit code.
+    code: u8,
+}
 
 /// Does the same to several objects: goes on after an error, and says what went well. The exit code.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> u8 {
