@@ -92,12 +92,17 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     Completion(system_completion::Args),
+    #[command(name = "__probe", hide = true)]
+    Probe(system_check::ProbeArgs),
     #[command(name = "__complete", hide = true)]
     Complete(system_completion::CompleteArgs),
     Man(system_man::Args),
     /// Commands on networks
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Make files for other programs
+    #[command(subcommand)]
+    Generate(GenerateCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -168,12 +173,19 @@ pub(crate) enum ImageCommand {
     Prune(image_prune::Args),
 }
 
+/// `rtctl generate ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerateCommand {
+    Systemd(generate_systemd::Args),
+}
+
 /// `rtctl system ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
     Df(system_df::Args),
     Prune(system_prune::Args),
     Info(system_info::Args),
+    Check(system_check::Args),
 }
 
 /// `rtctl network ...`
@@ -237,7 +249,9 @@ impl Command {
             Command::Completion(args) => args.run(),
             Command::Complete(args) => args.run(roots),
             Command::Man(args) => args.run(),
+            Command::Probe(args) => args.run(),
             Command::Network(command) => command.run(roots),
+            Command::Generate(GenerateCommand::Systemd(args)) => args.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -312,6 +326,7 @@ impl SystemCommand {
             SystemCommand::Df(args) => args.run(roots),
             SystemCommand::Prune(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
+            SystemCommand::Check(args) => args.run(roots),
         }
     }
 }

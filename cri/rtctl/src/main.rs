@@ -15,6 +15,7 @@ mod complete;
 mod copy;
 mod events;
 mod flag;
+mod host;
 mod image;
 mod logs;
 mod manual;
@@ -24,6 +25,7 @@ mod session;
 mod store;
 mod template;
 mod transfer;
+mod unit;
 mod verb;
 
 use std::process::ExitCode;
@@ -50,6 +52,9 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
+            if !nix::unistd::geteuid().is_root() {
+                eprintln!("rtctl: you are not root; run it with sudo");
+            }
             eprintln!("rtctl: {error:#}");
             ExitCode::from(code_of(&error).unwrap_or(own))
         }

@@ -17,6 +17,9 @@ mod dir;
 mod dirs;
 mod document;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod identity;
 #[allow(clippy::module_inception, reason = "the module is named after the type it defines")]
 mod image;

@@ -28,7 +28,7 @@ use super::etc::{self, Names};
 use super::log;
 use super::plan::Plan;
 use super::plan_network::NetworkPlan;
-use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
+use super::record::{CommandLine, Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
 use super::{id, network};
@@ -488,6 +488,7 @@ impl Making<'_> {
             created: time::since_epoch(SystemTime::now()),
             origin: origin.clone(),
             command: cri::spec::command(image, options)?,
+            command_line: CommandLine::own(),
             config,
             host,
             mounts,

@@ -7,6 +7,7 @@ use runtime::spec::{Linux, Memory, Resources, Spec};
 use serde_json::{Value, json};
 
 use super::container_list::written;
+use crate::flag::volume::volume_name;
 use crate::flag::{restart, time};
 use crate::output::{self, list};
 use crate::store::endpoint::Endpoints;
@@ -14,6 +15,8 @@ use crate::store::network;
 use crate::store::record::{MountKind, MountPoint, Origin, Record};
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Missing, Phase};
+use crate::store::volume::Volume;
+use crate::store::volume::users::Users;
 
 /// Show all that is known of containers and images
 #[derive(Debug, clap::Args)]
@@ -55,6 +58,7 @@ pub(crate) struct ContainerArgs {
 enum Type {
     Container,
     Image,
+    Volume,
 }
 
 impl ContainerArgs {
@@ -86,12 +90,14 @@ impl Args {
     fn one(&self, roots: &Roots, name: &str) -> Result<Value> {
         match self.r#type {
             Some(Type::Image) => return super::image_inspect::document(roots, name),
+            Some(Type::Volume) => return volume(roots, name),
             Some(Type::Container) => return document(roots, &Container::find(roots, name)?, self.size),
             None => {}
         }
         match Container::find(roots, name) {
             Ok(container) => document(roots, &container, self.size),
             Err(error) if !error.is::<Missing>() => Err(error),
+            Err(_) if volume_name(name).is_ok() && Volume::load(roots, name)?.is_some() => volume(roots, name),
             Err(missing) => {
                 if !roots.root.join("images").try_exists().unwrap_or(false) {
                     return Err(missing);
@@ -99,13 +105,19 @@ impl Args {
                 match Store::open(&roots.root)?.resolve(name) {
                     Ok(_) => super::image_inspect::document(roots, name),
                     Err(cri::image::Error::NotFound { .. }) => {
-                        bail!("no container or image {name:?}: rtctl ps -a and rtctl images list what is there")
+                        bail!(
+                            "no container, image or volume {name:?}: rtctl ps -a, rtctl images and rtctl volume ls list them"
+                        )
                     }
                     Err(error) => Err(error.into()),
                 }
             }
         }
     }
+}
+
+fn volume(roots: &Roots, name: &str) -> Result<Value> {
+    super::volume_inspect::document(&Volume::find(roots, name)?, &Users::read(roots)?)
 }
 
 /// The document of a container, in docker's shape.

@@ -13,6 +13,7 @@ use crate::output::human;
 use crate::output::list::{self, Layout};
 use crate::output::network::{container_port, ports_text, published};
 use crate::store::endpoint::Endpoints;
+use crate::store::lineage::Lineage;
 use crate::store::record::MountKind;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
@@ -75,6 +76,20 @@ enum Filter {
     Expose(Vec<Port>),
 }
 
+/// Whether a name passes the filter: `^` and `$` tie a part of it to the beginning and the end.
+fn name_matches(name: &str, pattern: &str) -> bool {
+    let (start, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+    let (end, part) = rest.strip_suffix('$').map_or((false, rest), |rest| (true, rest));
+    // docker's names start with a slash.
+    let part = part.strip_prefix('/').unwrap_or(part);
+    match (start, end) {
+        (true, true) => name == part,
+        (true, false) => name.starts_with(part),
+        (false, true) => name.ends_with(part),
+        (false, false) => name.contains(part),
+    }
+}
+
 fn filter(text: &str) -> Result<Filter, String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?}: write it as NAME=VALUE"))?;
     let value = value.to_owned();
@@ -114,10 +129,15 @@ impl Args {
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
         let bounds = self.bounds(roots)?;
         let networks = Connected::read(roots);
+        let ancestors = self.filter.iter().filter_map(|filter| match filter {
+            Filter::Ancestor(image) => Some(image.as_str()),
+            _ => None,
+        });
+        let lineage = Lineage::read(roots, ancestors);
         let chosen = all
             .iter()
             .filter(|container| every_state || container.phase().lives() || container.phase() == Phase::Dead)
-            .filter(|container| self.matches(container, &networks) && bounds.contain(container))
+            .filter(|container| self.matches(container, &networks, &lineage) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
         let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &networks, now)).collect();
@@ -149,7 +169,10 @@ impl Args {
                 ("LocalVolumes", "LOCAL VOLUMES"),
             ],
         };
-        list::print(&layout, &items)?;
+        match self.no_trunc {
+            true => list::print_whole(&layout, &items)?,
+            false => list::print(&layout, &items)?,
+        }
         Ok(0)
     }
 
@@ -170,7 +193,7 @@ impl Args {
     }
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
-    fn matches(&self, container: &Container, networks: &Connected) -> bool {
+    fn matches(&self, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
         let groups: [fn(&Filter) -> bool; 9] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
@@ -184,13 +207,13 @@ impl Args {
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
-            members.peek().is_none() || members.any(|filter| holds(filter, container, networks))
+            members.peek().is_none() || members.any(|filter| holds(filter, container, networks, lineage))
         });
         any && self
             .filter
             .iter()
             .filter(|filter| matches!(filter, Filter::Label(..)))
-            .all(|filter| holds(filter, container, networks))
+            .all(|filter| holds(filter, container, networks, lineage))
     }
 
     fn item(&self, container: &Container, roots: &Roots, networks: &Connected, now: u64) -> Context {
@@ -292,11 +315,11 @@ impl Bounds {
     }
 }
 
-fn holds(filter: &Filter, container: &Container, networks: &Connected) -> bool {
+fn holds(filter: &Filter, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
     let record = container.record.as_ref().ok();
     match filter {
         Filter::Id(prefix) => container.id.starts_with(prefix.as_str()),
-        Filter::Name(part) => container.name.as_deref().is_some_and(|name| name.contains(part.as_str())),
+        Filter::Name(pattern) => container.name.as_deref().is_some_and(|name| name_matches(name, pattern)),
         Filter::Label(name, value) => record.is_some_and(|record| {
             let found = record.config.labels.get(name);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
@@ -309,6 +332,7 @@ fn holds(filter: &Filter, container: &Container, networks: &Connected) -> bool {
             crate::store::record::Origin::Image { name, id } => {
                 let digits = id.strip_prefix("sha256:").unwrap_or(id);
                 name == image
+                    || lineage.descends(id, image)
                     || name.strip_suffix(":latest") == Some(image)
                     || id == image
                     || digits.starts_with(image.as_str())
@@ -385,6 +409,21 @@ pub(super) fn written(roots: &Roots, id: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names() {
+        for (pattern, name, expected) in [
+            ("web", "myweb2", true),
+            ("^web$", "web", true),
+            ("^/web$", "web", true),
+            ("^web$", "web2", false),
+            ("^web", "web2", true),
+            ("web$", "myweb", true),
+            ("web$", "web2", false),
+        ] {
+            assert_eq!(name_matches(name, pattern), expected, "{pattern} {name}");
+        }
+    }
 
     #[test]
     fn filters() {
