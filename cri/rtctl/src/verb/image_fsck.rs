@@ -96,7 +96,14 @@ impl Args {
 
     fn check(&self, store: &Store) -> Result<Report> {
         let depth = if self.fast { Depth::Fast } else { Depth::Deep };
-        store.verify(&self.images, depth, &mut |_, _| {}).map_err(|error| explain(error, &self.images.join(" ")))
+        let shows = std::io::stderr().is_terminal();
+        let mut progress = |done: usize, all: usize| match (shows, done == all) {
+            (false, _) => {}
+            (true, false) => eprint!("\r\x1b[KChecking layer {} of {all}", done + 1),
+            (true, true) => eprint!("\r\x1b[K"),
+        };
+        let report = store.verify(&self.images, depth, &mut progress);
+        report.map_err(|error| explain(error, &self.images.join(" ")))
     }
 
     fn repair(&self, roots: &Roots, store: &Store, findings: &mut Findings) -> Result<()> {
