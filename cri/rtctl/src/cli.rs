@@ -7,6 +7,14 @@ use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
 use crate::verb::pod::PodCommand;
+use crate::verb::{
+    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
+    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
+    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
+    container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull,
+    image_push, image_rm, image_save, image_tag, registry_login, registry_logout, system_df, system_info, system_prune,
+    system_version,
+};
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 
@@ -188,6 +196,7 @@ pub(crate) enum GenerateCommand {
 pub(crate) enum SystemCommand {
     Events(system_events::Args),
     Df(system_df::Args),
+    Prune(system_prune::Args),
     Info(system_info::Args),
     Check(system_check::Args),
 }
@@ -330,6 +339,7 @@ impl SystemCommand {
     fn run(self, roots: &Roots) -> Result<u8> {
         match self {
             SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Prune(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
             SystemCommand::Check(args) => args.run(roots),
             SystemCommand::Events(args) => args.run(roots),
