@@ -431,6 +431,7 @@ mod tests {
             last_exit: Some(Exit { code: 3, signal: None, oom_killed: false, finished_at: 4 }),
             error: None,
             log_dropped: 0,
+            health: None,
         }
     }
 

@@ -51,12 +51,21 @@ impl Rtctl<'_> {
         if network::links().iter().any(|link| link == "rt0") {
             assert!(Command::new("ip").args(["link", "delete", "rt0"]).status().unwrap().success());
         }
-        // NFPROTO_INET is 1.
-        if network::tables().iter().any(|table| table == "1 rt") {
-            let table = Command::new("nft").args(["list", "table", "inet", "rt"]).output().unwrap();
-            let table = String::from_utf8_lossy(&table.stdout).into_owned();
-            assert!(!table.contains("elements = "), "left in the firewall: {table}");
-            assert!(Command::new("nft").args(["delete", "table", "inet", "rt"]).status().unwrap().success());
+        // inet and bridge: NFPROTO_INET is 1, NFPROTO_BRIDGE 7.
+        for table in network::tables() {
+            let Some((family, name)) = table.split_once(' ').filter(|(_, name)| name.starts_with("rt-")) else {
+                continue;
+            };
+            let family = if family == "1" { "inet" } else { "bridge" };
+            let nft = |verb: &str| Command::new("nft").args([verb, "table", family, name]).output().unwrap();
+            let listed = String::from_utf8_lossy(&nft("list").stdout).into_owned();
+            for elements in listed.split("elements = {").skip(1) {
+                let elements = elements.split('}').next().unwrap();
+                let others: Vec<&str> =
+                    elements.split([',', '.']).map(str::trim).filter(|name| *name != "\"rt0\"").collect();
+                assert!(others.is_empty(), "left in the firewall: {others:?}\n{listed}");
+            }
+            assert!(nft("delete").status.success());
         }
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
 use super::device::DeviceFlag;
+use super::health::HealthFlags;
 use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
 use super::network::{self, ExtraHost, Link, NetworkFlag};
@@ -17,7 +18,7 @@ use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
 use super::volume::{self, MountFlag};
 use super::{device, port, restart, security, signal, size, ulimit};
-use crate::transfer::RegistryFlags;
+use crate::transfer::{BlobFlags, RegistryFlags};
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
@@ -45,6 +46,8 @@ pub(crate) struct CreateFlags {
     pub(crate) pull: Pull,
     #[command(flatten)]
     pub(crate) registries: RegistryFlags,
+    #[command(flatten)]
+    pub(crate) blobs: BlobFlags,
     /// Platform of the image, such as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
@@ -77,6 +80,8 @@ pub(crate) struct CreateFlags {
     pub(crate) annotation: Vec<String>,
     #[command(flatten)]
     pub(crate) log: LogFlags,
+    #[command(flatten)]
+    pub(crate) health: HealthFlags,
     #[command(flatten)]
     pub(crate) process: ProcessFlags,
     #[command(flatten)]

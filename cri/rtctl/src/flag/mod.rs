@@ -6,6 +6,7 @@
 pub(crate) mod create;
 pub(crate) mod device;
 pub(crate) mod env;
+pub(crate) mod health;
 pub(crate) mod image_filter;
 pub(crate) mod log;
 pub(crate) mod namespace;

@@ -28,13 +28,14 @@ use super::etc::{self, Names};
 use super::log;
 use super::plan::Plan;
 use super::plan_network::NetworkPlan;
-use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
+use super::record::{CommandLine, Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
 use super::{id, network};
 use crate::copy::place::{Owner, host_id};
 use crate::events;
 use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
+use crate::flag::health::Healthcheck;
 use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::{Missing, MountFlag, Source};
@@ -157,6 +158,7 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            health: self.plan.health.as_ref().and_then(Healthcheck::check).transpose().map_err(anyhow::Error::msg)?,
             events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
             sandbox: self.sandbox(),
         })
@@ -452,6 +454,7 @@ impl Making<'_> {
             stop_signal: self.stop_signal().unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout: flags.stop_timeout,
             exposed_ports: network.exposed.iter().map(ToString::to_string).collect(),
+            healthcheck: self.plan.health.clone(),
         };
         let host = HostConfig {
             auto_remove: flags.rm,
@@ -488,6 +491,7 @@ impl Making<'_> {
             created: time::since_epoch(SystemTime::now()),
             origin: origin.clone(),
             command: cri::spec::command(image, options)?,
+            command_line: CommandLine::own(),
             config,
             host,
             mounts,

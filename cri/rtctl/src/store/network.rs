@@ -23,10 +23,9 @@ use shim::protocol::{FailureKind, Request};
 
 use super::endpoint::Endpoints;
 use super::etc::{self, Names};
-use super::hosts;
-use super::id;
 use super::roots::Roots;
 use super::view::Container;
+use super::{hosts, id, name};
 use crate::flag::network::{DEFAULT, Endpoint, ExtraHost, NetworkMode};
 use crate::flag::port;
 
@@ -35,16 +34,30 @@ pub(crate) fn open(roots: &Roots) -> Result<Networks> {
     Ok(Networks::open(&roots.root, &roots.state)?)
 }
 
-/// A network that is not there, with what helps.
-pub(crate) fn explain(error: Error) -> anyhow::Error {
+/// An error in the words of people: containers by their names, and what helps.
+pub(crate) fn explain(roots: &Roots, error: Error) -> anyhow::Error {
+    let named = |by: String| match by.rsplit_once(' ') {
+        Some((before, id)) => format!("{before} {}", shown(roots, id)),
+        None => shown(roots, &by),
+    };
     match error {
         Error::NoNetwork { name } => {
             anyhow::anyhow!(
                 "network {name} not found: rtctl network ls shows what there is, rtctl network create {name} makes it"
             )
         }
+        Error::PortPublished { port, by } => Error::PortPublished { port, by: named(by) }.into(),
+        Error::AddressInUse { address, network, by } => Error::AddressInUse { address, network, by: named(by) }.into(),
+        Error::InUse { name, containers } => {
+            Error::InUse { name, containers: containers.iter().map(|id| shown(roots, id)).collect() }.into()
+        }
         error => error.into(),
     }
+}
+
+/// What people call the container of this id.
+fn shown(roots: &Roots, id: &str) -> String {
+    name::of(roots, id).unwrap_or_else(|| id::short(id).to_owned())
 }
 
 /// Checks that the networks exist, and gives them their names where their ids were given.
@@ -55,7 +68,7 @@ pub(super) fn check(roots: &Roots, mode: NetworkMode, endpoints: &mut [Endpoint]
     for endpoint in endpoints.iter_mut() {
         // The default one is made when it is used.
         if endpoint.network != DEFAULT {
-            endpoint.network = networks.get(&endpoint.network).map_err(explain)?.name;
+            endpoint.network = networks.get(&endpoint.network).map_err(|error| explain(roots, error))?.name;
         }
     }
     let mut names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.network.as_str()).collect();
@@ -111,7 +124,7 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
         .map(|text| port::read(text))
         .collect::<Result<_, _>>()
         .map_err(anyhow::Error::msg)?;
-    let mut joined = Joined { networks: &networks, container: &container.id, attachments: Vec::new() };
+    let mut joined = Joined { roots, networks: &networks, container: &container.id, attachments: Vec::new() };
     for (index, endpoint) in endpoints.networks.iter().enumerate() {
         // The ports lead to its address in the first network.
         let ports = if index == 0 { publish.as_slice() } else { &[] };
@@ -128,7 +141,7 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
 pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint, shim: &Connection) -> Result<()> {
     let namespace = namespace(&container.id, shim)?;
     let networks = open(roots)?;
-    let mut joined = Joined { networks: &networks, container: &container.id, attachments: Vec::new() };
+    let mut joined = Joined { roots, networks: &networks, container: &container.id, attachments: Vec::new() };
     joined.attach(container, endpoint, namespace.as_fd(), &[], shim)?;
     hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
     joined.keep();
@@ -149,6 +162,7 @@ fn namespace(id: &str, shim: &Connection) -> Result<OwnedFd> {
 
 /// Networks that are left again unless the container stays.
 struct Joined<'a> {
+    roots: &'a Roots,
     networks: &'a Networks,
     container: &'a str,
     attachments: Vec<Attachment>,
@@ -184,7 +198,9 @@ impl Joined<'_> {
             }
             attached => attached,
         };
-        let attached = attached.map_err(explain).with_context(|| format!("network {}", endpoint.network))?;
+        let attached = attached
+            .map_err(|error| explain(self.roots, error))
+            .with_context(|| format!("network {}", endpoint.network))?;
         for note in &attached.notes {
             eprintln!("rtctl: {note}");
         }
@@ -254,6 +270,15 @@ pub(crate) fn release(roots: &Roots, id: &str) -> Result<()> {
     let networks = open(roots)?;
     let gone = networks.detach(id, None)?;
     hosts::lock(roots)?.refresh(&networks, &gone)
+}
+
+/// Tells those that a container shares networks with its new name.
+pub(crate) fn renamed(roots: &Roots, id: &str) -> Result<()> {
+    let own = attachments(roots, id)?;
+    if own.is_empty() {
+        return Ok(());
+    }
+    hosts::lock(roots)?.refresh(&open(roots)?, &own)
 }
 
 /// Takes a container off one network.

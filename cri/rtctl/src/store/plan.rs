@@ -15,6 +15,7 @@ use super::roots::Roots;
 use super::{inherit, view};
 use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::network::NetworkMode;
@@ -37,6 +38,7 @@ pub(super) struct Plan {
     pub(super) modes: Modes,
     pub(super) network: NetworkPlan,
     pub(super) log: LogOptions,
+    pub(super) health: Option<Healthcheck>,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
     /// CDI devices by name, and what they bring.
@@ -66,6 +68,7 @@ impl Plan {
             }
             None => from_image(roots, flags)?,
         };
+        let health = flags.health.with_image(image.healthcheck.as_ref()).map_err(anyhow::Error::msg)?;
         let modes = Modes {
             pid: resolve_mode(roots, &flags.isolation.pid).context("--pid")?,
             ipc: resolve_mode(roots, &flags.isolation.ipc.mode).context("--ipc")?,
@@ -87,7 +90,7 @@ impl Plan {
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, inherited, cdi })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, health, inherited, cdi })
     }
 }
 
@@ -141,6 +144,7 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
         pull: flags.pull,
         platform: platform.as_ref(),
         registries: &flags.registries,
+        blobs: flags.blobs.choice(),
         stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
     };
     let prepared = source.prepare(&store, name)?;

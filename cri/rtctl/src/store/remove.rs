@@ -119,6 +119,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         pid_file: None,
         stop_signal: None,
         init: false,
+        health: None,
         events: None,
         sandbox: Vec::new(),
     };

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Result, bail};
 use cri::network::Attachment;
 use serde_json::json;
+use shim::layout::HealthStatus;
 
 use crate::flag::network::NetworkMode;
 use crate::flag::port::{self, Port};
@@ -13,6 +14,7 @@ use crate::output::human;
 use crate::output::list::{self, Layout};
 use crate::output::network::{container_port, ports_text, published};
 use crate::store::endpoint::Endpoints;
+use crate::store::lineage::Lineage;
 use crate::store::record::MountKind;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
@@ -41,7 +43,7 @@ pub(crate) struct Args {
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, network, publish, expose
+    /// Only those that match: id, name, label, status, health, exited, ancestor, before, since, volume, network, publish, expose
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -65,6 +67,7 @@ enum Filter {
     Name(String),
     Label(String, Option<String>),
     Status(String),
+    Health(String),
     Exited(i32),
     Ancestor(String),
     Before(String),
@@ -73,6 +76,20 @@ enum Filter {
     Network(String),
     Publish(Vec<Port>),
     Expose(Vec<Port>),
+}
+
+/// Whether a name passes the filter: `^` and `$` tie a part of it to the beginning and the end.
+fn name_matches(name: &str, pattern: &str) -> bool {
+    let (start, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+    let (end, part) = rest.strip_suffix('$').map_or((false, rest), |rest| (true, rest));
+    // docker's names start with a slash.
+    let part = part.strip_prefix('/').unwrap_or(part);
+    match (start, end) {
+        (true, true) => name == part,
+        (true, false) => name.starts_with(part),
+        (false, true) => name.ends_with(part),
+        (false, false) => name.contains(part),
+    }
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
@@ -92,6 +109,13 @@ fn filter(text: &str) -> Result<Filter, String> {
             }
             Filter::Status(value)
         }
+        "health" => {
+            let known = ["starting", "healthy", "unhealthy", "none"];
+            if !known.contains(&value.as_str()) {
+                return Err(format!("health {value:?}: must be one of {}", known.join(", ")));
+            }
+            Filter::Health(value)
+        }
         "exited" => Filter::Exited(value.parse().map_err(|_| format!("exited {value:?}: must be an exit code"))?),
         "ancestor" => Filter::Ancestor(value),
         "before" => Filter::Before(value),
@@ -100,7 +124,7 @@ fn filter(text: &str) -> Result<Filter, String> {
         "network" => Filter::Network(value),
         "publish" => Filter::Publish(port::exposed(&value)?),
         "expose" => Filter::Expose(port::exposed(&value)?),
-        "health" | "is-task" | "isolation" => {
+        "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
         _ => return Err(format!("unknown filter {name:?}")),
@@ -114,10 +138,15 @@ impl Args {
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
         let bounds = self.bounds(roots)?;
         let networks = Connected::read(roots);
+        let ancestors = self.filter.iter().filter_map(|filter| match filter {
+            Filter::Ancestor(image) => Some(image.as_str()),
+            _ => None,
+        });
+        let lineage = Lineage::read(roots, ancestors);
         let chosen = all
             .iter()
             .filter(|container| every_state || container.phase().lives() || container.phase() == Phase::Dead)
-            .filter(|container| self.matches(container, &networks) && bounds.contain(container))
+            .filter(|container| self.matches(container, &networks, &lineage) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
         let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &networks, now)).collect();
@@ -149,7 +178,10 @@ impl Args {
                 ("LocalVolumes", "LOCAL VOLUMES"),
             ],
         };
-        list::print(&layout, &items)?;
+        match self.no_trunc {
+            true => list::print_whole(&layout, &items)?,
+            false => list::print(&layout, &items)?,
+        }
         Ok(0)
     }
 
@@ -170,11 +202,12 @@ impl Args {
     }
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
-    fn matches(&self, container: &Container, networks: &Connected) -> bool {
-        let groups: [fn(&Filter) -> bool; 9] = [
+    fn matches(&self, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
+        let groups: [fn(&Filter) -> bool; 10] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
+            |filter| matches!(filter, Filter::Health(_)),
             |filter| matches!(filter, Filter::Exited(_)),
             |filter| matches!(filter, Filter::Ancestor(_)),
             |filter| matches!(filter, Filter::Volume(_)),
@@ -184,13 +217,13 @@ impl Args {
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
-            members.peek().is_none() || members.any(|filter| holds(filter, container, networks))
+            members.peek().is_none() || members.any(|filter| holds(filter, container, networks, lineage))
         });
         any && self
             .filter
             .iter()
             .filter(|filter| matches!(filter, Filter::Label(..)))
-            .all(|filter| holds(filter, container, networks))
+            .all(|filter| holds(filter, container, networks, lineage))
     }
 
     fn item(&self, container: &Container, roots: &Roots, networks: &Connected, now: u64) -> Context {
@@ -292,16 +325,17 @@ impl Bounds {
     }
 }
 
-fn holds(filter: &Filter, container: &Container, networks: &Connected) -> bool {
+fn holds(filter: &Filter, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
     let record = container.record.as_ref().ok();
     match filter {
         Filter::Id(prefix) => container.id.starts_with(prefix.as_str()),
-        Filter::Name(part) => container.name.as_deref().is_some_and(|name| name.contains(part.as_str())),
+        Filter::Name(pattern) => container.name.as_deref().is_some_and(|name| name_matches(name, pattern)),
         Filter::Label(name, value) => record.is_some_and(|record| {
             let found = record.config.labels.get(name);
             found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         }),
         Filter::Status(word) => container.phase().word() == word,
+        Filter::Health(word) => health(container).map_or("none", HealthStatus::word) == word,
         Filter::Exited(code) => {
             container.phase() == Phase::Exited && last_exit(container).is_some_and(|exit| exit.code == *code)
         }
@@ -309,6 +343,7 @@ fn holds(filter: &Filter, container: &Container, networks: &Connected) -> bool {
             crate::store::record::Origin::Image { name, id } => {
                 let digits = id.strip_prefix("sha256:").unwrap_or(id);
                 name == image
+                    || lineage.descends(id, image)
                     || name.strip_suffix(":latest") == Some(image)
                     || id == image
                     || digits.starts_with(image.as_str())
@@ -338,7 +373,12 @@ fn last_exit(container: &Container) -> Option<&shim::layout::Exit> {
     container.status.as_ref().ok()?.as_ref()?.last_exit.as_ref()
 }
 
-/// `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`.
+/// What its health checks say, if there are any.
+fn health(container: &Container) -> Option<HealthStatus> {
+    container.status.as_ref().ok()?.as_ref()?.health
+}
+
+/// `Up 5 minutes (healthy)`, `Exited (0) 2 hours ago`, `Created`.
 pub(super) fn status(container: &Container, now: u64) -> String {
     let started = match &container.status {
         Ok(Some(status)) => status.started_at,
@@ -351,7 +391,11 @@ pub(super) fn status(container: &Container, now: u64) -> String {
     };
     match container.phase() {
         Phase::Created => "Created".to_owned(),
-        Phase::Running => format!("Up {}", up()),
+        Phase::Running => match health(container) {
+            None => format!("Up {}", up()),
+            Some(HealthStatus::Starting) => format!("Up {} (health: starting)", up()),
+            Some(known) => format!("Up {} ({})", up(), known.word()),
+        },
         Phase::Paused => format!("Up {} (Paused)", up()),
         Phase::Restarting => format!("Restarting {}", ended()),
         Phase::Removing => "Removal In Progress".to_owned(),
@@ -387,12 +431,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names() {
+        for (pattern, name, expected) in [
+            ("web", "myweb2", true),
+            ("^web$", "web", true),
+            ("^/web$", "web", true),
+            ("^web$", "web2", false),
+            ("^web", "web2", true),
+            ("web$", "myweb", true),
+            ("web$", "web2", false),
+        ] {
+            assert_eq!(name_matches(name, pattern), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
     fn filters() {
         assert_eq!(filter("status=exited"), Ok(Filter::Status("exited".to_owned())));
         assert_eq!(filter("label=a"), Ok(Filter::Label("a".to_owned(), None)));
         assert_eq!(filter("label=a=b=c"), Ok(Filter::Label("a".to_owned(), Some("b=c".to_owned()))));
         assert_eq!(filter("exited=3"), Ok(Filter::Exited(3)));
-        for text in ["status", "status=gone", "exited=x", "nope=1", "health=healthy"] {
+        for text in ["status", "status=gone", "exited=x", "nope=1", "health=ill"] {
             assert!(filter(text).is_err(), "{text}");
         }
     }

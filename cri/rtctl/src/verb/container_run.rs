@@ -5,10 +5,10 @@ use anyhow::{Context, Result, bail};
 use crate::flag::create::{CreateFlags, Stream};
 use crate::output::say;
 use crate::session::detach::DetachKeys;
-use crate::session::foreground::{Foreground, attach};
+use crate::session::foreground::{Attached, Foreground, attach};
 use crate::session::relay::PassSignals;
 use crate::session::terminal;
-use crate::store::create::{Attachment, create};
+use crate::store::create::{Attachment, Created, create};
 use crate::store::roots::Roots;
 use crate::store::start;
 use crate::store::view::Container;
@@ -57,14 +57,32 @@ impl Args {
         let attachment = if self.detach { Attachment::Background } else { Attachment::Foreground };
         let created = create(roots, flags, attachment)?;
         let container = Container::load(roots, &created.id)?.context("the container that was just made is gone")?;
-        let ready = start::prepare(roots, &container, created.draft.lock())?;
-        if self.detach {
-            let connection = ready.start()?;
-            created.draft.keep();
-            drop(connection);
-            say(&container.id)?;
-            return Ok(0);
+        let started = match self.detach {
+            true => self.start(roots, &container, &created),
+            false => self.start_attached(roots, &container, &created),
+        };
+        // As docker: one that cannot start stays, unless --rm is given, so that inspect can tell why.
+        if started.is_ok() || !flags.rm {
+            // If it runs, it may be changed by others from now on, and it stays whatever happens to us.
+            drop(created.draft.keep());
         }
+        match started? {
+            None => {
+                say(&container.id)?;
+                Ok(0)
+            }
+            Some(attached) => attached.relay(),
+        }
+    }
+
+    fn start(&self, roots: &Roots, container: &Container, created: &Created) -> Result<Option<Attached>> {
+        start::prepare(roots, container, created.draft.lock())?.start()?;
+        Ok(None)
+    }
+
+    fn start_attached(&self, roots: &Roots, container: &Container, created: &Created) -> Result<Option<Attached>> {
+        let flags = &self.flags;
+        let ready = start::prepare(roots, container, created.draft.lock())?;
         let wants = |stream| flags.attach.is_empty() || flags.attach.contains(&stream);
         let streams = shim::protocol::Streams {
             stdin: flags.interactive && wants(Stream::Stdin),
@@ -74,15 +92,12 @@ impl Args {
         let foreground = Foreground {
             streams,
             terminal: flags.tty,
-            detach: self.detach_keys.unwrap_or_default(),
+            detach: self.detach_keys.clone().unwrap_or_default(),
             signals: if self.sig_proxy { PassSignals::Yes } else { PassSignals::No },
             auto_remove: flags.rm,
         };
-        let attached = attach(&container, foreground)?;
-        let connection = ready.start()?;
-        // It runs: from now on it may be changed by others, and it stays whatever happens to us.
-        drop(created.draft.keep());
-        drop(connection);
-        attached.relay()
+        let attached = attach(container, foreground)?;
+        ready.start()?;
+        Ok(Some(attached))
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
-        let network = network::open(roots)?.get(&self.network).map_err(explain)?;
+        let network = network::open(roots)?.get(&self.network).map_err(|error| explain(roots, error))?;
         if network.name == DEFAULT && !self.alias.is_empty() {
             bail!("--alias needs a network with names, which {DEFAULT} is not");
         }

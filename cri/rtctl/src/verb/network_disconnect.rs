@@ -28,7 +28,7 @@ impl Args {
         let name = match network::open(roots)?.get(&self.network) {
             Ok(network) => network.name,
             Err(Error::NoNetwork { .. }) if self.force => self.network.clone(),
-            Err(error) => return Err(explain(error)),
+            Err(error) => return Err(explain(roots, error)),
         };
         let container = Container::find(roots, &self.container)?;
         let _changing = container.directory()?.lock(Wait::Yes)?;

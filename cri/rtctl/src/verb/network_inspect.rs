@@ -64,7 +64,7 @@ pub(super) fn document(roots: &Roots, networks: &Networks, query: &str) -> Resul
             "Labels": {},
         }));
     }
-    let network = networks.get(query).map_err(explain)?;
+    let network = networks.get(query).map_err(|error| explain(roots, error))?;
     let mut attachments = networks.attachments()?;
     attachments.retain(|attachment| attachment.network_id == network.id);
     let containers = attachments.iter().map(|attachment| (attachment.container.clone(), container(roots, attachment)));

@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 use cri::network::Error;
 
+use crate::store::network;
 use crate::store::roots::Roots;
-use crate::store::{name, network};
 
 /// Remove networks that no container is on
 #[derive(Debug, clap::Args)]
@@ -39,13 +39,12 @@ pub(super) fn remove(roots: &Roots, query: &str) -> Result<String> {
     if ["none", "host"].contains(&query) {
         bail!("network {query} is predefined and cannot be removed");
     }
-    match network::open(roots)?.remove(query) {
-        Ok(network) => Ok(network.name),
-        // By the names that people know.
-        Err(Error::InUse { name, containers }) => {
-            let containers = containers.iter().map(|id| name::of(roots, id).unwrap_or_else(|| id.clone())).collect();
-            Err(Error::InUse { name, containers }.into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    Ok(network::open(roots)?
+        .remove(query)
+        .map_err(|error| match error {
+            // With --force it is looked for again.
+            Error::NoNetwork { .. } => error.into(),
+            error => network::explain(roots, error),
+        })?
+        .name)
 }
