@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
+use crate::verb::pod::PodCommand;
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    #[command(subcommand)]
+    Pod(PodCommand),
     Completion(system_completion::Args),
     #[command(name = "__probe", hide = true)]
     Probe(system_check::ProbeArgs),
@@ -248,6 +251,7 @@ impl Command {
             Command::Healthcheck(HealthcheckCommand::Run(args)) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Pod(command) => command.run(roots),
             Command::Completion(args) => args.run(),
             Command::Complete(args) => args.run(roots),
             Command::Man(args) => args.run(),

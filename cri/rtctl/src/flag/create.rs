@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use cri::network::Mac;
-use runtime::spec::{DeviceRule, Rlimit};
+use runtime::spec::{DeviceRule, NamespaceKind, Rlimit};
 use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
@@ -26,6 +26,12 @@ pub(crate) struct CreateFlags {
     /// Name of the container; otherwise one is made up
     #[arg(long, value_name = "NAME", value_parser = crate::store::name::parse)]
     pub(crate) name: Option<String>,
+    /// Run it in a pod; new:NAME makes one
+    #[arg(long, value_name = "POD")]
+    pub(crate) pod: Option<String>,
+    /// The pod, once it is known.
+    #[arg(skip)]
+    pub(crate) joined: Option<JoinedPod>,
     /// Keep standard input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -97,6 +103,15 @@ pub(crate) struct CreateFlags {
     /// Image, then the command and its arguments; flags end here
     #[arg(value_name = "IMAGE [COMMAND [ARG...]]", trailing_var_arg = true)]
     pub(crate) words: Vec<String>,
+}
+
+/// The pod of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JoinedPod {
+    /// Its id.
+    pub(crate) id: String,
+    /// Namespaces that the container takes from it.
+    pub(crate) sandbox: Vec<NamespaceKind>,
 }
 
 /// What runs.

@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod namespace;
 pub(crate) mod network;
 pub(crate) mod network_filter;
+pub(crate) mod pod;
 pub(crate) mod port;
 pub(crate) mod refused;
 pub(crate) mod resources;

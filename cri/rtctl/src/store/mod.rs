@@ -24,6 +24,7 @@ pub(crate) mod name;
 pub(crate) mod network;
 mod plan;
 mod plan_network;
+pub(crate) mod pod;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;

@@ -296,7 +296,7 @@ fn shm_source(ipc: &Mode) -> Option<String> {
     }
 }
 
-fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {
+pub(crate) fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {
     Ok(match userns {
         Userns::Host => UserNamespace::Host,
         Userns::Maps { uids, gids } => UserNamespace::Mapped { uids: uids.clone(), gids: gids.clone() },
@@ -314,10 +314,12 @@ const AUTO_FIRST: u32 = 1 << 30;
 /// The lowest range of host ids that no container has.
 fn free_range(roots: &Roots, size: u32) -> Result<u32> {
     let mut taken: Vec<(u32, u32)> = Vec::new();
+    let end = |map: &IdMapping| map.host_id.saturating_add(map.size);
+    taken.extend(super::pod::create::mapped(roots)?.iter().map(|map| (map.host_id, end(map))));
     for container in view::Container::list(roots)? {
         let linux = container.spec()?.linux.unwrap_or_default();
         let ranges = linux.uid_mappings.iter().chain(&linux.gid_mappings);
-        taken.extend(ranges.map(|map| (map.host_id, map.host_id.saturating_add(map.size))));
+        taken.extend(ranges.map(|map| (map.host_id, end(map))));
     }
     taken.sort_unstable();
     let mut first = AUTO_FIRST;

@@ -21,6 +21,9 @@ pub(crate) struct Record {
     pub(crate) id: String,
     /// Nanoseconds since the epoch.
     pub(crate) created: u64,
+    /// Id of the pod that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pod: Option<String>,
     /// What it was made from.
     pub(crate) origin: Origin,
     /// Command line, the program first.

@@ -97,6 +97,7 @@ impl Container {
         }
         // Its shim is removing it: only say that there is none when nothing of it is left.
         if let Some(directory) = Directory::open(&roots.container(&id))?
+            && directory.has_own_shim()
             && let Ok(Some(shim)) = directory.connect()
         {
             shim.closed()?;
@@ -145,6 +146,11 @@ impl Container {
         connection.with_context(|| {
             format!("the shim of container {0} does not answer (rtctl rm -f {0} ends it)", self.shown())
         })
+    }
+
+    /// Id of the pod that it is in.
+    pub(crate) fn pod(&self) -> Option<&String> {
+        self.record.as_ref().ok()?.pod.as_ref()
     }
 
     /// Its state.

@@ -1,5 +1,6 @@
 //! `rtctl ps`
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
@@ -15,6 +16,7 @@ use crate::output::list::{self, Layout};
 use crate::output::network::{container_port, ports_text, published};
 use crate::store::endpoint::Endpoints;
 use crate::store::lineage::Lineage;
+use crate::store::pod::Pod;
 use crate::store::record::MountKind;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
@@ -40,10 +42,13 @@ pub(crate) struct Args {
     /// Do not shorten
     #[arg(long)]
     no_trunc: bool,
+    /// Show their pods, too
+    #[arg(short, long)]
+    pod: bool,
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, health, exited, ancestor, before, since, volume, network, publish, expose
+    /// Only those that match: id, name, label, status, health, exited, ancestor, before, since, volume, network, publish, expose, pod
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -58,7 +63,7 @@ Examples:
   rtctl ps --format '{{.Names}}: {{.Status}}'
   rtctl ps --format 'table {{.ID}}\\t{{.Label \"tier\"}}'
 
-Fields: ID Names Image Command CreatedAt RunningFor Status State Ports Size Labels Mounts Networks";
+Fields: ID Names Image Command CreatedAt RunningFor Status State Ports Size Labels Mounts Networks Pod PodName";
 
 /// One `--filter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +81,7 @@ enum Filter {
     Network(String),
     Publish(Vec<Port>),
     Expose(Vec<Port>),
+    Pod(String),
 }
 
 /// Whether a name passes the filter: `^` and `$` tie a part of it to the beginning and the end.
@@ -124,6 +130,7 @@ fn filter(text: &str) -> Result<Filter, String> {
         "network" => Filter::Network(value),
         "publish" => Filter::Publish(port::exposed(&value)?),
         "expose" => Filter::Expose(port::exposed(&value)?),
+        "pod" => Filter::Pod(value),
         "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
@@ -132,7 +139,12 @@ fn filter(text: &str) -> Result<Filter, String> {
 }
 
 impl Args {
-    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+    pub(crate) fn run(mut self, roots: &Roots) -> Result<u8> {
+        for filter in &mut self.filter {
+            if let Filter::Pod(query) = filter {
+                *query = Pod::find(roots, query)?.id;
+            }
+        }
         let all = Container::list(roots)?;
         let limit = if self.latest { 1 } else { usize::try_from(self.last).unwrap_or(usize::MAX) };
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
@@ -149,17 +161,27 @@ impl Args {
             .filter(|container| self.matches(container, &networks, &lineage) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
-        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &networks, now)).collect();
+        let pods = pod_names(roots)?;
+        let seen = Seen { networks: &networks, pods: &pods };
+        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &seen, now)).collect();
         if self.quiet && self.format.is_none() {
             return list::print(&Layout { format: Some("{{.ID}}"), table: "", headings: &[] }, &items).map(|()| 0);
         }
         let layout = Layout {
             format: self.format.as_deref(),
-            table: match self.size {
-                true => {
+            table: match (self.size, self.pod) {
+                (true, true) => {
+                    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}\t{{.Pod}}\t{{.PodName}}"
+                }
+                (false, true) => {
+                    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Pod}}\t{{.PodName}}"
+                }
+                (true, false) => {
                     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}"
                 }
-                false => "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+                (false, false) => {
+                    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+                }
             },
             headings: &[
                 ("ID", "CONTAINER ID"),
@@ -176,6 +198,8 @@ impl Args {
                 ("Mounts", "MOUNTS"),
                 ("Networks", "NETWORKS"),
                 ("LocalVolumes", "LOCAL VOLUMES"),
+                ("Pod", "POD ID"),
+                ("PodName", "PODNAME"),
             ],
         };
         match self.no_trunc {
@@ -203,7 +227,7 @@ impl Args {
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
     fn matches(&self, container: &Container, networks: &Connected, lineage: &Lineage) -> bool {
-        let groups: [fn(&Filter) -> bool; 10] = [
+        let groups: [fn(&Filter) -> bool; 11] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
@@ -214,6 +238,7 @@ impl Args {
             |filter| matches!(filter, Filter::Network(_)),
             |filter| matches!(filter, Filter::Publish(_)),
             |filter| matches!(filter, Filter::Expose(_)),
+            |filter| matches!(filter, Filter::Pod(_)),
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
@@ -226,7 +251,8 @@ impl Args {
             .all(|filter| holds(filter, container, networks, lineage))
     }
 
-    fn item(&self, container: &Container, roots: &Roots, networks: &Connected, now: u64) -> Context {
+    fn item(&self, container: &Container, roots: &Roots, seen: &Seen<'_>, now: u64) -> Context {
+        let Seen { networks, pods } = seen;
         let shown_id = if self.no_trunc { container.id.as_str() } else { id::short(&container.id) };
         let record = container.record.as_ref();
         let image = record.map_or("<unreadable>", |record| record.origin.name());
@@ -262,9 +288,24 @@ impl Args {
             "Mounts": mount_names.join(","),
             "Networks": networks.names(container).join(","),
             "LocalVolumes": volumes.to_string(),
+            "Pod": container.pod().map(|pod| if self.no_trunc { pod } else { id::short(pod) }).unwrap_or_default(),
+            "PodName": container.pod().and_then(|pod| pods.get(pod)).cloned().unwrap_or_default(),
         });
         Context { dot, methods: [("Label", json!(labels))].into() }
     }
+}
+
+/// What else is known about containers.
+struct Seen<'a> {
+    networks: &'a Connected,
+    /// Names of pods by their ids.
+    pods: &'a BTreeMap<String, String>,
+}
+
+/// Names of all pods by their ids.
+fn pod_names(roots: &Roots) -> Result<BTreeMap<String, String>> {
+    let named = |pod: Pod| (pod.id.clone(), pod.shown().to_owned());
+    Ok(Pod::list(roots)?.into_iter().map(named).collect())
 }
 
 fn names_state(filter: &Filter) -> bool {
@@ -357,6 +398,7 @@ fn holds(filter: &Filter, container: &Container, networks: &Connected, lineage: 
             };
             record.mounts.iter().any(is)
         }),
+        Filter::Pod(id) => container.pod() == Some(id),
         Filter::Network(query) => networks.on(container, query),
         Filter::Publish(ports) => networks
             .of(container)

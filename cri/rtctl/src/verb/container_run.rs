@@ -9,6 +9,7 @@ use crate::session::foreground::{Attached, Foreground, attach};
 use crate::session::relay::PassSignals;
 use crate::session::terminal;
 use crate::store::create::{Attachment, Created, create};
+use crate::store::pod;
 use crate::store::roots::Roots;
 use crate::store::start;
 use crate::store::view::Container;
@@ -46,7 +47,7 @@ Examples:
   rtctl run --rm --rootfs /:O -it sh            the host's files, changes thrown away";
 
 impl Args {
-    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+    pub(crate) fn run(mut self, roots: &Roots) -> Result<u8> {
         let flags = &self.flags;
         if self.detach && !flags.attach.is_empty() {
             bail!("--detach and --attach exclude each other");
@@ -55,7 +56,11 @@ impl Args {
             bail!("the input is not a terminal; leave out -t, or -i");
         }
         let attachment = if self.detach { Attachment::Background } else { Attachment::Foreground };
+        let new_pod = pod::join::join(roots, &mut self.flags)?;
+        let flags = &self.flags;
         let created = create(roots, flags, attachment)?;
+        // The container is in it now, and whoever removes that looks after it.
+        new_pod.map(pod::create::NewPod::keep);
         let container = Container::load(roots, &created.id)?.context("the container that was just made is gone")?;
         let started = match self.detach {
             true => self.start(roots, &container, &created),

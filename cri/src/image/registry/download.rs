@@ -18,6 +18,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use runtime::rooted::Shown;
 use runtime::sys::Call;
+use tokio::task::JoinHandle;
 
 use super::super::cancel::Cancel;
 use super::super::document::Descriptor;
@@ -63,6 +64,7 @@ struct State {
     running: Option<Arc<Arrival>>,
     /// Places whose bytes were wrong.
     banned: Vec<usize>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// The bytes that are there and those that still come.
@@ -144,7 +146,7 @@ impl Download {
             listener: Arc::clone(listener),
             banned: state.banned.clone(),
         };
-        self.runtime.spawn(task.run());
+        state.tasks.push(self.runtime.spawn(task.run()));
         state.running = Some(Arc::clone(&arrival));
         arrival
     }
@@ -171,6 +173,11 @@ impl Drop for Download {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(arrival) = &state.running {
             arrival.cancel.cancel();
+        }
+        // Nobody writes to the file, and it is free for others, once this is gone.
+        for task in state.tasks.drain(..) {
+            // One that panicked has ended as well.
+            let _ = self.runtime.block_on(task);
         }
     }
 }
