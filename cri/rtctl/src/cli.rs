@@ -6,16 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
-use crate::verb::pod::PodCommand;
-use crate::verb::{
-    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
-    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
-    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
-    container_wait, image_fsck, image_history, image_inspect, image_list, image_load, image_prune, image_pull,
-    image_push, image_rm, image_save, image_tag, registry_login, registry_logout, system_df, system_info, system_prune,
-    system_version,
-};
 // A verb is a module with `Args`: all of them are commands.
+use crate::verb::pod::PodCommand;
 use crate::verb::*;
 
 /// Runs containers and keeps images; needs no daemon.
