@@ -28,7 +28,7 @@ Examples:
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
-  rtctl run -d --name web -m 64m busybox httpd -f
+  rtctl run -d --name web -p 8080:80 -m 64m busybox httpd -f
   rtctl logs -f web
   rtctl exec -it web sh
   rtctl rm -f web
