@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use nix::sys::stat::fstat;
+use runtime::rooted::Shown;
 use runtime::sys::Call;
 
 use super::bridge;
@@ -87,7 +89,20 @@ impl Networks {
         let links = host::all_links(&mut socket)?;
         self.sweep(&mut book, &file, &mut socket, &links)?;
 
+        let netns = fstat(attach.netns).call(|| format!("fstat({})", Shown(&attach.netns)))?.st_ino;
+        // It was started again, and the kernel has not yet removed what it had in its former life.
+        let former: Vec<Attachment> = book
+            .attachments
+            .iter()
+            .filter(|old| old.container == attach.container && old.netns != netns)
+            .cloned()
+            .collect();
+        if !former.is_empty() {
+            self.bury(&mut book, &file, &mut socket, &former)?;
+        }
+
         let mut record = plan(attach, &network, &book)?;
+        record.netns = netns;
         let moves = rank(&mut record, &book);
         let reserved = reserve(attach.ports, &network, &record, &mut book)?;
         record.ports = reserved.ports;
@@ -244,6 +259,7 @@ fn plan(attach: &Attach<'_>, network: &Network, book: &Book) -> Result<Attachmen
         gw_priority: attach.gw_priority,
         metric: 0,
         order: book.next,
+        netns: 0,
         veth: format!("rtv{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}"),
         ifindex: 0,
     })
@@ -289,12 +305,20 @@ fn rank(record: &mut Attachment, book: &Book) -> Vec<(u64, u32)> {
     all.push(&new);
     all.sort_by_key(|attachment| (-attachment.gw_priority, attachment.order));
     let mut moves = Vec::new();
-    for (metric, attachment) in (0u32..).zip(all) {
+    let mut least = 0;
+    for attachment in all {
+        let mut metric = least;
         if attachment.order == record.order {
             record.metric = metric;
-        } else if attachment.metric != metric {
-            moves.push((attachment.order, metric));
+        } else {
+            metric = metric.max(attachment.metric);
+            if attachment.metric != metric {
+                moves.push((attachment.order, metric));
+            }
         }
+        least = metric + 1;
     }
+    // Each moves up: the last one first, so that it is never where another one is.
+    moves.reverse();
     moves
 }

@@ -5,7 +5,7 @@
 //!  ┌──────┐ veth   ┌────────┐  forward, masquerade   ┌──────┐
 //!  │ eth0 ├────────┤  rt0   ├────────────────────────┤ eth0 ├── other hosts
 //!  └──────┘        └────────┘   ▲ published ports    └──────┘
-//!                     bridge    nftables: table inet rt, nothing of others
+//!                     bridge    nftables: table inet rt-net, nothing of others
 //! ```
 //!
 //! What a network is outlives restarts: `<root>/networks/<name>.json`. Who is on it does not: `<state>/network/`, a document for each

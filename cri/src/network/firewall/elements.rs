@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::ruleset::{
-    ANY4, ANY6, BRIDGES, HOST4, HOST6, INTERNAL, ISOLATED, MASQUERADED, OWN4, OWN6, PORTS, QUIET, SAME, STATIONS,
+    ANY4, ANY6, BRIDGES, CONTAINERS4, CONTAINERS6, HOST4, HOST6, INTERNAL, ISOLATED, MASQUERADED, OWN4, OWN6, PORTS,
+    QUIET, SAME, STATIONS,
 };
 use crate::network::definition::Network;
 use crate::network::nft::Element;
@@ -68,7 +69,12 @@ pub(super) fn of_network(network: &Network) -> Elements {
 
 /// What a container's addresses and ports are.
 pub(super) fn of_attachment(network: &Network, attachment: &Attachment) -> Elements {
-    let packets = attachment.ports.iter().filter_map(|port| published(port, attachment)).collect();
+    let mut packets: Vec<Element> = attachment.ports.iter().filter_map(|port| published(port, attachment)).collect();
+    for assigned in attachment.addresses() {
+        let set = if assigned.address.is_ipv4() { CONTAINERS4 } else { CONTAINERS6 };
+        packets.push(member(set, &[octets(assigned.address)]));
+    }
+    packets.sort();
     let mut frames = Vec::new();
     if network.policy.guard {
         let veth = interface(&attachment.veth);

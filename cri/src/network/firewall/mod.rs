@@ -25,6 +25,9 @@ use super::record::Attachment;
 /// State folder whose tables have plain names.
 const STATE: &str = "/run/rt";
 
+/// Name of the tables; `rt` alone is a word of nft(8)'s own language.
+const NAME: &str = "rt-net";
+
 /// The tables of one state folder.
 #[derive(Debug)]
 pub(super) struct Firewall {
@@ -33,13 +36,13 @@ pub(super) struct Firewall {
 }
 
 impl Firewall {
-    /// Tables `rt`; those of another state folder have a part of its path's digest in their name, so that each knows its own.
+    /// Tables `rt-net`; those of another state folder have a part of its path's digest in their name, so that each knows its own.
     pub(super) fn new(state: &Path) -> Firewall {
         let name = if state == Path::new(STATE) {
-            "rt".to_owned()
+            NAME.to_owned()
         } else {
             let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
-            format!("rt-{}", digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>())
+            format!("{NAME}-{}", digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>())
         };
         Firewall {
             packets: Table { family: Family::Inet, name: name.clone() },

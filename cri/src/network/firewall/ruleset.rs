@@ -1,4 +1,4 @@
-//! The chains. Pure; `nft list table inet rt` shows them.
+//! The chains. Pure; `nft list table inet rt-net` shows them.
 
 use std::net::Ipv6Addr;
 
@@ -14,6 +14,9 @@ pub(super) const QUIET: &str = "quiet";
 pub(super) const ISOLATED: &str = "isolated";
 /// Those behind the host's address.
 pub(super) const MASQUERADED: &str = "masqueraded";
+/// Addresses of containers, of each family.
+pub(super) const CONTAINERS4: &str = "containers4";
+pub(super) const CONTAINERS6: &str = "containers6";
 /// Each bridge with itself: rules cannot compare two interfaces.
 pub(super) const SAME: &str = "same";
 /// Published ports of one of the host's addresses, of each family.
@@ -52,6 +55,8 @@ const PACKET_SETS: &[Set] = &[
     Set { name: ISOLATED, key: INTERFACE, value: &[] },
     Set { name: MASQUERADED, key: INTERFACE, value: &[] },
     Set { name: SAME, key: &[Type::Interface, Type::Interface], value: &[] },
+    Set { name: CONTAINERS4, key: &[Type::V4], value: &[] },
+    Set { name: CONTAINERS6, key: &[Type::V6], value: &[] },
     Set { name: HOST4, key: SERVICE4, value: TARGET4 },
     Set { name: ANY4, key: SERVICE, value: TARGET4 },
     Set { name: HOST6, key: SERVICE6, value: TARGET6 },
@@ -142,6 +147,11 @@ pub(super) fn packets() -> Ruleset {
     let source = Field::Network(12, 1);
     let destination = Field::Network(16, 1);
     let loopback = |at| [interface_is(IsNot, "lo"), family(IPV4), field(at, Is, &[127])];
+    let published = |set| {
+        let (number, from, length) = if set == CONTAINERS4 { (IPV4, 12, 4) } else { (IPV6, 8, 16) };
+        let address = vec![Expression::Payload(Field::Network(from, length), 0), Expression::Lookup(set, Is)];
+        [goes_out(BRIDGES, Is), tracked(Key::Status, TRANSLATED), family(number), address].concat()
+    };
     let not_here =
         vec![Expression::DestinationKindHere, Expression::Compare(0, IsNot, RTN_LOCAL.to_ne_bytes().to_vec())];
     let mut rules = vec![
@@ -170,12 +180,9 @@ pub(super) fn packets() -> Ruleset {
         verdict("traffic", "out, or to a network that is open", &[came_in(BRIDGES)], Accept),
         verdict("traffic", "in from outside, past published ports", &[], Drop),
         rule("postrouting", "out", &[came_in(MASQUERADED), goes_out(BRIDGES, IsNot)], Expression::Masquerade),
-        rule(
-            "postrouting",
-            "containers by published ports",
-            &[came_in(BRIDGES), goes_out(BRIDGES, Is), tracked(Key::Status, TRANSLATED)],
-            Expression::Masquerade,
-        ),
+        // By address: with br_netfilter nothing is known here about where a packet of a bridge came in.
+        rule("postrouting", "containers by published ports", &[published(CONTAINERS4)], Expression::Masquerade),
+        rule("postrouting", "containers by published ports", &[published(CONTAINERS6)], Expression::Masquerade),
         rule(
             "postrouting",
             "this host by 127.0.0.1",
@@ -224,9 +231,11 @@ pub(super) fn frames() -> Ruleset {
         vec![Expression::Payload(Field::Network(14, 4), 6), Expression::Lookup(OWN4, Is)],
     ]
     .concat();
-    let icmp6 =
-        |kind: u8| [field(Field::Network(6, 1), Is, &[58]), field(Field::Transport(0, 1), Is, &[kind])].concat();
-    let link_local = |at: u32| field(Field::Network(at, 1), Is, &[0xfe]);
+    // By the kernel's own search for the transport header: extension headers hide nothing (RFC 7113).
+    let icmp6 = |kind: u8| {
+        let transport = vec![Expression::Meta(Meta::Transport, 0), Expression::Compare(0, Is, vec![58])];
+        [protocol(0x86dd), transport, field(Field::Transport(0, 1), Is, &[kind])].concat()
+    };
     let rules = vec![
         verdict("prerouting", "", &[came_in(PORTS)], Jump("check")),
         verdict("check", "another one's Ethernet address", &[stranger], Drop),
@@ -235,13 +244,14 @@ pub(super) fn frames() -> Ruleset {
         verdict("check", "no IPv6, or nothing known", &[not_protocol(0x86dd)], Drop),
         verdict("check", "containers are no routers", &[icmp6(134)], Drop),
         verdict("check", "containers are no routers", &[icmp6(137)], Drop),
-        // What a neighbour advertisement is about: the target at 8.
-        verdict("check", "", &[icmp6(136), own(Field::Transport(8, 16), OWN6)], Accept),
-        verdict("check", "", &[icmp6(136), field(Field::Transport(8, 1), Is, &[0xfe]), link_local(8)], Accept),
-        verdict("check", "another one's IPv6 address", &[icmp6(136)], Drop),
-        verdict("check", "", &[own(Field::Network(8, 16), OWN6)], Accept),
-        verdict("check", "", &[link_local(8)], Accept),
-        verdict("check", "duplicate address detection", &[field(Field::Network(8, 16), Is, &[0; 16])], Accept),
+        verdict("check", "", &[protocol(0x86dd), own(Field::Network(8, 16), OWN6)], Accept),
+        verdict("check", "", &[protocol(0x86dd), field(Field::Network(8, 1), Is, &[0xfe])], Accept),
+        verdict(
+            "check",
+            "duplicate address detection",
+            &[protocol(0x86dd), field(Field::Network(8, 16), Is, &[0; 16])],
+            Accept,
+        ),
         verdict("check", "another one's address", &[], Drop),
     ];
     Ruleset { sets: FRAME_SETS, chains: FRAME_CHAINS, rules }
