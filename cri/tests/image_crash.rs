@@ -179,7 +179,7 @@ fn root_nothing_gets_its_name_before_its_data_is_on_the_disk() {
     let all = |what: &str| (0..lines.len()).filter(|at| lines[*at].contains(what)).collect::<Vec<_>>();
     let sync = all("syncfs(");
     assert_eq!(sync.len(), 1, "{trace}");
-    let layers = all("\"layer-");
+    let layers: Vec<usize> = all("\"layer-").into_iter().filter(|at| lines[*at].contains("/layers>, \"")).collect();
     let blobs: Vec<usize> = all("/blobs/sha256>").into_iter().filter(|at| lines[*at].contains("rename")).collect();
     let seals: Vec<usize> = all("seal.json").into_iter().filter(|at| lines[*at].contains("fsync")).collect();
     let index = all(".index.json.new\"").into_iter().find(|at| lines[*at].contains("rename")).unwrap();

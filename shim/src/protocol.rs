@@ -26,7 +26,7 @@ use std::time::Duration;
 use runtime::spec::{ConsoleSize, NamespaceKind, Process, Resources};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{Exit, RestartPolicy, Status};
+use crate::layout::{CheckResult, Exit, HealthStatus, RestartPolicy, Status};
 
 /// Largest packet in bytes.
 pub const PACKET_LIMIT: usize = 128 << 10;
@@ -144,6 +144,11 @@ pub enum Request {
         /// Id of the container.
         container: String,
     },
+    /// Checks the container's health now, or joins a check that runs. Answer: [`Reply::Checked`].
+    HealthCheck {
+        /// Id of the container.
+        container: String,
+    },
     /// Reopens the log file, after a rotation by the caller. Answer: [`Reply::Done`].
     ReopenLog {
         /// Id of the container.
@@ -220,6 +225,13 @@ pub enum Reply {
     Status {
         /// Its record.
         status: Box<Status>,
+    },
+    /// A health check has been done.
+    Checked {
+        /// What the container is now.
+        status: HealthStatus,
+        /// What the check found.
+        result: CheckResult,
     },
     /// The process ended.
     Exited {

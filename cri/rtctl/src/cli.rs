@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
+use crate::verb::pod::PodCommand;
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
 
@@ -25,6 +26,7 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  rtctl pull busybox                         get an image from a registry
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
@@ -64,6 +66,9 @@ pub(crate) enum Command {
     Export(container_export::Args),
     Port(container_port::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
+    Login(registry_login::Args),
+    Logout(registry_logout::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     Images(image_list::Args),
@@ -73,19 +78,29 @@ pub(crate) enum Command {
     Version(system_version::Args),
     Info(system_info::Args),
     Events(system_events::Args),
+    /// Commands on health checks
+    #[command(subcommand)]
+    Healthcheck(HealthcheckCommand),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    #[command(subcommand)]
+    Pod(PodCommand),
     Completion(system_completion::Args),
+    #[command(name = "__probe", hide = true)]
+    Probe(system_check::ProbeArgs),
     #[command(name = "__complete", hide = true)]
     Complete(system_completion::CompleteArgs),
     Man(system_man::Args),
     /// Commands on networks
     #[command(subcommand)]
     Network(NetworkCommand),
+    /// Make files for other programs
+    #[command(subcommand)]
+    Generate(GenerateCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -137,6 +152,12 @@ pub(crate) enum ContainerCommand {
     Port(container_port::Args),
 }
 
+/// `rtctl healthcheck ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HealthcheckCommand {
+    Run(container_healthcheck::Args),
+}
+
 /// `rtctl image ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -144,6 +165,7 @@ pub(crate) enum ImageCommand {
     Ls(image_list::Args),
     Inspect(image_inspect::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     #[command(alias = "remove")]
@@ -155,11 +177,19 @@ pub(crate) enum ImageCommand {
     Prune(image_prune::Args),
 }
 
+/// `rtctl generate ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerateCommand {
+    Systemd(generate_systemd::Args),
+}
+
 /// `rtctl system ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    Events(system_events::Args),
     Df(system_df::Args),
     Info(system_info::Args),
+    Check(system_check::Args),
 }
 
 /// `rtctl network ...`
@@ -206,6 +236,9 @@ impl Command {
             Command::Export(args) => args.run(roots),
             Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
+            Command::Push(args) => args.run(roots),
+            Command::Login(args) => args.run(),
+            Command::Logout(args) => args.run(),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
             Command::Images(args) => args.run(roots),
@@ -215,12 +248,16 @@ impl Command {
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
             Command::Events(args) => args.run(roots),
+            Command::Healthcheck(HealthcheckCommand::Run(args)) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Pod(command) => command.run(roots),
             Command::Completion(args) => args.run(),
             Command::Complete(args) => args.run(roots),
             Command::Man(args) => args.run(),
+            Command::Probe(args) => args.run(),
             Command::Network(command) => command.run(roots),
+            Command::Generate(GenerateCommand::Systemd(args)) => args.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -229,7 +266,7 @@ impl Command {
     /// Whether the exit code may be that of a program in a container: then 125 is our own, else 1.
     pub(crate) fn runs_programs(&self) -> bool {
         match self {
-            Command::Run(_) | Command::Create(_) | Command::Exec(_) => true,
+            Command::Run(_) | Command::Create(_) | Command::Exec(_) | Command::Healthcheck(_) => true,
             Command::Start(args) => args.attaches(),
             Command::Container(ContainerCommand::Run(_) | ContainerCommand::Create(_) | ContainerCommand::Exec(_)) => {
                 true
@@ -277,6 +314,7 @@ impl ImageCommand {
             ImageCommand::Ls(args) => args.run(roots),
             ImageCommand::Inspect(args) => args.run(roots),
             ImageCommand::Pull(args) => args.run(roots),
+            ImageCommand::Push(args) => args.run(roots),
             ImageCommand::Load(args) => args.run(roots),
             ImageCommand::Save(args) => args.run(roots),
             ImageCommand::Rm(args) => args.run(roots),
@@ -293,6 +331,8 @@ impl SystemCommand {
         match self {
             SystemCommand::Df(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
+            SystemCommand::Check(args) => args.run(roots),
+            SystemCommand::Events(args) => args.run(roots),
         }
     }
 }

@@ -22,6 +22,11 @@ impl Cancel {
         self.0.is_cancelled()
     }
 
+    /// A request of its own that is also made when this one is.
+    pub(crate) fn child(&self) -> Cancel {
+        Cancel(self.0.child_token())
+    }
+
     /// Waits for the request.
     pub(crate) async fn cancelled(&self) {
         self.0.cancelled().await;

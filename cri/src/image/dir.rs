@@ -38,6 +38,11 @@ impl Dir {
         nix::fcntl::open(path, flags, Mode::empty()).call(call).map(|fd| Dir { fd })
     }
 
+    /// A second handle of the same folder.
+    pub(crate) fn duplicate(&self) -> Result<Dir, CallError> {
+        self.fd.try_clone().call(|| format!("fcntl({}, F_DUPFD_CLOEXEC)", Shown(self))).map(|fd| Dir { fd })
+    }
+
     /// Opens the folder `name`.
     pub(crate) fn sub(&self, name: &str) -> Result<Dir, CallError> {
         self.sub_bytes(name.as_bytes())

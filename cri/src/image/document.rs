@@ -22,12 +22,17 @@ const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(crate) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(crate) const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-const LAYERS: [&str; 5] = [
+/// Layers that registries need not have; their `urls` are never asked, only the registry, by digest.
+const LAYERS: [&str; 9] = [
     OCI_LAYER,
     OCI_LAYER_GZIP,
     OCI_LAYER_ZSTD,
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
 ];
 
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -123,6 +128,12 @@ impl Kind {
         match media_type {
             OCI_MANIFEST | DOCKER_MANIFEST => Ok(Kind::Manifest),
             OCI_INDEX | DOCKER_INDEX => Ok(Kind::Index),
+            other if other.starts_with("application/vnd.docker.distribution.manifest.v1+") => Err(Error::Document {
+                what: what.into(),
+                reason:
+                    "is a docker schema 1 manifest, which is not supported; push the image again with a newer client"
+                        .into(),
+            }),
             other => Err(Error::MediaType {
                 what: what.into(),
                 found: other.into(),

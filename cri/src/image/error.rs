@@ -132,6 +132,14 @@ pub enum Error {
         /// The digests of the blobs.
         missing: Vec<String>,
     },
+    /// Credentials cannot be looked up, kept or used. The texts hold none.
+    #[error("{what}: {reason}")]
+    Credentials {
+        /// The file, the helper or the field.
+        what: String,
+        /// What is wrong, or allowed.
+        reason: String,
+    },
     /// No image has that name or id.
     #[error("no such image: {query}")]
     NotFound {

@@ -12,7 +12,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -21,13 +22,15 @@ use nix::unistd::syncfs;
 use runtime::rooted::{self, Shown};
 use runtime::sys::{Call, CallError};
 
+use super::cancel::Cancel;
 use super::digest::{Algorithm, Digest};
 use super::dir::{Dir, read_bounded};
 use super::document::{Descriptor, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 use super::error::Error;
 use super::layer::{Seal, TREE, sealed};
+use super::partial::PARTIAL;
 use super::progress::Progress;
-use super::receive::{Done, Incoming, Job, Place, receive};
+use super::receive::{Bytes, Done, Held, Incoming, Job, Kept, Place, receive};
 use super::store::{Store, WriteLock};
 use super::unpack::{Compression, Unpacked};
 
@@ -39,7 +42,7 @@ pub(crate) struct Ingest<'s> {
     trash: Dir,
     /// Released, with the folder, when this is dropped.
     _alive: Flock<File>,
-    blobs: HashMap<Digest, String>,
+    blobs: HashMap<Digest, Held>,
     /// By the name that they will have among the layers.
     layers: HashMap<String, Staged>,
     counter: u64,
@@ -68,6 +71,7 @@ impl<'s> Ingest<'s> {
     pub(crate) fn begin(store: &'s Store) -> Result<Ingest<'s>, Error> {
         let lock = store.lock()?;
         store.clear_stale(&lock)?;
+        store.clear_old_partials(&lock)?;
         Ingest::beside(store, &lock)
     }
 
@@ -144,7 +148,7 @@ impl<'s> Ingest<'s> {
         let name = self.next("blob");
         let mut file = self.dir.create(&name)?;
         file.write_all(bytes).call(|| format!("write({})", Shown(&file)))?;
-        self.blobs.insert(digest.clone(), name);
+        self.blobs.insert(digest.clone(), Held::Staged(name));
         Ok(())
     }
 
@@ -168,10 +172,11 @@ impl<'s> Ingest<'s> {
     /// Receives all layers, several at a time; gives their blobs in the same order.
     ///
     /// # Errors
-    /// The first error of a layer, with its diffID. Nothing of it becomes visible.
+    /// The first error of a layer, with its diffID. Nothing of it becomes visible. [`Error::Cancelled`].
     pub(crate) fn layers(
         &mut self,
         incoming: &[Incoming<'_>],
+        cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Descriptor>, Error> {
         let mut received: Vec<Option<Descriptor>> = vec![None; incoming.len()];
@@ -194,7 +199,7 @@ impl<'s> Ingest<'s> {
                 }
             }
         }
-        self.run(jobs, &mut received, progress)?;
+        self.run(jobs, &mut received, cancel, progress)?;
         for at in 0..incoming.len() {
             if received[at].is_none() {
                 let twin = incoming.iter().position(|other| same(other, &incoming[at]));
@@ -246,7 +251,7 @@ impl<'s> Ingest<'s> {
             self.keep_blob(digest)?;
         }
         let blob_size = match self.blobs.get(digest) {
-            Some(name) => self.dir.stat_of(name.as_bytes())?.map(|stat| stat.st_size.unsigned_abs()),
+            Some(held) => Some(held.length(&self.dir)?),
             None => match self.store.open_blob(digest)? {
                 Some(_) if !self.trusts(digest) => None,
                 Some(file) => Some(file.metadata().call(|| format!("fstat({})", Shown(&file)))?.len()),
@@ -260,23 +265,26 @@ impl<'s> Ingest<'s> {
         if has_layer && (has_blob || discards) && verified {
             return Ok(Ok(blob_descriptor(self.compression_of(digest)?, digest, layer.size)));
         }
-        let blob = (!has_blob && !discards).then(|| self.next("blob"));
+        // One that arrives from a registry has its own file.
+        let stages = !has_blob && !discards && matches!(layer.bytes, Bytes::Source(_));
+        let blob = stages.then(|| self.next("blob"));
+        let kept = if has_blob { Kept::Yes } else { Kept::No };
         let folder = (!has_layer && !self.layers.contains_key(diff_id.hex())).then(|| self.next("layer"));
         if let Some(folder) = &folder {
             // Taken now, so that a second blob with the same contents is only checked.
             self.stage(diff_id.hex(), diff_id, folder, Unpacked::default());
         }
-        Ok(Err(Job { at, incoming: layer, blob, layer: folder }))
+        Ok(Err(Job { at, incoming: layer, kept, blob, layer: folder }))
     }
 
     fn compression_of(&self, digest: &Digest) -> Result<Compression, Error> {
         let mut start = [0; 4];
         let file = match self.blobs.get(digest) {
-            Some(name) => self.dir.open_file(name.as_bytes())?,
+            Some(held) => Some(held.open(&self.dir)?),
             None => self.store.open_blob(digest)?,
         };
         let read = match file {
-            Some(mut file) => file.read(&mut start).call(|| format!("read({})", Shown(&file)))?,
+            Some(file) => file.read_at(&mut start, 0).call(|| format!("pread64({})", Shown(&file)))?,
             None => 0,
         };
         Ok(Compression::of(&start[..read]))
@@ -287,10 +295,11 @@ impl<'s> Ingest<'s> {
         &mut self,
         jobs: VecDeque<Job<'_, '_>>,
         received: &mut [Option<Descriptor>],
+        cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
         let place = Place { store: self.store, dir: &self.dir, trash: &self.trash };
-        for Done { at, diff_id, blob, layer, unpacked, found } in receive(&place, jobs, progress)? {
+        for Done { at, diff_id, blob, layer, unpacked, found } in receive(&place, jobs, cancel, progress)? {
             if let (Some(folder), Some(unpacked)) = (&layer, unpacked) {
                 self.stage(diff_id.hex(), &diff_id, folder, unpacked);
             }
@@ -319,9 +328,13 @@ impl<'s> Ingest<'s> {
             Seal::new(staged.id.clone(), &staged.unpacked).write(&self.dir.sub(&staged.folder)?)?;
         }
         let lock = self.store.lock()?;
-        for (digest, name) in std::mem::take(&mut self.blobs) {
+        for (digest, held) in std::mem::take(&mut self.blobs) {
             let target = self.store.blob_dir(digest.algorithm())?;
-            self.dir.rename(&name, &target, digest.hex())?;
+            match held {
+                Held::Arrived(claim) if self.keeping == Blobs::Discard => claim.give_up(),
+                Held::Staged(name) => self.dir.rename(&name, &target, digest.hex())?,
+                Held::Arrived(claim) => claim.place(&target, digest.hex())?,
+            }
         }
         for (name, staged) in std::mem::take(&mut self.layers) {
             self.place(&staged.id, &name, &staged.folder)?;
@@ -400,6 +413,9 @@ impl Store {
     pub(crate) fn stale(&self, _lock: &WriteLock) -> Result<Vec<String>, Error> {
         let mut stale = Vec::new();
         for name in self.ingest.names()? {
+            if name == PARTIAL {
+                continue;
+            }
             let dir = match self.ingest.sub(&name) {
                 Ok(dir) => dir,
                 Err(CallError { errno: Errno::ENOENT, .. }) => continue,

@@ -1,5 +1,6 @@
 //! Loading images from OCI layouts and docker archives.
 
+use super::cancel::Cancel;
 use super::choose::{Chosen, Layers, Reading, blob_member, check_digest};
 use super::digest::Digest;
 use super::document::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST};
@@ -8,7 +9,7 @@ use super::ingest::{Blobs, Ingest};
 use super::names;
 use super::platform::Platform;
 use super::progress::Progress;
-use super::receive::{Incoming, Open};
+use super::receive::{Bytes, Incoming, Open};
 use super::reference::Reference;
 use super::source::{Opened, Source};
 use super::store::Store;
@@ -76,7 +77,7 @@ impl Store {
         for image in &images {
             incoming.extend(image.incoming(&opened)?);
         }
-        let received = ingest.layers(&incoming, progress)?;
+        let received = ingest.layers(&incoming, &Cancel::new(), progress)?;
         let mut received = received.into_iter();
         let mut loaded = Vec::new();
         let mut descriptors = Vec::new();
@@ -119,7 +120,12 @@ impl Chosen {
                     let member = blob_member(&layer.digest);
                     let open: Open<'a> =
                         Box::new(move || opened.open_member(member.as_bytes()).map(|(bytes, _)| bytes));
-                    Incoming { diff_id, digest: Some(layer.digest.clone()), size: layer.size, open }
+                    Incoming {
+                        diff_id,
+                        digest: Some(layer.digest.clone()),
+                        size: layer.size,
+                        bytes: Bytes::Source(open),
+                    }
                 })
                 .collect()),
             Layers::Files(files) => diff_ids
@@ -128,7 +134,7 @@ impl Chosen {
                     let (_, size) = opened.open_member(member.as_bytes())?;
                     let open: Open<'a> =
                         Box::new(move || opened.open_member(member.as_bytes()).map(|(bytes, _)| bytes));
-                    Ok(Incoming { diff_id, digest: None, size, open })
+                    Ok(Incoming { diff_id, digest: None, size, bytes: Bytes::Source(open) })
                 })
                 .collect(),
         }

@@ -17,6 +17,9 @@ mod dir;
 mod dirs;
 mod document;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod identity;
 #[allow(clippy::module_inception, reason = "the module is named after the type it defines")]
 mod image;
@@ -25,6 +28,7 @@ mod layer;
 mod limits;
 mod load;
 mod names;
+mod partial;
 mod platform;
 mod prepare;
 mod progress;
@@ -52,7 +56,7 @@ pub use limits::Limits;
 pub use load::{LoadOptions, LoadedImage};
 pub use platform::{Platform, PlatformError};
 pub use prepare::Prepared;
-pub use progress::Progress;
+pub use progress::{Progress, Sent};
 pub use reference::{Reference, ReferenceError};
 pub use remove::{Force, InUse, Removed};
 pub use save::Format;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::cancel::Cancel;
 use super::config::ImageConfig;
 use super::digest::Digest;
 use super::dirs::{RootDir, root_dir};
@@ -75,7 +76,7 @@ impl Store {
         let mut ingest = Ingest::begin(self)?;
         let incoming: Vec<Incoming<'_>> =
             missing.iter().map(|(diff_id, blob)| self.incoming_blob(diff_id, blob)).collect();
-        ingest.layers(&incoming, progress)?;
+        ingest.layers(&incoming, &Cancel::new(), progress)?;
         ingest.commit(progress, Ok)
     }
 }

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 use tar::{Builder, EntryType, Header};
 
+use super::cancel::Cancel;
 use super::digest::{Digest, HashingReader};
 use super::document::{Descriptor, Index};
 use super::error::Error;
@@ -16,7 +17,7 @@ use super::image::Image;
 use super::ingest::Blobs;
 use super::reference::Reference;
 use super::store::{Store, named};
-use super::unpack::{Stop, Stream, own_error};
+use super::unpack::{Stream, own_error};
 
 /// The kind of archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +162,7 @@ impl Store {
             size: blob.size,
             copy: None,
             progress: &mut |_| {},
-            stop: &Stop::default(),
+            stop: &Cancel::new(),
         };
         let (taken, found) = stream.run(&self.limits, take)?;
         expect(&blob.digest, &blob.digest, &found.digest, "digest")?;

@@ -33,6 +33,8 @@ pub(super) enum Session {
     Attached(u64),
     /// The end of a container for good.
     Wait(String),
+    /// The end of a health check of a container.
+    Check(String),
     /// The same, after a Stop.
     Stop(String),
     /// The same, then the removal.

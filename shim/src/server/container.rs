@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use runtime::cgroup::Cgroup;
 use runtime::spec::Spec;
 
+use super::health::Check;
 use super::{Failure, Server};
-use crate::layout::{Exit, State, Status, Task, VERSION};
+use crate::layout::{Exit, Health, State, Status, Task, VERSION};
 use crate::log::Log;
 use crate::protocol::FailureKind;
 use crate::record;
@@ -46,6 +47,12 @@ pub(super) struct Container {
     pub(super) stopped: bool,
     /// OOM kills in its cgroup before this run.
     pub(super) oom_kills: u64,
+    /// What its health checks found, if there are any.
+    pub(super) health: Option<Health>,
+    /// The one that runs.
+    pub(super) check: Option<Check>,
+    /// It is started again when it has ended, whatever its policy says.
+    pub(super) again: bool,
     pub(super) error: Option<String>,
     /// Whether the record says already that the log loses output.
     pub(super) log_problem_told: bool,
@@ -144,6 +151,7 @@ impl Server {
             last_exit: container.last_exit.clone(),
             error: container.error.clone().or(lost),
             log_dropped: log.map_or(0, Log::dropped),
+            health: container.health.as_ref().map(|health| health.status),
         }
     }
 

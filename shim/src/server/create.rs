@@ -171,6 +171,9 @@ impl Server {
             pause: None,
             stopped: false,
             oom_kills: 0,
+            health: None,
+            check: None,
+            again: false,
             error: None,
             log_problem_told: false,
         })
@@ -248,6 +251,7 @@ impl Server {
         container.started = Some(Instant::now());
         container.phase = Phase::Running(number);
         let pid = process.pid.as_raw();
+        self.health_begin(id);
         self.record(id)?;
         self.event(id, "start", &[]);
         self.run_hooks(id, pid, Moment::Poststart)?;

@@ -19,6 +19,7 @@ mod create;
 mod event;
 mod exec;
 mod exit;
+mod health;
 mod pod;
 mod poller;
 mod process;
@@ -122,6 +123,8 @@ impl Server {
                     Timer::Stop(container) => self.stop_overdue(&container),
                     Timer::Restart(container) => self.restart_due(&container),
                     Timer::Drain(process) => self.drain_overdue(process),
+                    Timer::Health(container) => self.health_due(&container),
+                    Timer::Check(process) => self.check_overdue(process),
                     Timer::OnExit => self.on_exit_overdue(),
                     Timer::StopSandbox => self.stop_sandbox_overdue(),
                     Timer::Entering => self.entering_overdue(),

@@ -58,6 +58,7 @@ impl Server {
                 let container = self.containers.get(&container).ok_or_else(|| not_found(&container))?;
                 Ok(Some(Reply::Status { status: Box::new(self.status(container)) }))
             }
+            Request::HealthCheck { container } => self.health_check(connection, &container),
             Request::ReopenLog { container } => {
                 let container = self.containers.get_mut(&container).ok_or_else(|| not_found(&container))?;
                 if let Some(log) = &mut container.log {

@@ -123,6 +123,7 @@ impl Server {
         self.record(id).inspect_err(|_| {
             let _ = self.thaw(id, init);
         })?;
+        self.health_pause(id);
         self.event(id, "pause", &[]);
         Ok(Reply::Done)
     }
@@ -177,6 +178,7 @@ impl Server {
         }
         container.phase = Phase::Running(init);
         self.record(id)?;
+        self.health_wait(id);
         self.event(id, "unpause", &[]);
         Ok(())
     }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use cri::network::Mac;
-use runtime::spec::{DeviceRule, Rlimit};
+use runtime::spec::{DeviceRule, NamespaceKind, Rlimit};
 use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
 use super::device::DeviceFlag;
+use super::health::HealthFlags;
 use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
 use super::network::{self, ExtraHost, Link, NetworkFlag};
@@ -17,7 +18,7 @@ use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
 use super::volume::{self, MountFlag};
 use super::{device, port, restart, security, signal, size, ulimit};
-use crate::transfer::RegistryFlags;
+use crate::transfer::{BlobFlags, RegistryFlags};
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
@@ -25,6 +26,12 @@ pub(crate) struct CreateFlags {
     /// Name of the container; otherwise one is made up
     #[arg(long, value_name = "NAME", value_parser = crate::store::name::parse)]
     pub(crate) name: Option<String>,
+    /// Run it in a pod; new:NAME makes one
+    #[arg(long, value_name = "POD")]
+    pub(crate) pod: Option<String>,
+    /// The pod, once it is known.
+    #[arg(skip)]
+    pub(crate) joined: Option<JoinedPod>,
     /// Keep standard input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -45,6 +52,8 @@ pub(crate) struct CreateFlags {
     pub(crate) pull: Pull,
     #[command(flatten)]
     pub(crate) registries: RegistryFlags,
+    #[command(flatten)]
+    pub(crate) blobs: BlobFlags,
     /// Platform of the image, such as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
@@ -78,6 +87,8 @@ pub(crate) struct CreateFlags {
     #[command(flatten)]
     pub(crate) log: LogFlags,
     #[command(flatten)]
+    pub(crate) health: HealthFlags,
+    #[command(flatten)]
     pub(crate) process: ProcessFlags,
     #[command(flatten)]
     pub(crate) mounts: MountFlags,
@@ -92,6 +103,15 @@ pub(crate) struct CreateFlags {
     /// Image, then the command and its arguments; flags end here
     #[arg(value_name = "IMAGE [COMMAND [ARG...]]", trailing_var_arg = true)]
     pub(crate) words: Vec<String>,
+}
+
+/// The pod of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JoinedPod {
+    /// Its id.
+    pub(crate) id: String,
+    /// Namespaces that the container takes from it.
+    pub(crate) sandbox: Vec<NamespaceKind>,
 }
 
 /// What runs.

@@ -16,12 +16,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--link-local-ip", "addresses come with the bridge network"),
     ("--mac-address", "addresses come with the bridge network"),
     ("--network-alias", "names come with the bridge network"),
-    ("--health-cmd", "run the check with rtctl exec"),
-    ("--health-interval", "run the check with rtctl exec"),
-    ("--health-retries", "run the check with rtctl exec"),
-    ("--health-start-interval", "run the check with rtctl exec"),
-    ("--health-start-period", "run the check with rtctl exec"),
-    ("--health-timeout", "run the check with rtctl exec"),
     ("--runtime", "containers run in rt-shim's own runtime"),
     ("--storage-opt", "there is one storage driver, overlay, without options"),
     ("--blkio-weight-device", "use --blkio-weight"),
@@ -37,15 +31,13 @@ const FLAGS: &[(&str, &str)] = &[
     ("--disable-content-trust", "images are not signed by notary; leave it out"),
     ("--checkpoint", "checkpoints come later"),
     ("--checkpoint-dir", "checkpoints come later"),
+    ("--all-tags", "name each tag"),
     ("--tree", "use rtctl images"),
 ];
 
 /// Commands and what to do instead.
 const COMMANDS: &[(&str, &str)] = &[
-    ("push", "registries come with the next image issue; use rtctl save"),
-    ("login", "registries come with the next image issue"),
-    ("logout", "registries come with the next image issue"),
-    ("search", "registries come with the next image issue"),
+    ("search", "look on the registry's web page; rtctl pull NAME gets an image"),
     ("build", "build with another tool and use rtctl load"),
     ("buildx", "build with another tool and use rtctl load"),
     ("builder", "build with another tool and use rtctl load"),
@@ -70,7 +62,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("plugin", "there are no plugins"),
     ("context", "there is no daemon to choose"),
     ("checkpoint", "checkpoints come later"),
-    ("prune", "use rtctl rm"),
+    ("prune", "use rtctl image prune, rtctl volume prune or rtctl system prune"),
     ("manifest", "use rtctl image inspect"),
     ("trust", "images are not signed by notary"),
 ];

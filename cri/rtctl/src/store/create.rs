@@ -21,6 +21,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use cri::spec::{Families, Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
 use runtime::spec::NamespaceKind;
 use shim::layout::{Ends, EventTarget, Layers, LogTarget, Sandbox, Stdin, Task};
+use shim::local::{Directory, Lock, Wait};
 
 use super::draft::{Draft, sweep};
 use super::endpoint::Endpoints;
@@ -28,13 +29,15 @@ use super::etc::{self, Names};
 use super::log;
 use super::plan::Plan;
 use super::plan_network::NetworkPlan;
-use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
+use super::pod::Pod;
+use super::record::{CommandLine, Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
 use super::{id, network};
 use crate::copy::place::{Owner, host_id};
 use crate::events;
-use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
+use crate::flag::create::{CreateFlags, JoinedPod, RootfsFlag, Stream};
+use crate::flag::health::Healthcheck;
 use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::{Missing, MountFlag, Source};
@@ -119,6 +122,7 @@ impl Making<'_> {
             self.draft.files.push(path);
             file.write_all(self.id.as_bytes())?;
         }
+        let _pod = self.link_pod(&dir)?;
         write_json(&dir.join("container.json"), &record)?;
         if !self.flags.rm && !anonymous.is_empty() {
             task.owned = kept;
@@ -126,6 +130,21 @@ impl Making<'_> {
         }
         events::container(self.roots, "create", &record, &self.draft.name, &[]);
         Ok(())
+    }
+
+    /// The socket of a container in a pod is the pod's. The lock says that the pod is not removed meanwhile.
+    fn link_pod(&self, dir: &Path) -> Result<Option<Lock>> {
+        let Some(JoinedPod { id, .. }) = &self.flags.joined else { return Ok(None) };
+        let gone = || anyhow!("pod {} has been removed", id::short(id));
+        let directory = Directory::open(&self.roots.pod(id))?.ok_or_else(gone)?;
+        let lock = directory.lock(Wait::Yes)?;
+        if Pod::load(self.roots, id)?.is_none_or(|pod| pod.removing) {
+            return Err(gone());
+        }
+        let socket = dir.join(shim::client::SOCKET_NAME);
+        let target = Path::new("../../pods-local").join(id).join(shim::client::SOCKET_NAME);
+        std::os::unix::fs::symlink(target, &socket).with_context(|| format!("symlink({})", socket.display()))?;
+        Ok(Some(lock))
     }
 
     fn task(&self, attachment: Attachment) -> Result<Task> {
@@ -157,8 +176,12 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            health: self.plan.health.as_ref().and_then(Healthcheck::check).transpose().map_err(anyhow::Error::msg)?,
             events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
-            sandbox: self.sandbox(),
+            sandbox: match &self.flags.joined {
+                Some(pod) => pod.sandbox.clone(),
+                None => self.sandbox(),
+            },
         })
     }
 
@@ -397,6 +420,9 @@ impl Making<'_> {
 
     /// `sandbox.json` and `networks.json`, when it joins networks.
     fn network_files(&self, dir: &Path) -> Result<()> {
+        if self.flags.joined.is_some() {
+            return Ok(());
+        }
         let namespaces = self.sandbox();
         if namespaces.is_empty() {
             return Ok(());
@@ -452,6 +478,7 @@ impl Making<'_> {
             stop_signal: self.stop_signal().unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout: flags.stop_timeout,
             exposed_ports: network.exposed.iter().map(ToString::to_string).collect(),
+            healthcheck: self.plan.health.clone(),
         };
         let host = HostConfig {
             auto_remove: flags.rm,
@@ -486,8 +513,10 @@ impl Making<'_> {
             version: VERSION,
             id: self.id.clone(),
             created: time::since_epoch(SystemTime::now()),
+            pod: flags.joined.as_ref().map(|pod| pod.id.clone()),
             origin: origin.clone(),
             command: cri::spec::command(image, options)?,
+            command_line: CommandLine::own(),
             config,
             host,
             mounts,
@@ -533,7 +562,7 @@ fn bind_source(path: &str, missing: Missing) -> Result<()> {
     }
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     write(path, &serde_json::to_string(value)?, 0o600)
 }
 

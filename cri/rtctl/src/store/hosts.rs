@@ -5,6 +5,7 @@
 //! no names, as with docker, but those of `--link`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use cri::network::{Attachment, Networks};
@@ -13,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::endpoint::Endpoints;
+use super::pod::Pod;
 use super::roots::Roots;
 use super::{etc, id, name};
 use crate::flag::network::{DEFAULT, Link};
@@ -53,21 +55,34 @@ impl Hosts<'_> {
 
     /// Writes one file. A container that is being removed has none any more.
     fn write(&self, container: &str, all: &[Attachment]) -> Result<()> {
-        let dir = self.roots.container(container);
-        let path = dir.join("hosts");
-        if !id::is_id(container) || !path.try_exists().with_context(|| format!("stat({})", path.display()))? {
+        if !id::is_id(container) {
             return Ok(());
         }
+        if let Some(pod) = Pod::load(self.roots, container)? {
+            let Ok(record) = &pod.record else { return Ok(()) };
+            let entries = entries(container, &record.hostname, all, &[], |id| name::of(self.roots, id));
+            return pod.containers(self.roots)?.iter().try_for_each(|member| write_current(&member.dir, &entries));
+        }
+        let dir = self.roots.container(container);
         let Endpoints { own_names, links, .. } = Endpoints::read(&dir)?;
         let entries = entries(container, &own_names, all, &links, |id| name::of(self.roots, id));
-        // Its programs may have made it what we do not read. Then it keeps what it has.
-        let Ok(text) = etc::read(&path) else { return Ok(()) };
-        let new = with_current(&text, &entries);
-        if new != text {
-            etc::overwrite(&path, &new)?;
-        }
-        Ok(())
+        write_current(&dir, &entries)
     }
+}
+
+/// Writes the lines into the file of the container whose directory this is.
+fn write_current(dir: &Path, entries: &[HostEntry]) -> Result<()> {
+    let path = dir.join("hosts");
+    if !path.try_exists().with_context(|| format!("stat({})", path.display()))? {
+        return Ok(());
+    }
+    // Its programs may have made it what we do not read. Then it keeps what it has.
+    let Ok(text) = etc::read(&path) else { return Ok(()) };
+    let new = with_current(&text, entries);
+    if new != text {
+        etc::overwrite(&path, &new)?;
+    }
+    Ok(())
 }
 
 /// The lines for one container, its own first; `name` is the current name of another one.

@@ -13,6 +13,13 @@ use nix::sys::stat::Mode;
 
 use super::roots::Roots;
 
+/// All names; what cannot be read has none.
+pub(crate) fn all(roots: &Roots) -> Vec<String> {
+    let entries = std::fs::read_dir(roots.names()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
 /// The right to change names.
 pub(crate) struct NamesLock(#[expect(dead_code, reason = "held for its descriptor")] Flock<std::os::fd::OwnedFd>);
 

@@ -23,6 +23,7 @@ use shim::protocol::{FailureKind, Request};
 
 use super::endpoint::Endpoints;
 use super::etc::{self, Names};
+use super::pod::Pod;
 use super::roots::Roots;
 use super::view::Container;
 use super::{hosts, id, name};
@@ -128,7 +129,7 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
     for (index, endpoint) in endpoints.networks.iter().enumerate() {
         // The ports lead to its address in the first network.
         let ports = if index == 0 { publish.as_slice() } else { &[] };
-        joined.attach(container, endpoint, namespace.as_fd(), ports, shim)?;
+        joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), ports, shim)?;
     }
     let mut changing = hosts::lock(roots)?;
     write_files(container, &joined.attachments)?;
@@ -137,12 +138,49 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
     Ok(())
 }
 
+/// Puts a pod whose namespaces have just been made on its networks. After an error it is on none.
+pub(super) fn join_pod(roots: &Roots, pod: &Pod, shim: &Connection) -> Result<()> {
+    let record = pod.record()?;
+    let namespace = shim.sandbox()?.network.context("the pod's sandbox has no network namespace")?;
+    let networks = open(roots)?;
+    let publish: Vec<Publish> =
+        record.publish.iter().map(|text| port::read(text)).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
+    let mut joined = Joined { roots, networks: &networks, container: &pod.id, attachments: Vec::new() };
+    for (index, endpoint) in record.endpoints.iter().enumerate() {
+        let ports = if index == 0 { publish.as_slice() } else { &[] };
+        // A pod has no other name that could change: its own is among those that others write down.
+        let mut names = vec![record.name.clone(), record.name.clone()];
+        names.extend(endpoint.aliases.iter().cloned().chain([id::short(&pod.id).to_owned()]));
+        joined.attach(&names, endpoint, namespace.as_fd(), ports, shim)?;
+    }
+    hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
+    joined.keep();
+    Ok(())
+}
+
+/// `/etc/hosts` and `/etc/resolv.conf` of a container in a pod that is on networks.
+pub(super) fn write_pod_files(roots: &Roots, container: &Container, pod: &Pod) -> Result<()> {
+    let record = pod.record()?;
+    let NetworkMode::Networks(_) = &record.network else { return Ok(()) };
+    let networks = open(roots)?;
+    let attachments = attachments(roots, &pod.id)?;
+    let mut changing = hosts::lock(roots)?;
+    let resolver =
+        Resolver { servers: record.dns.clone(), search: record.dns_search.clone(), options: record.dns_option.clone() };
+    let extra = record.hosts.iter().map(|text| ExtraHost::parse(text)).collect::<Result<Vec<_>, _>>();
+    let extra = extra.map_err(anyhow::Error::msg).context("pod.json: hosts")?;
+    let hostname = &container.record()?.config.hostname;
+    let names = Names { mode: &record.network, hostname, domainname: None, extra: &extra, resolver: &resolver };
+    write_etc(container, &names, &attachments)?;
+    changing.refresh(&networks, &attachments)
+}
+
 /// Puts a running container on one more network.
 pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint, shim: &Connection) -> Result<()> {
     let namespace = namespace(&container.id, shim)?;
     let networks = open(roots)?;
     let mut joined = Joined { roots, networks: &networks, container: &container.id, attachments: Vec::new() };
-    joined.attach(container, endpoint, namespace.as_fd(), &[], shim)?;
+    joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), &[], shim)?;
     hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
     joined.keep();
     Ok(())
@@ -171,13 +209,12 @@ struct Joined<'a> {
 impl Joined<'_> {
     fn attach(
         &mut self,
-        container: &Container,
+        names: &[String],
         endpoint: &Endpoint,
         netns: BorrowedFd<'_>,
         ports: &[Publish],
         shim: &Connection,
     ) -> Result<()> {
-        let names = names(container, endpoint);
         let attach = Attach {
             container: self.container,
             netns,
@@ -187,7 +224,7 @@ impl Joined<'_> {
             ip6: endpoint.ip6,
             mac: endpoint.mac,
             gw_priority: 0,
-            names: &names,
+            names,
             ports,
         };
         let attached = match self.networks.attach(&attach) {
@@ -255,6 +292,10 @@ fn write_files(container: &Container, attachments: &[Attachment]) -> Result<()> 
         extra: &extra,
         resolver: &resolver,
     };
+    write_etc(container, &names, attachments)
+}
+
+fn write_etc(container: &Container, names: &Names<'_>, attachments: &[Attachment]) -> Result<()> {
     let assigned: Vec<_> = attachments.iter().flat_map(Attachment::addresses).collect();
     let gateway = assigned.iter().find_map(|assigned| assigned.gateway);
     let families =

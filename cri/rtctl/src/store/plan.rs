@@ -15,6 +15,7 @@ use super::roots::Roots;
 use super::{inherit, view};
 use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::network::NetworkMode;
@@ -37,6 +38,7 @@ pub(super) struct Plan {
     pub(super) modes: Modes,
     pub(super) network: NetworkPlan,
     pub(super) log: LogOptions,
+    pub(super) health: Option<Healthcheck>,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
     /// CDI devices by name, and what they bring.
@@ -66,6 +68,7 @@ impl Plan {
             }
             None => from_image(roots, flags)?,
         };
+        let health = flags.health.with_image(image.healthcheck.as_ref()).map_err(anyhow::Error::msg)?;
         let modes = Modes {
             pid: resolve_mode(roots, &flags.isolation.pid).context("--pid")?,
             ipc: resolve_mode(roots, &flags.isolation.ipc.mode).context("--ipc")?,
@@ -87,7 +90,7 @@ impl Plan {
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, inherited, cdi })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, health, inherited, cdi })
     }
 }
 
@@ -141,6 +144,7 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
         pull: flags.pull,
         platform: platform.as_ref(),
         registries: &flags.registries,
+        blobs: flags.blobs.choice(),
         stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
     };
     let prepared = source.prepare(&store, name)?;
@@ -292,7 +296,7 @@ fn shm_source(ipc: &Mode) -> Option<String> {
     }
 }
 
-fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {
+pub(crate) fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {
     Ok(match userns {
         Userns::Host => UserNamespace::Host,
         Userns::Maps { uids, gids } => UserNamespace::Mapped { uids: uids.clone(), gids: gids.clone() },
@@ -310,10 +314,12 @@ const AUTO_FIRST: u32 = 1 << 30;
 /// The lowest range of host ids that no container has.
 fn free_range(roots: &Roots, size: u32) -> Result<u32> {
     let mut taken: Vec<(u32, u32)> = Vec::new();
+    let end = |map: &IdMapping| map.host_id.saturating_add(map.size);
+    taken.extend(super::pod::create::mapped(roots)?.iter().map(|map| (map.host_id, end(map))));
     for container in view::Container::list(roots)? {
         let linux = container.spec()?.linux.unwrap_or_default();
         let ranges = linux.uid_mappings.iter().chain(&linux.gid_mappings);
-        taken.extend(ranges.map(|map| (map.host_id, map.host_id.saturating_add(map.size))));
+        taken.extend(ranges.map(|map| (map.host_id, end(map))));
     }
     taken.sort_unstable();
     let mut first = AUTO_FIRST;

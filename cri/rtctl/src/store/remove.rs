@@ -61,7 +61,7 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
     loop {
         let Some(directory) = Directory::open(&roots.container(id))? else { return Ok(()) };
         let asked = match directory.connect() {
-            Ok(Some(connection)) => ask(&connection, id, force, until)?,
+            Ok(Some(connection)) => ask(&connection, &directory, force, until)?,
             Ok(None) => Asked::Gone,
             Err(Error::Silent) => Asked::Silent,
             Err(error) => return Err(error.into()),
@@ -71,6 +71,9 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
             (Asked::Gone, _) => {}
             (Asked::Silent, Force::No) => {
                 bail!("the shim of container {0} does not answer; rtctl rm -f {0} ends it", id::short(id))
+            }
+            (Asked::Silent, Force::Yes) if !directory.has_own_shim() => {
+                bail!("the shim of its pod does not answer; rtctl pod rm -f ends the pod")
             }
             (Asked::Silent, Force::Yes) => kill_shim(&directory)?,
         }
@@ -119,6 +122,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         pid_file: None,
         stop_signal: None,
         init: false,
+        health: None,
         events: None,
         sandbox: Vec::new(),
     };
@@ -131,8 +135,9 @@ enum Asked {
     Silent,
 }
 
-fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Result<Asked> {
-    let request = Request::Remove { container: id.to_owned(), force: force == Force::Yes };
+fn ask(connection: &Connection, directory: &Directory, force: Force, until: Instant) -> Result<Asked> {
+    let own_shim = directory.has_own_shim();
+    let request = Request::Remove { container: directory.id().to_owned(), force: force == Force::Yes };
     match connection.send(&request, &[]) {
         Ok(()) => {}
         Err(Error::Gone) => return Ok(Asked::Gone),
@@ -143,7 +148,10 @@ fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Resul
     }
     match connection.receive() {
         Ok(Reply::Done) => {
-            connection.closed()?;
+            // That of a pod stays.
+            if own_shim {
+                connection.closed()?;
+            }
             Ok(Asked::Done)
         }
         Ok(other) => bail!("unexpected answer of the shim: {other:?}"),
@@ -153,7 +161,7 @@ fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Resul
     }
 }
 
-fn readable(fd: impl AsFd, until: Instant) -> Result<bool> {
+pub(super) fn readable(fd: impl AsFd, until: Instant) -> Result<bool> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);

@@ -4,19 +4,20 @@
 //!  connect, or spawn rt-shim ─▶ (join networks) ─▶ Create ─▶ (attach) ─▶ Start
 //! ```
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use runtime::spec::NamespaceKind;
 use shim::client::{self, Connection};
-use shim::local::Lock;
+use shim::local::{self, Lock};
 use shim::protocol::{Reply, Request};
 
 use super::record::MountKind;
 use super::roots::Roots;
 use super::view::{Container, Phase};
 use super::volume::{self, Held};
-use super::{create, network, plan};
+use super::{create, network, plan, pod};
 use crate::flag::namespace::Mode;
 use crate::flag::network::NetworkMode;
 use crate::rootfs;
@@ -41,9 +42,18 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
     }
     let directory = container.directory()?;
     let _volumes = hold_volumes(roots, container)?;
-    let connection = match container.connect()? {
-        Some(connection) => connection,
-        None => {
+    let connection = match (container.pod(), container.connect()?) {
+        (Some(pod), _) => {
+            let connection =
+                pod::serve::serve(roots, pod).with_context(|| format!("container {}", container.shown()))?;
+            network::write_pod_files(roots, container, &pod::Pod::find(roots, pod)?)?;
+            if !container.status()?.map(local::alive).transpose()?.unwrap_or(false) {
+                directory.settle(lock)?;
+            }
+            connection
+        }
+        (None, Some(connection)) => connection,
+        (None, None) => {
             directory.settle(lock)?;
             renew(roots, container)?;
             let program = program()?;
@@ -57,7 +67,9 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
     }
     network::join(roots, container, &connection)?;
     let request = Request::Create { container: container.id.clone(), dir: ".".to_owned() };
-    match connection.request(&request, &[])? {
+    let own = [directory.as_fd()];
+    let given = if container.pod().is_some() { &own[..] } else { &[] };
+    match connection.request(&request, given)? {
         Reply::Created { .. } => Ok(Ready { id: container.id.clone(), connection }),
         other => bail!("unexpected answer of the shim: {other:?}"),
     }

@@ -6,29 +6,48 @@ pub(crate) mod fetch;
 mod interrupt;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
-use cri::image::registry::{Config, Credentials, PullOptions, Pulled, Registry};
-use cri::image::{Blobs, Cancel, Platform, Reference, Store};
+use cri::image::registry::{Config, Credentials, Keychain, Lookup, PullOptions, Pulled, PushOptions, Pushed, Registry};
+use cri::image::{Blobs, Cancel, Error, Lost, Platform, Reference, Store};
 
 use display::Display;
 pub(crate) use interrupt::Interrupted;
+use interrupt::cancellable;
 
-/// How registries are found.
+/// How registries are found and who one is there.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct RegistryFlags {
     /// Folder with HOST/hosts.toml for registries and mirrors; default: /etc/rt/certs.d, /etc/containerd/certs.d
     #[arg(long, value_name = "DIR", env = "RT_HOSTS_DIR", value_delimiter = ':', hide_env = true)]
     pub(crate) hosts_dir: Vec<PathBuf>,
+    /// File with credentials; default: REGISTRY_AUTH_FILE, DOCKER_CONFIG/config.json, ~/.docker/config.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
 }
 
 impl RegistryFlags {
-    fn config(&self) -> Config {
+    fn registry(&self) -> Result<Registry, Error> {
         let mut config = Config::default();
         if !self.hosts_dir.is_empty() {
             config.hosts_dirs.clone_from(&self.hosts_dir);
         }
-        config
+        Registry::new(config)
+    }
+
+    /// Where credentials are kept.
+    pub(crate) fn keychain(&self) -> Result<Keychain, Error> {
+        Keychain::open(self.authfile.clone())
+    }
+
+    /// Asked when a registry wants to know who one is. Whoever has no home has no credentials.
+    fn lookup(&self) -> Lookup {
+        let flags = self.clone();
+        Arc::new(move |host| match flags.keychain() {
+            Ok(keychain) => keychain.find(host),
+            Err(_) => Ok(Credentials::Anonymous),
+        })
     }
 }
 
@@ -53,19 +72,59 @@ pub(crate) struct Pull<'a> {
     pub(crate) registries: &'a RegistryFlags,
     pub(crate) name: &'a Reference,
     pub(crate) platform: Option<&'a Platform>,
+    pub(crate) blobs: Blobs,
 }
 
 /// Pulls an image. Ctrl-C ends it cleanly: what was received is kept for the next time.
 pub(crate) fn pull(store: &Store, pull: &Pull<'_>, display: &mut Display) -> Result<Pulled> {
-    let pulled = interrupt::cancellable(|cancel: &Cancel| {
-        let registry = Registry::new(pull.registries.config())?;
+    let pulled = cancellable(|cancel: &Cancel| {
+        let registry = pull.registries.registry()?;
         let options = PullOptions {
             platform: pull.platform.cloned(),
-            credentials: &|_| Ok(Credentials::Anonymous),
+            credentials: pull.registries.lookup(),
             cancel: cancel.clone(),
+            blobs: pull.blobs,
         };
         store.pull(&registry, pull.name, &options, &mut |progress| display.show(&progress))
     });
     display.end();
     pulled?.map_err(|error| advice::explain(error, pull.name))
+}
+
+/// Fetches what is lost of an image from where it came from.
+pub(crate) fn refetch(store: &Store, lost: &Lost, flags: &RegistryFlags, display: &mut Display) -> Result<(), Error> {
+    let fetched = cancellable(|cancel: &Cancel| {
+        let registry = flags.registry()?;
+        let (credentials, cancel) = (flags.lookup(), cancel.clone());
+        let options = PullOptions { platform: None, credentials, cancel, blobs: Blobs::Keep };
+        store.refetch(&registry, lost, &options, &mut |progress| display.show(&progress))
+    });
+    display.end();
+    fetched.unwrap_or(Err(Error::Cancelled))
+}
+
+/// Sends an image to the registry of its name.
+pub(crate) fn push(
+    store: &Store,
+    target: &Reference,
+    flags: &RegistryFlags,
+    display: &mut Display,
+) -> Result<Result<Pushed, Error>> {
+    let pushed = cancellable(|cancel: &Cancel| {
+        let registry = flags.registry()?;
+        let (image, credentials, cancel) = (target.to_string(), flags.lookup(), cancel.clone());
+        let options = PushOptions { image, credentials, cancel };
+        store.push(&registry, target, &options, &mut |progress| display.show(&progress))
+    });
+    display.end();
+    pushed
+}
+
+/// Shows credentials to a registry; gives what to keep.
+pub(crate) fn login(
+    flags: &RegistryFlags,
+    host: &str,
+    credentials: &Credentials,
+) -> Result<Result<Credentials, Error>> {
+    cancellable(|cancel: &Cancel| flags.registry()?.login(host, credentials, cancel))
 }

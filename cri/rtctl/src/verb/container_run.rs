@@ -5,10 +5,11 @@ use anyhow::{Context, Result, bail};
 use crate::flag::create::{CreateFlags, Stream};
 use crate::output::say;
 use crate::session::detach::DetachKeys;
-use crate::session::foreground::{Foreground, attach};
+use crate::session::foreground::{Attached, Foreground, attach};
 use crate::session::relay::PassSignals;
 use crate::session::terminal;
-use crate::store::create::{Attachment, create};
+use crate::store::create::{Attachment, Created, create};
+use crate::store::pod;
 use crate::store::roots::Roots;
 use crate::store::start;
 use crate::store::view::Container;
@@ -47,7 +48,7 @@ Examples:
   rtctl run --rm --rootfs /:O -it sh            the host's files, changes thrown away";
 
 impl Args {
-    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+    pub(crate) fn run(mut self, roots: &Roots) -> Result<u8> {
         let flags = &self.flags;
         if self.detach && !flags.attach.is_empty() {
             bail!("--detach and --attach exclude each other");
@@ -56,16 +57,38 @@ impl Args {
             bail!("the input is not a terminal; leave out -t, or -i");
         }
         let attachment = if self.detach { Attachment::Background } else { Attachment::Foreground };
+        let new_pod = pod::join::join(roots, &mut self.flags)?;
+        let flags = &self.flags;
         let created = create(roots, flags, attachment)?;
+        // The container is in it now, and whoever removes that looks after it.
+        new_pod.map(pod::create::NewPod::keep);
         let container = Container::load(roots, &created.id)?.context("the container that was just made is gone")?;
-        let ready = start::prepare(roots, &container, created.draft.lock())?;
-        if self.detach {
-            let connection = ready.start()?;
-            created.draft.keep();
-            drop(connection);
-            say(&container.id)?;
-            return Ok(0);
+        let started = match self.detach {
+            true => self.start(roots, &container, &created),
+            false => self.start_attached(roots, &container, &created),
+        };
+        // As docker: one that cannot start stays, unless --rm is given, so that inspect can tell why.
+        if started.is_ok() || !flags.rm {
+            // If it runs, it may be changed by others from now on, and it stays whatever happens to us.
+            drop(created.draft.keep());
         }
+        match started? {
+            None => {
+                say(&container.id)?;
+                Ok(0)
+            }
+            Some(attached) => attached.relay(),
+        }
+    }
+
+    fn start(&self, roots: &Roots, container: &Container, created: &Created) -> Result<Option<Attached>> {
+        start::prepare(roots, container, created.draft.lock())?.start()?;
+        Ok(None)
+    }
+
+    fn start_attached(&self, roots: &Roots, container: &Container, created: &Created) -> Result<Option<Attached>> {
+        let flags = &self.flags;
+        let ready = start::prepare(roots, container, created.draft.lock())?;
         let wants = |stream| flags.attach.is_empty() || flags.attach.contains(&stream);
         let streams = shim::protocol::Streams {
             stdin: flags.interactive && wants(Stream::Stdin),
@@ -75,15 +98,12 @@ impl Args {
         let foreground = Foreground {
             streams,
             terminal: flags.tty,
-            detach: self.detach_keys.unwrap_or_default(),
+            detach: self.detach_keys.clone().unwrap_or_default(),
             signals: if self.sig_proxy { PassSignals::Yes } else { PassSignals::No },
             auto_remove: flags.rm,
         };
-        let attached = attach(&container, foreground)?;
-        let connection = ready.start()?;
-        // It runs: from now on it may be changed by others, and it stays whatever happens to us.
-        drop(created.draft.keep());
-        drop(connection);
-        attached.relay()
+        let attached = attach(container, foreground)?;
+        ready.start()?;
+        Ok(Some(attached))
     }
 }

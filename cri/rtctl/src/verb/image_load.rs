@@ -83,6 +83,13 @@ fn show(progress: &Progress, last: &mut Option<(String, u64)>) {
         }
         Progress::Unpacked { layer } => format!("{}: unpacked", layer.short()),
         Progress::Syncing => "writing to the disk".to_owned(),
+        // Told by registries only.
+        Progress::Downloading { .. }
+        | Progress::Waiting { .. }
+        | Progress::Resumed { .. }
+        | Progress::Retrying { .. }
+        | Progress::Pushing { .. }
+        | Progress::Pushed { .. } => return,
     };
     let mut stderr = std::io::stderr();
     // Nobody is hurt by progress that cannot be shown.

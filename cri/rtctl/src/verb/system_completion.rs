@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{CommandFactory, ValueEnum};
 use cri::image::Store;
+use cri::network::Networks;
 
 use crate::complete::{self, Object, Wanted, script};
 use crate::output::say;
@@ -129,7 +130,14 @@ fn names(wanted: &Wanted, roots: &Roots) -> Vec<(String, String)> {
                 );
             }
             Object::Network => {
-                names.extend(["none", "host"].map(|name| (name.to_owned(), "network".to_owned())));
+                names.extend(["bridge", "none", "host"].map(|name| (name.to_owned(), "network".to_owned())));
+                // Only read: opening it would make directories.
+                if roots.root.join("networks").try_exists().unwrap_or(false) {
+                    let networks = Networks::open(&roots.root, &roots.state).and_then(|networks| networks.list());
+                    names.extend(
+                        networks.unwrap_or_default().into_iter().map(|network| (network.name, "network".to_owned())),
+                    );
+                }
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use reqwest::Url;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Url};
+
+use super::hosts_toml::Capabilities;
 
 /// The registry of names without one.
 const DOCKER_HUB: &str = "docker.io";
@@ -14,21 +17,61 @@ const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 pub(crate) struct Endpoint {
     /// Everything lies below it; ends in `/`.
     pub(crate) base: Url,
+    /// The host whose credentials are meant; `docker.io` for its registry.
+    pub(crate) host: String,
+    /// The registry that it is a mirror of.
+    pub(crate) namespace: Option<String>,
+    pub(crate) capabilities: Capabilities,
+    /// For the origin of `base`.
+    pub(crate) client: Client,
+    /// For other origins: without a client certificate.
+    pub(crate) other: Client,
+    /// Sent to the origin of `base` only.
+    pub(crate) headers: HeaderMap,
+}
+
+/// What an endpoint is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Content by digest.
+    Pull,
+    /// What a tag means.
+    Resolve,
+    Push,
+}
+
+impl Wish {
+    pub(crate) fn is_granted(self, capabilities: Capabilities) -> bool {
+        match self {
+            Wish::Pull => capabilities.pull,
+            Wish::Resolve => capabilities.resolve,
+            Wish::Push => capabilities.push,
+        }
+    }
 }
 
 impl Endpoint {
     /// The address of `PATH/KIND/NAME`.
     pub(crate) fn url(&self, path: &str, kind: &str, name: &str) -> Url {
-        self.base.join(&format!("{path}/{kind}/{name}")).expect("names of images are parts of addresses")
+        let mut url = self.base.clone();
+        // Names of images, tags and digests hold nothing that has a meaning in an address.
+        url.set_path(&format!("{}{path}/{kind}/{name}", self.base.path()));
+        if let Some(namespace) = &self.namespace {
+            url.query_pairs_mut().append_pair("ns", namespace);
+        }
+        url
     }
 }
 
-/// Where the registry of that domain is, unless something else was configured.
-pub(crate) fn default_endpoint(domain: &str) -> Endpoint {
+/// The address of the registry of that domain, unless something else was configured.
+///
+/// # Errors
+/// Such a host cannot be, for example because its port is too large.
+pub(crate) fn default_base(domain: &str) -> Result<Url, String> {
     let host = if domain == DOCKER_HUB { DOCKER_HUB_HOST } else { domain };
     let scheme = if is_loopback(domain) { "http" } else { "https" };
-    let base = Url::parse(&format!("{scheme}://{host}/v2/")).expect("the domain of a reference is a host and a port");
-    Endpoint { base }
+    let url = Url::parse(&format!("{scheme}://{host}/v2/"));
+    url.map_err(|error| format!("{domain:?} is not the name of a host: {error}"))
 }
 
 /// Whether the host, with or without a port, is this machine by its very name.
@@ -38,6 +81,11 @@ pub(crate) fn is_loopback(domain: &str) -> bool {
         None => domain.split(':').next().unwrap_or(domain),
     };
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The same for an address.
+pub(crate) fn is_loopback_url(url: &Url) -> bool {
+    url.host_str().is_some_and(is_loopback)
 }
 
 #[cfg(test)]
@@ -57,7 +105,7 @@ mod tests {
             ("10.0.0.1:5000", "https://10.0.0.1:5000/v2/"),
         ];
         for (domain, expected) in rows {
-            assert_eq!(default_endpoint(domain).base.as_str(), expected);
+            assert_eq!(default_base(domain).unwrap().as_str(), expected);
         }
     }
 }

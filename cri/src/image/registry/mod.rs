@@ -1,24 +1,47 @@
 //! Registries: pulling and pushing images by the OCI distribution protocol.
 //!
+//! ```text
+//!  pull ─▶ hosts: places to ask ─▶ source: document or blob, place after place ─▶ exchange: redirects, attempts
+//!                                                                                    └▶ challenge ─▶ token, credentials
+//! ```
+//!
 //! Blocking for its callers; within, one asynchronous runtime for each [`Registry`].
 //!
 //! Source: OCI distribution-spec 1.1; docker registry HTTP API V2.
 
+mod answer;
+mod challenge;
 mod credentials;
+mod download;
 mod endpoint;
+mod exchange;
 mod fault;
+mod helper;
+mod hosts;
+mod hosts_toml;
+mod keychain;
+mod login;
 mod pull;
+mod push;
+mod source;
+mod token;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cancel::Cancel;
 use super::error::Error;
 
-pub use credentials::Credentials;
-pub use fault::Fault;
+pub(crate) use download::{Download, Event, Follow, Listener};
+
+pub use credentials::{AuthConfig, Credentials, Lookup};
+pub use fault::{Again, Fault};
+pub use keychain::{Kept, Keychain, server_name};
 pub use pull::{Fresh, PullOptions, Pulled};
+pub use push::{PushOptions, Pushed};
 
 /// How registries are reached.
 #[derive(Clone, Debug)]
@@ -31,6 +54,10 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many layers are fetched at once, of all pulls together.
     pub downloads: usize,
+    /// How often a request is made again after a failure that may pass.
+    pub retries: u32,
+    /// How long to wait before the first of these; doubled each time, 8 s at most.
+    pub retry_delay: Duration,
 }
 
 impl Default for Config {
@@ -40,6 +67,8 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             downloads: 6,
+            retries: 5,
+            retry_delay: Duration::from_millis(500),
         }
     }
 }
@@ -48,7 +77,21 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Registry {
     runtime: tokio::runtime::Runtime,
-    client: reqwest::Client,
+    inner: Arc<Inner>,
+}
+
+/// What requests have in common.
+pub(crate) struct Inner {
+    config: Config,
+    tokens: token::Tokens,
+    downloads: tokio::sync::Semaphore,
+    clients: Mutex<HashMap<hosts::ClientKey, reqwest::Client>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Registry {
@@ -62,20 +105,9 @@ impl Registry {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(failed)?;
         // Another part of the program may have chosen one before.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.connect_timeout)
-            .read_timeout(config.idle_timeout)
-            .build()
-            .map_err(|error| Error::Registry {
-                what: "http client".into(),
-                faults: vec![Fault::transport("http client", &error)],
-            })?;
-        Ok(Registry { runtime, client })
-    }
-
-    fn client(&self) -> reqwest::Client {
-        self.client.clone()
+        let downloads = tokio::sync::Semaphore::new(config.downloads.max(1));
+        let (tokens, clients) = (token::Tokens::default(), Mutex::new(HashMap::new()));
+        Ok(Registry { runtime, inner: Arc::new(Inner { config, tokens, downloads, clients }) })
     }
 
     /// Runs `work` to its end, unless it is cancelled.

@@ -28,7 +28,7 @@ use super::tar::{Reader, TarError};
 
 pub(crate) use attributes::{OPAQUE, is_taken};
 pub(crate) use contents::{ContentHash, Contents, Record, Records};
-pub(crate) use stream::{Compression, Found, Stop, Stream, bounded_decoder, own_error};
+pub(crate) use stream::{Compression, Found, Stream, bounded_decoder, own_error};
 
 use tree::Tree;
 

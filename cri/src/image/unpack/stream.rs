@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::super::cancel::Cancel;
 use super::super::digest::{Algorithm, Digest, Hasher, HashingReader};
 use super::super::error::Error;
 use super::super::limits::Limits;
@@ -31,21 +31,6 @@ impl Compression {
     }
 }
 
-/// Tells all threads of an operation to stop.
-#[derive(Debug, Default)]
-pub(crate) struct Stop(AtomicBool);
-
-impl Stop {
-    /// Stops everyone.
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Reads a blob: counts and hashes its bytes, copies them to a file, reports progress.
 struct Blob<'a> {
     input: &'a mut dyn Read,
@@ -54,13 +39,13 @@ struct Blob<'a> {
     /// Most bytes the blob may have.
     bound: u64,
     copy: Option<&'a File>,
-    stop: &'a Stop,
+    stop: &'a Cancel,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl Read for Blob<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_set() {
+        if self.stop.is_cancelled() {
             return Err(io::Error::other(Error::Cancelled));
         }
         let length = self.input.read(buffer)?;
@@ -96,7 +81,7 @@ pub(crate) struct Stream<'a> {
     /// Called with the number of further bytes read.
     pub(crate) progress: &'a mut dyn FnMut(u64),
     /// Ends the operation from outside.
-    pub(crate) stop: &'a Stop,
+    pub(crate) stop: &'a Cancel,
 }
 
 /// What a stream turned out to be.

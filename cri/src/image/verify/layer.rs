@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use runtime::rooted::Shown;
 use runtime::sys::Call;
 
+use super::super::cancel::Cancel;
 use super::super::digest::Digest;
 use super::super::dir::Dir;
 use super::super::dirs::{check_extra, layer_name};
@@ -13,7 +14,7 @@ use super::super::error::{EntryFault, Error};
 use super::super::ingest::{Blobs, Ingest};
 use super::super::layer::{Seal, TREE};
 use super::super::store::Store;
-use super::super::unpack::{Contents, Records, Stop, Stream, unpack};
+use super::super::unpack::{Contents, Records, Stream, unpack};
 use super::compare::{Differences, compare};
 use super::inventory::{Known, Needed};
 use super::{Damage, Depth, Object};
@@ -114,7 +115,7 @@ impl Store {
             size: layer.blob.size,
             copy: None,
             progress: &mut |_| {},
-            stop: &Stop::default(),
+            stop: &Cancel::new(),
         };
         let unpacked = stream
             .run(&self.limits, |plain| unpack(plain, tree.as_fd(), &trash, &self.limits, Contents::Recorded(&records)));

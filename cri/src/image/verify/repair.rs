@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::cancel::Cancel;
 use super::super::config::ImageConfig;
 use super::super::digest::{Algorithm, Digest};
 use super::super::dir::read_bounded;
@@ -16,7 +17,7 @@ use super::super::error::Error;
 use super::super::ingest::{Blobs, Ingest};
 use super::super::names;
 use super::super::progress::Progress;
-use super::super::receive::Incoming;
+use super::super::receive::{Bytes, Incoming};
 use super::super::reference::Reference;
 use super::super::store::{Store, WriteLock, blobs_of, name_of};
 use super::{Damage, Object, Report};
@@ -27,8 +28,8 @@ pub struct Lost {
     /// Where the image may be fetched from, with the digest of its manifest: first the repositories it was pulled from,
     /// else those that its names are about.
     pub sources: Vec<Reference>,
-    /// The damaged objects.
-    pub(crate) digests: BTreeSet<Digest>,
+    /// The damaged layers, by their diffIDs.
+    pub(crate) layers: BTreeSet<Digest>,
     /// Whether the blobs of its layers are kept.
     pub(crate) blobs: Blobs,
 }
@@ -88,6 +89,7 @@ impl Store {
             failed.push(Unrepaired { objects: local.iter().map(|damage| damage.object.clone()).collect(), error });
         }
         for (lost, objects) in self.lost(&lost)? {
+            self.remove_lost(&objects)?;
             if let Err(error) = refetch(&lost) {
                 self.disown(&objects)?;
                 failed.push(Unrepaired { objects, error });
@@ -171,7 +173,7 @@ impl Store {
             }
         }
         if !incoming.is_empty() {
-            ingest.layers(&incoming, progress)?;
+            ingest.layers(&incoming, &Cancel::new(), progress)?;
             ingest.commit(progress, Ok)?;
         }
         Ok(())
@@ -183,10 +185,10 @@ impl Store {
             diff_id: diff_id.clone(),
             digest: Some(blob.digest.clone()),
             size: blob.size,
-            open: Box::new(|| match self.open_blob(&blob.digest)? {
+            bytes: Bytes::Source(Box::new(|| match self.open_blob(&blob.digest)? {
                 Some(file) => Ok(Box::new(file)),
                 None => Err(Error::Damaged { what: format!("blob {}", blob.digest), reason: "is missing".into() }),
-            }),
+            })),
         }
     }
 
@@ -205,23 +207,25 @@ impl Store {
         }
         let mut lost = Vec::new();
         for (manifest, damages) in by_manifest {
-            let mut digests = BTreeSet::new();
-            for damage in &damages {
-                match &damage.object {
-                    Object::Manifest(digest)
-                    | Object::Config(digest)
-                    | Object::Blob(digest)
-                    | Object::Layer(digest) => {
-                        digests.insert(digest.clone());
-                    }
-                    _ => {}
-                }
-            }
+            let layer = |damage: &&Damage| match &damage.object {
+                Object::Layer(diff_id) => Some(diff_id.clone()),
+                _ => None,
+            };
+            let layers = damages.iter().filter_map(layer).collect();
             let blobs = index.iter().find(|entry| entry.digest == *manifest).map_or(Blobs::Keep, blobs_of);
             let objects = damages.iter().map(|damage| damage.object.clone()).collect();
-            lost.push((Lost { sources: sources(&index, manifest), digests, blobs }, objects));
+            lost.push((Lost { sources: sources(&index, manifest), layers, blobs }, objects));
         }
         Ok(lost)
+    }
+
+    /// Removes damaged blobs: nothing can be done with them.
+    fn remove_lost(&self, objects: &[Object]) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        for digest in objects.iter().filter_map(blob) {
+            self.blob_dir(digest.algorithm())?.unlink(digest.hex().as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Takes the seals of damaged layers away: they are never used again, and fetched by the next container.

@@ -74,8 +74,8 @@ impl Client {
             Err(failed) => {
                 let deadline = Instant::now() + self.settings.undo_timeout;
                 match self.undo(&entry, failed.reach, deadline, &mut steps) {
-                    Ok(()) => Err(failed.error),
-                    Err(undo) => Err(Error::NotUndone { error: Box::new(failed.error), undo }),
+                    Ok(()) => Err(*failed.error),
+                    Err(undo) => Err(Error::NotUndone { error: failed.error, undo }),
                 }
             }
         }
@@ -91,7 +91,10 @@ impl Client {
             let input = input::for_container(&entry.network, version, plugin, &entry.record.capabilities, previous);
             let env = container_environment(entry, entry.record.netns.as_os_str());
             let call = Execute { plugin, command: Command::Add, subject: &subject, env, input: &input, deadline };
-            let at = |error: Error| Failed { reach: Reach::Plugins(index + usize::from(!error.never_ran())), error };
+            let at = |error: Error| Failed {
+                reach: Reach::Plugins(index + usize::from(!error.never_ran())),
+                error: Box::new(error),
+            };
             let bytes = self.run(&call, steps).map_err(at)?;
             let next = parse(&bytes, version).map_err(|reason| at(call.garbage(reason, &bytes)))?;
             let outcome = Outcome { version: VERSION, complete: index == last, result: next.raw.clone() };
@@ -105,7 +108,7 @@ impl Client {
 /// An ADD that came so far.
 struct Failed {
     reach: Reach,
-    error: Error,
+    error: Box<Error>,
 }
 
 fn now() -> u64 {

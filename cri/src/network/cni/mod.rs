@@ -23,6 +23,9 @@ mod delete;
 mod directory;
 mod error;
 mod execute;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod gc;
 mod input;
 mod ledger;
