@@ -74,9 +74,9 @@ fn none_and_host_make_nothing() {
         r.ok(&["run", "--rm", "--network", "none", "busybox", "true"]);
         r.ok(&["run", "--rm", "--network", "host", "busybox", "true"]);
         assert_eq!(links(), ["lo"]);
-        assert!(!r.state().join("network").exists());
+        assert!(!r.state().join("network").try_exists().unwrap());
         let id = r.ok(&["create", "--network", "none", "busybox"]);
-        assert!(!r.state().join("local").join(&id).join("sandbox.json").exists());
+        assert!(!r.state().join("local").join(&id).join("sandbox.json").try_exists().unwrap());
         assert_eq!(r.field(&id, "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"), "none");
         r.ok(&["rm", &id]);
         // As docker: the same command line works with any network.

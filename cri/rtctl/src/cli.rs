@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
 // A verb is a module with `Args`: all of them are commands.
-use crate::verb::pod::PodCommand;
 use crate::verb::*;
+// A verb is a module with `Args`: all of them are commands.
+use crate::verb::pod::PodCommand;
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
@@ -30,7 +31,7 @@ Examples:
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
-  rtctl run -d --name web -m 64m busybox httpd -f
+  rtctl run -d --name web -p 8080:80 -m 64m busybox httpd -f
   rtctl logs -f web
   rtctl exec -it web sh
   rtctl rm -f web
