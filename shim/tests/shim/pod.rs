@@ -15,6 +15,7 @@ use shim::local;
 use shim::protocol::{FailureKind, Reply, Request};
 use shim::record;
 
+use crate::budgets::{MEMORY_LIMIT, anonymous};
 use crate::place::{Place, ended, gone, program};
 
 /// Prints the namespaces that it is in.
@@ -57,7 +58,7 @@ impl Pod {
             json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "size=64k"]}),
         );
         task["sandbox"] = self.sandbox["namespaces"].clone();
-        task["log"] = json!(self.log(name));
+        task["log"]["k8s-file"]["path"] = json!(self.log(name));
         task["owned"] = json!([]);
         change(&mut spec, &mut task);
         fs::write(dir.join("config.json"), spec.to_string()).unwrap();
@@ -179,6 +180,8 @@ fn containers_share_namespaces_and_shm_and_nothing_else_runs() {
     pod.run(&connection, "b", &format!("cat /dev/shm/x; grep ' /dev/shm ' /proc/mounts; {script}"));
     pod.logs(&connection, "b", "done");
     assert_eq!(children(shim).len(), 2);
+    let used = anonymous(shim);
+    assert!(used <= MEMORY_LIMIT, "{used} KiB");
     let (a, b) = (pod.logged("a"), pod.logged("b"));
     let find = |text: &str, kind: &str| {
         let line = text.lines().find(|line| line.contains(&format!(" {kind}:["))).map(str::to_owned);
