@@ -185,7 +185,10 @@ impl Networks {
         self.definitions.remove(&format!("{}.json", network.name))?;
         self.definitions.sync()?;
         if bridge::remove(&mut socket, &links, &network)? == bridge::Removed::Yes {
-            self.firewall.rebuild(&self.list()?, &book.attachments)?;
+            // Those that have a bridge: the elements of another one would stay when it is removed.
+            let mut others = self.list()?;
+            others.retain(|other| links.iter().any(|link| bridge::is_ours(link, other)));
+            self.firewall.rebuild(&others, &book.attachments)?;
         }
         Ok(network)
     }
