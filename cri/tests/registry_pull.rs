@@ -10,15 +10,19 @@ use std::process::Command;
 use std::sync::Arc;
 
 use cri::image::registry::{Config, Credentials, Fresh, PullOptions, Pulled, PushOptions, Registry};
-use cri::image::{Cancel, Error, LoadOptions, Progress, Reference, Sent, Source, Store};
+use cri::image::{Blobs, Cancel, Error, LoadOptions, Progress, Reference, Sent, Source, Store};
 use image_layout::{Layer, Tar, is_root, layout};
 use registry_script::distribution::Distribution;
 use registry_script::{Content, Server};
 
 fn pull(store: &Store, name: &str) -> Result<Pulled, Error> {
     let registry = Registry::new(Config::default()).unwrap();
-    let options =
-        PullOptions { platform: None, credentials: Arc::new(|_| Ok(Credentials::Anonymous)), cancel: Cancel::new() };
+    let options = PullOptions {
+        platform: None,
+        credentials: Arc::new(|_| Ok(Credentials::Anonymous)),
+        cancel: Cancel::new(),
+        blobs: Blobs::Keep,
+    };
     store.pull(&registry, &name.parse().unwrap(), &options, &mut |_| {})
 }
 
@@ -178,8 +182,12 @@ fn root_a_private_registry_wants_certificates_and_a_password() {
     let user = Credentials::Basic { username: "me".into(), password: "s3cret".into() };
     assert_eq!(registry.login("registry.example:5000", &user, &Cancel::new()).unwrap(), user);
     let second = Store::open(&folder.join("second")).unwrap();
-    let options =
-        PullOptions { platform: None, credentials: Arc::new(move |_| Ok(user.clone())), cancel: Cancel::new() };
+    let options = PullOptions {
+        platform: None,
+        blobs: Blobs::Keep,
+        credentials: Arc::new(move |_| Ok(user.clone())),
+        cancel: Cancel::new(),
+    };
     let pulled =
         second.pull(&registry, &"registry.example:5000/app:1".parse().unwrap(), &options, &mut |_| {}).unwrap();
     assert_eq!(pulled.name.to_string(), "registry.example:5000/app:1");

@@ -18,7 +18,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, socketpair, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, setsockopt, socket, socketpair, sockopt,
+};
 use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
@@ -126,6 +128,29 @@ impl Connection {
     /// # Errors
     /// The kernel's answer.
     pub fn connect_at(dir: impl AsFd) -> Result<Option<Self>, Error> {
+        let Some(connection) = Self::open(dir)? else { return Ok(None) };
+        match connection.ready() {
+            Ok(_) => Ok(Some(connection)),
+            // It has left its loop and will not be back.
+            Err(Error::Gone) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a shim serves an open directory. Unlike [`Connection::connect_at`] this reads no message: the shim itself asks, and
+    /// has no other use for the code that does.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub(crate) fn served(dir: impl AsFd) -> Result<bool, Error> {
+        let Some(connection) = Self::open(dir)? else { return Ok(false) };
+        connection.readable()?;
+        // The end is no packet.
+        let size = recv(connection.socket.as_raw_fd(), &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC);
+        Ok(size.is_ok_and(|size| size > 0))
+    }
+
+    fn open(dir: impl AsFd) -> Result<Option<Self>, Error> {
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
             .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())?;
         let address = address(dir.as_fd())?;
@@ -147,13 +172,7 @@ impl Connection {
             Err(Errno::EAGAIN) => return Err(Error::Silent),
             answer => answer.call(|| format!("connect({SOCKET_NAME:?})"))?,
         }
-        let connection = Self { socket };
-        match connection.ready() {
-            Ok(_) => Ok(Some(connection)),
-            // It has left its loop and will not be back.
-            Err(Error::Gone) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(Some(Self { socket }))
     }
 
     /// Sends a request and does not wait for the answer.
@@ -351,6 +370,15 @@ pub fn spawn(program: &Path, dir: &Path) -> Result<(Connection, Pid), Error> {
 
 impl Connection {
     fn ready(&self) -> Result<Pid, Error> {
+        self.readable()?;
+        match self.receive()? {
+            Reply::Ready { pid } => Ok(Pid::from_raw(pid)),
+            other => Err(Error::Unexpected(format!("{other:?}"))),
+        }
+    }
+
+    /// Waits for the first packet or the end.
+    fn readable(&self) -> Result<(), Error> {
         let timeout = PollTimeout::try_from(READY_LIMIT).unwrap_or(PollTimeout::NONE);
         let mut set = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         loop {
@@ -359,13 +387,9 @@ impl Connection {
                 Ok(0) => return Err(Error::Silent),
                 answer => {
                     answer.call(|| "poll(rt-shim)".to_owned())?;
-                    break;
+                    return Ok(());
                 }
             }
-        }
-        match self.receive()? {
-            Reply::Ready { pid } => Ok(Pid::from_raw(pid)),
-            other => Err(Error::Unexpected(format!("{other:?}"))),
         }
     }
 }

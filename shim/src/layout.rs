@@ -1,4 +1,4 @@
-//! The files of a standalone container and of a shim: where they are and what is in them.
+//! The files of a standalone container, of a pod and of a shim: where they are and what is in them.
 //!
 //! ```text
 //! <state>/local/<id>/            0700, one per standalone container     (<state> is /run/rt)
@@ -7,9 +7,15 @@
 //!     shim.json                  [`Task`]
 //!     sandbox.json               [`Sandbox`]: namespaces that outlive a run; absent where none do
 //!     status.json                [`Status`], written by the shim: temp + rename, before anyone is told
+//!     health.json                [`Health`], written by the shim where there is a health check
 //!     name                       the container's name
 //!     shim.sock                  the shim's socket; nobody listens when the shim is gone
 //!     lock                       flock(2) of commands that change the container
+//! <state>/pods-local/<id>/       0700, one per pod
+//!     pod.json                   rtctl's metadata, never changes
+//!     sandbox.json               [`Sandbox`]
+//!     sandbox-status.json        [`SandboxStatus`], written by the shim
+//!     shim.sock                  the shim's socket, to which those of its containers in local/ are links
 //! <state>/names/<name>           symbolic link to ../local/<id>
 //! <state>/events[.1]             what happened, see [`crate::events`]
 //! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)
@@ -51,6 +57,9 @@ pub struct Task {
     /// Whether process 1 is a small init that reaps and passes signals on, and not the program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// How the shim finds out whether the program is well; absent means that it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
     /// Where the shim tells what happens to the container; absent means nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventTarget>,
@@ -89,6 +98,77 @@ pub struct EventTarget {
     pub path: PathBuf,
     /// Attributes: image, name (the container's file `name` counts for more), labels.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// A health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Program and arguments, run in the container as its own user: exit code 0 means that all is well.
+    pub command: Vec<String>,
+    /// From the end of a check to the next.
+    pub interval: Duration,
+    /// After this time a check has failed and is killed.
+    pub timeout: Duration,
+    /// Time after the start in which failures do not count.
+    pub start_period: Duration,
+    /// Interval in that time.
+    pub start_interval: Duration,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+    /// What it gets when it becomes unhealthy.
+    pub on_failure: OnFailure,
+}
+
+/// What an unhealthy container gets; podman's `--health-on-failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Nothing.
+    None,
+    /// SIGKILL; the restart policy holds.
+    Kill,
+    /// It is stopped and started again, whatever the restart policy says.
+    Restart,
+    /// It is stopped for good.
+    Stop,
+}
+
+/// Whether a container is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// Not known yet.
+    Starting,
+    /// It is.
+    Healthy,
+    /// It is not.
+    Unhealthy,
+}
+
+/// `health.json`: what the health checks of the current or last run found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Whether it is well.
+    pub status: HealthStatus,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last [`crate::health::RESULTS`], oldest first.
+    pub results: Vec<CheckResult>,
+}
+
+/// What a health check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Nanoseconds since the epoch.
+    pub start: u64,
+    /// Nanoseconds since the epoch.
+    pub end: u64,
+    /// Of the check's process; -1 when there was none or it was killed for its time.
+    pub exit_code: i32,
+    /// The beginning of its output, or why there was none.
+    pub output: String,
 }
 
 /// A log file.
@@ -158,6 +238,40 @@ pub enum Ends {
     OnRequest,
 }
 
+/// `sandbox-status.json`: how the sandbox of a pod is, written by its shim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// [`VERSION`].
+    pub version: u32,
+    /// As in [`Status`].
+    pub boot_id: String,
+    /// As in [`Status`].
+    pub shim: (i32, u64),
+    /// How it is.
+    pub state: SandboxState,
+    /// When it was made, in nanoseconds since the epoch.
+    pub started_at: u64,
+    /// When it ended; absent while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// Process 1 of its pid namespace: process id on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<i32>,
+    /// Why it ended by itself, or what went wrong with `on_exit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// State of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxState {
+    /// Its namespaces are there.
+    Ready,
+    /// It has ended.
+    Ended,
+}
+
 /// How long `on_exit` of a sandbox may take; then it is killed.
 pub const ON_EXIT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -221,6 +335,9 @@ pub struct Status {
     /// Bytes of output that were not written to the log because writing failed.
     #[serde(default)]
     pub log_dropped: u64,
+    /// What the health checks of the current or last run say; more of it is in `health.json`. Absent without health check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 }
 
 /// State of a container.

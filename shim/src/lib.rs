@@ -6,12 +6,14 @@
 //!      └─ local: read and clean up what a          ├─ restart   whether and when a container starts again (pure)
 //!         shim left, alive or dead                 ├─ log       log files and the journal
 //!                                                  ├─ events    what happened
+//!                                                  ├─ health    what a health check's result means (pure)
 //!                                                  └─ record    status.json before anyone is told
 //! ```
 
 pub mod client;
 pub mod codec;
 pub mod events;
+pub mod health;
 pub mod layout;
 pub mod local;
 pub mod log;

@@ -22,7 +22,7 @@ use runtime::sys::process::pidfd_open;
 use runtime::sys::{Call, CallError};
 
 use crate::client::{self, Connection};
-use crate::layout::{Exit, State, Status, Task};
+use crate::layout::{Exit, SandboxState, SandboxStatus, State, Status, Task};
 use crate::protocol::{FailureKind, Request};
 use crate::{record, remove};
 
@@ -162,6 +162,12 @@ impl Directory {
         Connection::connect_at(&self.fd)
     }
 
+    /// Whether its shim serves this container alone, and ends with it; the socket of a container in a pod is a link to the pod's.
+    #[must_use]
+    pub fn has_own_shim(&self) -> bool {
+        readlinkat(&self.fd, client::SOCKET_NAME).is_err()
+    }
+
     /// `shim.json`.
     ///
     /// # Errors
@@ -233,6 +239,7 @@ impl Directory {
     /// # Errors
     /// As [`Directory::remove_dead`]; the shim's answer.
     pub fn remove(&self, lock: &Lock, force: bool) -> Result<(), Error> {
+        let own_shim = self.has_own_shim();
         if let Some(shim) = self.connect()? {
             let request = Request::Remove { container: self.id.clone(), force };
             match shim.request(&request, &[]) {
@@ -240,7 +247,7 @@ impl Directory {
                 Err(client::Error::Gone | client::Error::Failed { kind: FailureKind::NotFound, .. }) => {}
                 answer => {
                     answer?;
-                    return Ok(shim.closed()?);
+                    return if own_shim { Ok(shim.closed()?) } else { Ok(()) };
                 }
             }
         }
@@ -341,6 +348,39 @@ pub fn remove_files(dir: BorrowedFd<'_>, id: &str, task: Option<&Task>) -> Resul
     remove::tree_at(&parent, OsStr::new(id)).map_err(left)
 }
 
+/// Removes the directory of a pod whose processes are gone: its record first, so that what is left is known as a remnant.
+///
+/// # Errors
+/// [`Error::Left`]: what could not be removed.
+pub fn remove_pod_files(dir: impl AsFd, path: &Path) -> Result<(), Error> {
+    let id = path.file_name().unwrap_or_default();
+    let left = |problems: Vec<CallError>| Error::Left {
+        id: id.to_string_lossy().into_owned(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    };
+    unlink(&dir, "pod.json").map_err(|error| left(vec![error]))?;
+    let parent = openat(&dir, "..", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| "openat(\"..\", O_PATH)".to_owned())
+        .map_err(|error| left(vec![error]))?;
+    remove::tree_at(&parent, id).map_err(left)
+}
+
+/// How the sandbox of a pod in the directory `dir` is, whatever became of its shim. `None`: it has never been made.
+///
+/// # Errors
+/// [`record::Error`].
+pub fn sandbox_status(dir: impl AsFd) -> Result<Option<SandboxStatus>, Error> {
+    let Some(status) = record::read::<SandboxStatus>(dir)? else { return Ok(None) };
+    let (pid, start) = status.shim;
+    let boot = record::boot_id()?;
+    if status.state == SandboxState::Ended || (record::start_time(pid)? == Some(start) && boot == status.boot_id) {
+        return Ok(Some(status));
+    }
+    let why = if status.boot_id == boot { "the shim died" } else { "the host was restarted" };
+    let error = Some(status.error.clone().unwrap_or_else(|| why.to_owned()));
+    Ok(Some(SandboxStatus { state: SandboxState::Ended, ended_at: Some(record::now()), init: None, error, ..status }))
+}
+
 fn unlink(dir: impl AsFd, name: &str) -> Result<(), CallError> {
     match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -398,6 +438,7 @@ mod tests {
             last_exit: Some(Exit { code: 3, signal: None, oom_killed: false, finished_at: 4 }),
             error: None,
             log_dropped: 0,
+            health: None,
         }
     }
 

@@ -12,7 +12,7 @@ use runtime::sys::{Call, CallError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::layout::{Sandbox, Status, Task, VERSION};
+use crate::layout::{Health, Sandbox, SandboxStatus, Status, Task, VERSION};
 
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -55,6 +55,14 @@ impl Record for Status {
 
 impl Record for Sandbox {
     const NAME: &'static str = "sandbox.json";
+}
+
+impl Record for Health {
+    const NAME: &'static str = "health.json";
+}
+
+impl Record for SandboxStatus {
+    const NAME: &'static str = "sandbox-status.json";
 }
 
 #[derive(serde::Deserialize)]
@@ -168,6 +176,26 @@ pub fn boot_id() -> Result<String, CallError> {
 /// # Errors
 /// The kernel's answer.
 pub fn start_time(pid: i32) -> Result<Option<u64>, CallError> {
+    Ok(stat(pid)?.map(|stat| stat.start))
+}
+
+/// Parent and session of a process, fields 4 and 6 of /proc/PID/stat. `None`: as [`start_time`].
+///
+/// # Errors
+/// The kernel's answer.
+pub(crate) fn family(pid: i32) -> Result<Option<(i32, i32)>, CallError> {
+    Ok(stat(pid)?.map(|stat| (stat.parent, stat.session)))
+}
+
+/// What is read of /proc/PID/stat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    parent: i32,
+    session: i32,
+    start: u64,
+}
+
+fn stat(pid: i32) -> Result<Option<Stat>, CallError> {
     let path = format!("/proc/{pid}/stat");
     let call = || format!("read({path:?})");
     let file: OwnedFd = match openat(AT_FDCWD, path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
@@ -182,14 +210,16 @@ pub fn start_time(pid: i32) -> Result<Option<u64>, CallError> {
     parse_stat(&text[..size]).ok_or_else(|| CallError { call: call(), errno: Errno::EBADMSG })
 }
 
-/// Start time out of /proc/PID/stat; `Some(None)` for a dead process. The command name may hold any bytes, so fields are
-/// counted from the last parenthesis.
-fn parse_stat(text: &[u8]) -> Option<Option<u64>> {
+/// Reads /proc/PID/stat; `Some(None)` for a dead process. The command name may hold any bytes, so fields are counted from the
+/// last parenthesis.
+fn parse_stat(text: &[u8]) -> Option<Option<Stat>> {
     let end = memchr::memrchr(b')', text)?;
     let mut fields = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace();
     let state = fields.next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    Some((!matches!(state, "Z" | "X")).then_some(start))
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    let start = fields.nth(15)?.parse().ok()?;
+    Some((!matches!(state, "Z" | "X")).then_some(Stat { parent, session, start }))
 }
 
 /// Now, nanoseconds since the epoch.
@@ -224,6 +254,7 @@ mod tests {
             last_exit: None,
             error: None,
             log_dropped: 0,
+            health: None,
         };
         write(&fd, &status).unwrap();
         assert_eq!(read(&fd).unwrap(), Some(status.clone()));
@@ -279,12 +310,13 @@ mod tests {
         assert!(start_time(own).unwrap().unwrap() > 0);
         assert_eq!(start_time(i32::MAX).unwrap(), None);
         for (text, expected) in [
-            (&b"7 (a) b) S 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0"[..], Some(Some(4711))),
+            (&b"7 (a) b) S 1 2 3 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0"[..], Some(Some((1, 3, 4711)))),
             (b"7 (\xff \n) Z 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0", Some(None)),
             (b"7 (a) S 1", None),
             (b"", None),
         ] {
-            assert_eq!(parse_stat(text), expected);
+            let found = parse_stat(text).map(|stat| stat.map(|stat| (stat.parent, stat.session, stat.start)));
+            assert_eq!(found, expected);
         }
     }
 }

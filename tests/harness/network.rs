@@ -1,8 +1,14 @@
 //! The network namespace of a test: what it makes there is nobody else's, and what it leaves there is seen.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
 use nix::sched::{CloneFlags, unshare};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::net::{netlink, recv, send, socket_with};
+
+use crate::programs;
 
 const REQUEST: u16 = 1;
 const DUMP: u16 = 0x300;
@@ -19,8 +25,96 @@ pub(crate) fn enter() {
     request(None, 16, REQUEST | ACK, &up).expect("every kernel that has network namespaces has rtnetlink(7)");
 }
 
+/// Another host: a network namespace that is joined to the test's by a cable.
+#[derive(Debug)]
+pub struct Host {
+    /// Keeps the namespace.
+    child: Child,
+}
+
+impl Host {
+    /// Makes it: the test has 192.0.2.1 and 2001:db8::1 (RFC 5737, RFC 3849), the other host 192.0.2.2 and 2001:db8::2.
+    pub fn cabled() -> Host {
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "ip link set lo up; echo ready; exec sleep 1000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let host = Host { child };
+        let pid = host.child.id().to_string();
+        let here = |args: &str| run(Command::new("ip").args(args.split(' ')));
+        here(&format!("link add cable type veth peer name cable netns {pid}"));
+        for (number, run) in [("1", &here as &dyn Fn(&str)), ("2", &|args: &str| host.ip(args))] {
+            run(&format!("address add 192.0.2.{number}/24 dev cable"));
+            run(&format!("address add 2001:db8::{number}/64 dev cable nodad"));
+            run("link set cable up");
+        }
+        host
+    }
+
+    /// A command there.
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.child.id())).arg(program).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// `ip ARGS` there; it must succeed.
+    pub fn ip(&self, args: &str) {
+        run(&mut self.command("ip", &args.split(' ').collect::<Vec<_>>()));
+    }
+
+    /// The answer of `payload answer` somewhere, asked from there; `None` when none comes.
+    pub fn ask(&self, protocol: &str, address: &str, port: u16) -> Option<String> {
+        answer(&mut self.command(programs::payload().to_str().unwrap(), &["ask", protocol, address, &port.to_string()]))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // At once, and with it the other end, which would go with the namespace at some time.
+        let _gone_already = Command::new("ip").args(["link", "delete", "cable"]).status();
+        let _ended_already = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// What `payload ask` prints, without the end of the line.
+pub(crate) fn answer(command: &mut Command) -> Option<String> {
+    let output = command.output().unwrap();
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// The answer of `payload answer` somewhere, asked from the test's own host.
+pub fn ask(protocol: &str, address: &str, port: u16) -> Option<String> {
+    let mut command = Command::new(programs::payload());
+    answer(command.args(["ask", protocol, address, &port.to_string()]))
+}
+
+/// Whether this kernel has what networks are made of: bridges, veth and the expressions of nftables that our rules use. Debian's user-mode
+/// Linux has no nft_nat and no nft_fib.
+pub fn has_networks() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let rules = "ip link add rt0 type bridge && ip link add v0 type veth peer name v1 && nft 'add table inet t; \
+                     add chain inet t c { type nat hook prerouting priority 0; }; \
+                     add rule inet t c fib daddr type local dnat ip to 192.0.2.1; add table bridge t'";
+        let mut probe = Command::new("unshare");
+        probe.args(["--net", "sh", "-c", rules]).stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    })
+}
+
 /// Names of the links here.
-pub(crate) fn links() -> Vec<String> {
+pub fn links() -> Vec<String> {
     let replies = request(None, 18, REQUEST | DUMP, &[0; 16]).expect("every kernel has rtnetlink(7)");
     replies.iter().filter_map(|reply| string(reply.get(16..)?, 3)).collect()
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod facts;
+mod talk;
 
 use std::io::{Write, stdout};
 use std::process::exit;
@@ -19,8 +20,15 @@ fn main() {
         ["eat", mebibytes] => eat(mebibytes.parse().expect("a number")),
         ["threads", count] => threads(count.parse().expect("a number")),
         ["hunt", path] => hunt(path),
+        ["answer", protocol, port] => talk::answer(protocol, port.parse().expect("a number")),
+        ["ask", protocol, host, port] => match talk::ask(protocol, host, port.parse().expect("a number")) {
+            Some(answer) => print!("{answer}"),
+            None => exit(1),
+        },
         _ => {
-            eprintln!("usage: payload facts|hold|eat MIB|threads N|hunt PATH");
+            eprintln!(
+                "usage: payload facts|hold|eat MIB|threads N|hunt PATH|answer PROTOCOL PORT|ask PROTOCOL ADDRESS PORT"
+            );
             exit(2);
         }
     }

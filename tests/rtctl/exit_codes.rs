@@ -83,11 +83,18 @@ fn other_verbs_fail_with_1() {
 }
 
 #[test]
-fn a_run_that_cannot_start_leaves_nothing() {
+fn a_run_that_cannot_start_is_kept_unless_rm_is_given() {
     rtctl_test(|r| {
-        // Also without --rm: the name is free, and there is no container that never was.
-        let output = r.call(&["run", "--name", "failed", "busybox", "no-such-command"]);
-        assert_eq!(output.code, 127);
+        // As docker: it can be looked at, its command can be put there, and it can be started again.
+        for detach in [&[] as &[&str], &["-d"]] {
+            let args = [&["run"], detach, &["--name", "failed", "busybox", "no-such-command"]].concat();
+            assert_eq!(r.call(&args).code, 127);
+            assert_eq!(r.field("failed", "{{.State.Status}}"), "created");
+            assert!(r.field("failed", "{{.State.Error}}").contains("no-such-command"));
+            assert_eq!(r.call(&["start", "-a", "failed"]).code, 127);
+            r.ok(&["rm", "failed"]);
+        }
+        assert_eq!(r.call(&["run", "--rm", "--name", "failed", "busybox", "no-such-command"]).code, 127);
         r.call(&["inspect", "failed"]).fails(&["failed"]);
     });
 }

@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::store::roots::Roots;
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
+// A verb is a module with `Args`: all of them are commands.
+use crate::verb::pod::PodCommand;
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
@@ -25,10 +27,11 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  rtctl pull busybox                         get an image from a registry
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
-  rtctl run -d --name web -m 64m busybox httpd -f
+  rtctl run -d --name web -p 8080:80 -m 64m busybox httpd -f
   rtctl logs -f web
   rtctl exec -it web sh
   rtctl rm -f web
@@ -60,7 +63,13 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Port(container_port::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
+    Login(registry_login::Args),
+    Logout(registry_logout::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     Images(image_list::Args),
@@ -70,12 +79,29 @@ pub(crate) enum Command {
     Version(system_version::Args),
     Info(system_info::Args),
     Events(system_events::Args),
+    /// Commands on health checks
+    #[command(subcommand)]
+    Healthcheck(HealthcheckCommand),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    #[command(subcommand)]
+    Pod(PodCommand),
+    Completion(system_completion::Args),
+    #[command(name = "__probe", hide = true)]
+    Probe(system_check::ProbeArgs),
+    #[command(name = "__complete", hide = true)]
+    Complete(system_completion::CompleteArgs),
+    Man(system_man::Args),
+    /// Commands on networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Make files for other programs
+    #[command(subcommand)]
+    Generate(GenerateCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -107,7 +133,7 @@ pub(crate) enum ContainerCommand {
     Kill(container_kill::Args),
     #[command(alias = "remove")]
     Rm(container_rm::Args),
-    #[command(visible_aliases = ["list", "ps"])]
+    #[command(visible_alias = "ps")]
     Ls(container_list::Args),
     Logs(container_logs::Args),
     Exec(container_exec::Args),
@@ -121,6 +147,16 @@ pub(crate) enum ContainerCommand {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Prune(container_prune::Args),
+    Port(container_port::Args),
+}
+
+/// `rtctl healthcheck ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HealthcheckCommand {
+    Run(container_healthcheck::Args),
 }
 
 /// `rtctl image ...`
@@ -130,6 +166,7 @@ pub(crate) enum ImageCommand {
     Ls(image_list::Args),
     Inspect(image_inspect::Args),
     Pull(image_pull::Args),
+    Push(image_push::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     #[command(alias = "remove")]
@@ -141,11 +178,36 @@ pub(crate) enum ImageCommand {
     Prune(image_prune::Args),
 }
 
+/// `rtctl generate ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum GenerateCommand {
+    Systemd(generate_systemd::Args),
+}
+
 /// `rtctl system ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    Events(system_events::Args),
     Df(system_df::Args),
+    Prune(system_prune::Args),
     Info(system_info::Args),
+    Check(system_check::Args),
+}
+
+/// `rtctl network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    Create(network_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(network_list::Args),
+    Inspect(network_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(network_rm::Args),
+    Connect(network_connect::Args),
+    Disconnect(network_disconnect::Args),
+    Prune(network_prune::Args),
+    #[command(hide = true)]
+    Release(network_release::Args),
 }
 
 impl Command {
@@ -172,7 +234,13 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Diff(args) => args.run(roots),
+            Command::Export(args) => args.run(roots),
+            Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
+            Command::Push(args) => args.run(roots),
+            Command::Login(args) => args.run(),
+            Command::Logout(args) => args.run(),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
             Command::Images(args) => args.run(roots),
@@ -182,8 +250,16 @@ impl Command {
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
             Command::Events(args) => args.run(roots),
+            Command::Healthcheck(HealthcheckCommand::Run(args)) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Pod(command) => command.run(roots),
+            Command::Completion(args) => args.run(),
+            Command::Complete(args) => args.run(roots),
+            Command::Man(args) => args.run(),
+            Command::Probe(args) => args.run(),
+            Command::Network(command) => command.run(roots),
+            Command::Generate(GenerateCommand::Systemd(args)) => args.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -192,7 +268,7 @@ impl Command {
     /// Whether the exit code may be that of a program in a container: then 125 is our own, else 1.
     pub(crate) fn runs_programs(&self) -> bool {
         match self {
-            Command::Run(_) | Command::Create(_) | Command::Exec(_) => true,
+            Command::Run(_) | Command::Create(_) | Command::Exec(_) | Command::Healthcheck(_) => true,
             Command::Start(args) => args.attaches(),
             Command::Container(ContainerCommand::Run(_) | ContainerCommand::Create(_) | ContainerCommand::Exec(_)) => {
                 true
@@ -226,6 +302,10 @@ impl ContainerCommand {
             ContainerCommand::Cp(args) => args.run(roots),
             ContainerCommand::Update(args) => args.run(roots),
             ContainerCommand::Rename(args) => args.run(roots),
+            ContainerCommand::Diff(args) => args.run(roots),
+            ContainerCommand::Export(args) => args.run(roots),
+            ContainerCommand::Prune(args) => args.run(roots),
+            ContainerCommand::Port(args) => args.run(roots),
         }
     }
 }
@@ -236,6 +316,7 @@ impl ImageCommand {
             ImageCommand::Ls(args) => args.run(roots),
             ImageCommand::Inspect(args) => args.run(roots),
             ImageCommand::Pull(args) => args.run(roots),
+            ImageCommand::Push(args) => args.run(roots),
             ImageCommand::Load(args) => args.run(roots),
             ImageCommand::Save(args) => args.run(roots),
             ImageCommand::Rm(args) => args.run(roots),
@@ -251,7 +332,10 @@ impl SystemCommand {
     fn run(self, roots: &Roots) -> Result<u8> {
         match self {
             SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Prune(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
+            SystemCommand::Check(args) => args.run(roots),
+            SystemCommand::Events(args) => args.run(roots),
         }
     }
 }
@@ -264,6 +348,21 @@ impl VolumeCommand {
             VolumeCommand::Inspect(args) => args.run(roots),
             VolumeCommand::Rm(args) => args.run(roots),
             VolumeCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl NetworkCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            NetworkCommand::Create(args) => args.run(roots),
+            NetworkCommand::Ls(args) => args.run(roots),
+            NetworkCommand::Inspect(args) => args.run(roots),
+            NetworkCommand::Rm(args) => args.run(roots),
+            NetworkCommand::Connect(args) => args.run(roots),
+            NetworkCommand::Disconnect(args) => args.run(roots),
+            NetworkCommand::Prune(args) => args.run(roots),
+            NetworkCommand::Release(args) => args.run(roots),
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn spec_image(config: &ImageConfig) -> cri::spec::Image {
         stop_signal: config.stop_signal.clone(),
         labels: config.labels.clone(),
         exposed_ports: config.exposed_ports.clone(),
+        healthcheck: config.healthcheck.clone(),
     }
 }
 

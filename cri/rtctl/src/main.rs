@@ -11,21 +11,26 @@
 #![recursion_limit = "256"]
 
 mod cli;
+mod complete;
 mod copy;
 mod events;
 mod flag;
+mod host;
 mod image;
 mod logs;
+mod manual;
 mod output;
 mod rootfs;
 mod session;
 mod store;
 mod template;
 mod transfer;
+mod unit;
 mod verb;
 
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 use shim::protocol::FailureKind;
@@ -47,6 +52,9 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::from(141),
         Err(error) => {
+            if !nix::unistd::geteuid().is_root() {
+                eprintln!("rtctl: you are not root; run it with sudo");
+            }
             eprintln!("rtctl: {error:#}");
             ExitCode::from(code_of(&error).unwrap_or(own))
         }
@@ -85,7 +93,7 @@ fn explicit_booleans(command: clap::Command) -> clap::Command {
             .hide_default_value(true)
             .hide_possible_values(true)
             .value_name("BOOL")
-            .value_parser(clap::value_parser!(bool)),
+            .value_parser(BoolishValueParser::new()),
         _ => arg,
     });
     command.mut_subcommands(explicit_booleans)

@@ -17,6 +17,9 @@ mod dir;
 mod dirs;
 mod document;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod identity;
 #[allow(clippy::module_inception, reason = "the module is named after the type it defines")]
 mod image;
@@ -48,6 +51,7 @@ pub use dirs::RootDir;
 pub use document::Descriptor;
 pub use error::{EntryFault, Error};
 pub use image::Image;
+pub use ingest::Blobs;
 pub use limits::Limits;
 pub use load::{LoadOptions, LoadedImage};
 pub use platform::{Platform, PlatformError};
@@ -60,4 +64,4 @@ pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;
 pub use usage::{ImageUsage, ImagesUsage};
-pub use verify::{Damage, Depth, Object, Report};
+pub use verify::{Damage, Depth, Lost, Object, Report, Unrepaired};

@@ -31,8 +31,17 @@ pub(crate) struct Partials {
 /// A file that is ours, or whole and used by several.
 pub(crate) struct Claim {
     file: File,
-    /// Its folder and name; `None`: it is in the store already.
-    place: Option<(Dir, String)>,
+    dir: Dir,
+    name: String,
+    place: Place,
+}
+
+/// Where the file of a claim is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Partial,
+    /// It is in the store already.
+    Store,
 }
 
 /// Held by the one of several equal pulls that does the work.
@@ -140,9 +149,10 @@ impl Partials {
                 && let Some(there) = self.in_store(blob)?
             {
                 self.dir.unlink(name.as_bytes())?;
-                return Ok(Some(Claim { file: there, place: None }));
+                let (dir, name) = (self.blobs.duplicate()?, blob.digest.hex().to_owned());
+                return Ok(Some(Claim { file: there, dir, name, place: Place::Store }));
             }
-            return Ok(Some(Claim { file, place: Some((self.dir.duplicate()?, name)) }));
+            return Ok(Some(Claim { file, dir: self.dir.duplicate()?, name, place: Place::Partial }));
         }
     }
 
@@ -170,25 +180,32 @@ impl Claim {
     /// The file is whole: others may use it as well.
     pub(crate) fn share(&self) -> Result<(), Error> {
         match self.place {
-            Some(_) => self.file.lock_shared().map_err(|error| lock_error(&self.file, &error)),
-            None => Ok(()),
+            Place::Partial => self.file.lock_shared().map_err(|error| lock_error(&self.file, &error)),
+            Place::Store => Ok(()),
         }
     }
 
-    /// Removes a file whose bytes are wrong.
+    /// Removes a file whose bytes are wrong, also one of the store: nothing can be done with it.
     pub(crate) fn discard(&self) {
-        if let Some((dir, name)) = &self.place
-            && is_at(dir, name, &self.file).unwrap_or(false)
-        {
+        if is_at(&self.dir, &self.name, &self.file).unwrap_or(false) {
             // What cannot be removed is found to be wrong again.
-            let _ = dir.unlink(name.as_bytes());
+            let _ = self.dir.unlink(self.name.as_bytes());
+        }
+    }
+
+    /// Removes a file that is not to be kept, unless another pull is about to use it.
+    pub(crate) fn give_up(&self) {
+        if self.place == Place::Partial && try_lock(&self.file).unwrap_or(false) {
+            self.discard();
         }
     }
 
     /// Gives the blob its place in the store.
     pub(crate) fn place(&self, target: &Dir, name: &str) -> Result<(), Error> {
-        let Some((dir, own)) = &self.place else { return Ok(()) };
-        match dir.rename(own, target, name) {
+        if self.place == Place::Store {
+            return Ok(());
+        }
+        match self.dir.rename(&self.name, target, name) {
             // Another pull of the same blob was first, or the file was removed by hand.
             Err(CallError { errno: Errno::ENOENT, .. }) if is_at(target, name, &self.file)? => Ok(()),
             result => Ok(result?),

@@ -12,7 +12,7 @@ use super::image::Image;
 use super::ingest::Ingest;
 use super::layer::TREE;
 use super::progress::Progress;
-use super::receive::{Bytes, Incoming};
+use super::receive::Incoming;
 use super::store::Store;
 
 /// An image that containers can be made from.
@@ -74,18 +74,8 @@ impl Store {
     /// Unpacks layers from the blobs that the store kept.
     fn rebuild(&self, missing: &[(Digest, Descriptor)], progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
         let mut ingest = Ingest::begin(self)?;
-        let incoming: Vec<Incoming<'_>> = missing
-            .iter()
-            .map(|(diff_id, blob)| Incoming {
-                diff_id: diff_id.clone(),
-                digest: Some(blob.digest.clone()),
-                size: blob.size,
-                bytes: Bytes::Source(Box::new(|| match self.open_blob(&blob.digest)? {
-                    Some(file) => Ok(Box::new(file)),
-                    None => Err(Error::Damaged { what: format!("blob {}", blob.digest), reason: "is missing".into() }),
-                })),
-            })
-            .collect();
+        let incoming: Vec<Incoming<'_>> =
+            missing.iter().map(|(diff_id, blob)| self.incoming_blob(diff_id, blob)).collect();
         ingest.layers(&incoming, &Cancel::new(), progress)?;
         ingest.commit(progress, Ok)
     }

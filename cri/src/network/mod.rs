@@ -5,7 +5,7 @@
 //!  ┌──────┐ veth   ┌────────┐  forward, masquerade   ┌──────┐
 //!  │ eth0 ├────────┤  rt0   ├────────────────────────┤ eth0 ├── other hosts
 //!  └──────┘        └────────┘   ▲ published ports    └──────┘
-//!                     bridge    nftables: table inet rt, nothing of others
+//!                     bridge    nftables: table inet rt-net, nothing of others
 //! ```
 //!
 //! What a network is outlives restarts: `<root>/networks/<name>.json`. Who is on it does not: `<state>/network/`, a document for each
@@ -23,6 +23,7 @@ mod definition;
 mod detach;
 mod error;
 mod files;
+mod firewall;
 mod host;
 mod hosts;
 mod ipam;
@@ -30,10 +31,12 @@ mod mac;
 mod name;
 mod netlink;
 mod networks;
+mod nft;
 mod plumb;
 mod publish;
 mod reclaim;
 mod record;
+mod reserve;
 mod subnet;
 
 pub use attach::{Attach, Attached};

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use runtime::sys::Call;
+
 use super::bridge;
 use super::create::{self, Given, NewNetwork, Taken};
 use super::definition::Network;
 use super::error::Error;
 use super::files::{Folder, Keep, random};
+use super::firewall::Firewall;
 use super::host;
 use super::name;
 use super::netlink::{Link, Socket};
@@ -21,6 +24,7 @@ pub(super) const LOCK: &str = "lock";
 pub struct Networks {
     pub(super) definitions: Folder,
     pub(super) state: Folder,
+    pub(super) firewall: Firewall,
 }
 
 impl Networks {
@@ -29,9 +33,11 @@ impl Networks {
     /// # Errors
     /// The kernel's; folders that other users may write to.
     pub fn open(root: &Path, state: &Path) -> Result<Networks, Error> {
+        let absolute = std::path::absolute(state).call(|| "getcwd()".to_owned())?;
         Ok(Networks {
             definitions: Folder::open(&root.join("networks"))?,
             state: Folder::open(&state.join("network"))?,
+            firewall: Firewall::new(&absolute),
         })
     }
 
@@ -151,7 +157,8 @@ impl Networks {
     /// There is none; containers are on it; it is the default one.
     pub fn remove(&self, query: &str) -> Result<Network, Error> {
         let _definitions = self.definitions.lock(LOCK)?;
-        let network = match self.read(query).or_else(|_| Ok::<_, Error>(None))? {
+        // What cannot be read is told by `get` below.
+        let network = match self.read(query).unwrap_or(None) {
             Some(network) => network,
             None if query == name::DEFAULT => return Err(Error::Predefined { name: query.to_owned() }),
             None => self.get(query)?,
@@ -175,9 +182,14 @@ impl Networks {
             containers.sort();
             return Err(Error::InUse { name: network.name, containers });
         }
-        bridge::remove(&mut socket, &links, &network)?;
         self.definitions.remove(&format!("{}.json", network.name))?;
         self.definitions.sync()?;
+        if bridge::remove(&mut socket, &links, &network)? == bridge::Removed::Yes {
+            // Those that have a bridge: the elements of another one would stay when it is removed.
+            let mut others = self.list()?;
+            others.retain(|other| links.iter().any(|link| bridge::is_ours(link, other)));
+            self.firewall.rebuild(&others, &book.attachments)?;
+        }
         Ok(network)
     }
 

@@ -48,6 +48,9 @@ pub struct Attachment {
     pub metric: u32,
     /// Counts attachments.
     pub order: u64,
+    /// Number of the container's network namespace, as stat(2) has it.
+    #[serde(default)]
+    pub netns: u64,
     /// The interface on the host.
     pub veth: String,
     /// Index of [`Attachment::veth`]; 0 while the attachment is being made.

@@ -32,6 +32,8 @@ pub struct Image {
     pub labels: BTreeMap<String, String>,
     /// Ports it listens on, as `80/tcp`.
     pub exposed_ports: Vec<String>,
+    /// The health check as docker writes it, not interpreted.
+    pub healthcheck: Option<serde_json::Value>,
 }
 
 /// What was asked for.

@@ -33,10 +33,16 @@ pub(super) enum Session {
     Attached(u64),
     /// The end of a container for good.
     Wait(String),
+    /// The end of a health check of a container.
+    Check(String),
     /// The same, after a Stop.
     Stop(String),
     /// The same, then the removal.
     Remove(String),
+    /// The end of the sandbox.
+    StopSandbox,
+    /// The same, then its removal.
+    RemoveSandbox,
 }
 
 impl Server {

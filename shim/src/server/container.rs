@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use runtime::cgroup::Cgroup;
 use runtime::spec::Spec;
 
+use super::health::Check;
 use super::{Failure, Server};
-use crate::layout::{Exit, State, Status, Task, VERSION};
+use crate::layout::{Exit, Health, State, Status, Task, VERSION};
 use crate::log::Log;
 use crate::protocol::FailureKind;
 use crate::record;
@@ -19,13 +20,16 @@ pub(super) struct Container {
     pub(super) dir: OwnedFd,
     /// Absolute path of its directory.
     pub(super) path: PathBuf,
-    /// Whether its directory is the shim's own: it is removed along with it.
-    pub(super) standalone: bool,
+    pub(super) home: Home,
     pub(super) spec: Spec,
     /// Namespaces of others that it joins, held open; the spec names them by descriptor.
     #[expect(dead_code, reason = "held, not read")]
     pub(super) joined: Vec<OwnedFd>,
     pub(super) task: Task,
+    /// Whether its /dev/shm is the sandbox's.
+    pub(super) shares_shm: bool,
+    /// Whether a process of it may trace others that are not its own.
+    pub(super) traces: bool,
     pub(super) cgroup: Option<Cgroup>,
     /// Its path, for the record.
     pub(super) cgroup_path: String,
@@ -43,9 +47,26 @@ pub(super) struct Container {
     pub(super) stopped: bool,
     /// OOM kills in its cgroup before this run.
     pub(super) oom_kills: u64,
+    /// What its health checks found, if there are any.
+    pub(super) health: Option<Health>,
+    /// The one that runs.
+    pub(super) check: Option<Check>,
+    /// It is started again when it has ended, whatever its policy says.
+    pub(super) again: bool,
     pub(super) error: Option<String>,
     /// Whether the record says already that the log loses output.
     pub(super) log_problem_told: bool,
+}
+
+/// Whose a container's directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// The shim's own: it is removed along with the container, and the shim ends then.
+    Shim,
+    /// The container's, given by descriptor: removed along with it.
+    Own,
+    /// Below the shim's; whoever made it removes it.
+    Below,
 }
 
 /// State of a container; numbers are of its init process in `Server::processes`.
@@ -130,6 +151,7 @@ impl Server {
             last_exit: container.last_exit.clone(),
             error: container.error.clone().or(lost),
             log_dropped: log.map_or(0, Log::dropped),
+            health: container.health.as_ref().map(|health| health.status),
         }
     }
 

@@ -20,7 +20,7 @@ use super::process::Role;
 use super::relay::watch_journal;
 use super::timers::Timer;
 use super::{Failure, Server};
-use crate::layout::Exit;
+use crate::layout::{Exit, RESTART_BACKOFF};
 use crate::log::Stream;
 use crate::protocol::Reply;
 use crate::record;
@@ -64,6 +64,7 @@ impl Server {
                 exit.oom_killed = kills > container.oom_kills;
             }
             self.timers.cancel(&Timer::Stop(id.clone()));
+            self.health_pause(&id);
             self.kill_all(&id);
         }
         if let Some(process) = self.processes.get_mut(&number) {
@@ -141,17 +142,25 @@ impl Server {
         self.timers.cancel(&Timer::Drain(number));
         let Some(process) = self.processes.get(&number) else { return };
         let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
-        let exec = match &process.role {
-            Role::Init(_) => None,
-            Role::Exec { name, .. } => Some(name.clone()),
-        };
-        let init = exec.is_none();
+        let init = matches!(process.role, Role::Init(_));
+        // A terminal's end may be seen once more after the process was over.
+        if init && self.containers.get(&id).is_some_and(|container| container.phase == Phase::Releasing) {
+            return;
+        }
         if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
-        match exec {
-            None => self.run_over(&id, exit),
-            Some(name) => self.event(&id, "exec_die", &[("execID", name), ("exitCode", exit.code.to_string())]),
+        match self.processes.get_mut(&number).map(|process| &mut process.role) {
+            Some(Role::Init(_)) => self.run_over(&id, exit),
+            Some(Role::Exec { name, .. }) => {
+                let more = [("execID", name.clone()), ("exitCode", exit.code.to_string())];
+                self.event(&id, "exec_die", &more);
+            }
+            Some(Role::Check { output, .. }) => {
+                let output = std::mem::take(output);
+                self.check_over(&id, number, &exit, &output);
+            }
+            None => return,
         }
         self.end_input(number);
         // Else it is told once `on_exit` has been run.
@@ -221,7 +230,8 @@ impl Server {
             event::tell(container, id, "die", &[("exitCode", exit.code.to_string()), duration]);
         }
         container.last_exit = Some(exit);
-        let pause = restart::pause(container.task.restart, run);
+        let again = std::mem::take(&mut container.again) && !container.stopped;
+        let pause = restart::pause(container.task.restart, run).or(again.then_some(RESTART_BACKOFF));
         self.end_or_restart(id, pause);
     }
 

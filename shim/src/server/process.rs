@@ -38,6 +38,13 @@ pub(super) enum Role {
         /// pidfd of it.
         pidfd: OwnedFd,
     },
+    /// A health check.
+    Check {
+        /// pidfd of it.
+        pidfd: OwnedFd,
+        /// The beginning of what it wrote.
+        output: Vec<u8>,
+    },
 }
 
 /// The shim's ends of a process's streams.
@@ -71,7 +78,7 @@ impl Process {
     pub(super) fn pidfd(&self) -> &OwnedFd {
         match &self.role {
             Role::Init(created) => &created.pidfd,
-            Role::Exec { pidfd, .. } => pidfd,
+            Role::Exec { pidfd, .. } | Role::Check { pidfd, .. } => pidfd,
         }
     }
 

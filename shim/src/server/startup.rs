@@ -141,6 +141,7 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
         processes: Default::default(),
         attachments: Default::default(),
         sandbox: Sandbox::None,
+        frozen: Vec::new(),
         held_limit: held_limit(descriptors),
         scratch: Vec::new(),
         gather: Vec::new(),
@@ -172,9 +173,9 @@ fn block_signals() -> Result<SignalFd, CallError> {
 }
 
 fn listen_in(dir: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let other = Connection::connect_at(dir)
+    let other = Connection::served(dir)
         .map_err(|error| CallError { call: format!("connect({SOCKET_NAME:?}): {error}"), errno: Errno::EADDRINUSE })?;
-    if other.is_some() {
+    if other {
         return Err(Errno::EADDRINUSE).call(|| format!("bind({SOCKET_NAME:?}): another shim listens there"));
     }
     match unlinkat(dir, SOCKET_NAME, UnlinkatFlags::NoRemoveDir) {

@@ -5,12 +5,12 @@ use std::fs;
 use crate::place::{Place, program};
 
 /// Private anonymous memory of an idle shim, in KiB.
-const MEMORY_LIMIT: u64 = 1024;
+pub(crate) const MEMORY_LIMIT: u64 = 1024;
 
 /// Size of the release-built program, in bytes.
 const SIZE_LIMIT: u64 = 2 << 20;
 
-fn anonymous(pid: nix::unistd::Pid) -> u64 {
+pub(crate) fn anonymous(pid: nix::unistd::Pid) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let line = text.lines().find(|line| line.starts_with("Anonymous:")).unwrap();
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()

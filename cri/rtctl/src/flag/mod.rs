@@ -6,9 +6,14 @@
 pub(crate) mod create;
 pub(crate) mod device;
 pub(crate) mod env;
+pub(crate) mod health;
 pub(crate) mod image_filter;
 pub(crate) mod log;
 pub(crate) mod namespace;
+pub(crate) mod network;
+pub(crate) mod network_filter;
+pub(crate) mod pod;
+pub(crate) mod port;
 pub(crate) mod refused;
 pub(crate) mod resources;
 pub(crate) mod restart;

@@ -2,6 +2,9 @@
 
 /// Flags and what to do instead.
 const FLAGS: &[(&str, &str)] = &[
+    ("--link-local-ip", "give another address with --ip"),
+    ("--log-driver", "output goes to the container's log file, which rtctl logs shows"),
+    ("--log-opt", "output goes to the container's log file, which rtctl logs shows"),
     ("--publish", "ports come with the bridge network; use --network host and the container's own port"),
     ("-p", "ports come with the bridge network; use --network host and the container's own port"),
     ("--publish-all", "ports come with the bridge network; use --network host"),
@@ -13,12 +16,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--link-local-ip", "addresses come with the bridge network"),
     ("--mac-address", "addresses come with the bridge network"),
     ("--network-alias", "names come with the bridge network"),
-    ("--health-cmd", "run the check with rtctl exec"),
-    ("--health-interval", "run the check with rtctl exec"),
-    ("--health-retries", "run the check with rtctl exec"),
-    ("--health-start-interval", "run the check with rtctl exec"),
-    ("--health-start-period", "run the check with rtctl exec"),
-    ("--health-timeout", "run the check with rtctl exec"),
     ("--runtime", "containers run in rt-shim's own runtime"),
     ("--storage-opt", "there is one storage driver, overlay, without options"),
     ("--blkio-weight-device", "use --blkio-weight"),
@@ -34,22 +31,22 @@ const FLAGS: &[(&str, &str)] = &[
     ("--disable-content-trust", "images are not signed by notary; leave it out"),
     ("--checkpoint", "checkpoints come later"),
     ("--checkpoint-dir", "checkpoints come later"),
+    ("--all-tags", "name each tag"),
     ("--tree", "use rtctl images"),
 ];
 
 /// Commands and what to do instead.
 const COMMANDS: &[(&str, &str)] = &[
-    ("push", "registries come with the next image issue; use rtctl save"),
-    ("login", "registries come with the next image issue"),
-    ("logout", "registries come with the next image issue"),
-    ("search", "registries come with the next image issue"),
+    ("search", "look on the registry's web page; rtctl pull NAME gets an image"),
     ("build", "build with another tool and use rtctl load"),
     ("buildx", "build with another tool and use rtctl load"),
     ("builder", "build with another tool and use rtctl load"),
     ("commit", "use rtctl cp to get files out"),
+    ("import", "unpack the archive and use rtctl run --rootfs DIR, or rtctl load for an image"),
     ("diff", "use rtctl cp to look at files"),
     ("export", "use rtctl cp CONTAINER:/ -"),
     ("import", "use rtctl load"),
+    ("volume", "volumes are the directories below volumes/ of rtctl info's root"),
     ("port", "ports come with the bridge network"),
     ("network", "networks other than none and host come with the bridge network"),
     ("events", "use rtctl wait or rtctl ps"),
@@ -65,7 +62,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("plugin", "there are no plugins"),
     ("context", "there is no daemon to choose"),
     ("checkpoint", "checkpoints come later"),
-    ("prune", "use rtctl rm"),
+    ("prune", "use rtctl image prune, rtctl volume prune or rtctl system prune"),
     ("manifest", "use rtctl image inspect"),
     ("trust", "images are not signed by notary"),
 ];
@@ -74,12 +71,7 @@ const COMMANDS: &[(&str, &str)] = &[
 pub(crate) fn flag(name: &str) -> Option<String> {
     let name = name.split('=').next().unwrap_or(name);
     let (_, advice) = FLAGS.iter().find(|(known, _)| *known == name)?;
-    let long = match name {
-        "-p" => "--publish",
-        "-P" => "--publish-all",
-        name => name,
-    };
-    Some(format!("{long} is not built yet: {advice}"))
+    Some(format!("{name} is not built yet: {advice}"))
 }
 
 /// The same for a command.

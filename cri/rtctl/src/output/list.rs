@@ -1,6 +1,6 @@
 //! Lists in the form that `--format` asks for.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -18,10 +18,48 @@ pub(crate) struct Layout<'a> {
     pub(crate) headings: &'a [(&'a str, &'a str)],
 }
 
-/// Prints a list.
+/// Prints a list. On a terminal the lines of a table are cut at its width.
 pub(crate) fn print(layout: &Layout<'_>, items: &[Context]) -> Result<()> {
-    let text = render(layout, items)?;
+    let mut text = render(layout, items)?;
+    if is_table(layout.format)
+        && let Some(width) = terminal_width()
+    {
+        text = table::fit(&text, width);
+    }
+    write(&text, is_table(layout.format))
+}
+
+/// Prints a list, whatever the width (`--no-trunc`).
+pub(crate) fn print_whole(layout: &Layout<'_>, items: &[Context]) -> Result<()> {
+    write(&render(layout, items)?, is_table(layout.format))
+}
+
+fn write(text: &str, table: bool) -> Result<()> {
+    let text = if table && colours() { table::with_bold_heading(text) } else { text.to_owned() };
     std::io::stdout().write_all(text.as_bytes()).context("write(stdout)")
+}
+
+fn is_table(format: Option<&str>) -> bool {
+    match format {
+        None | Some("" | "table") => true,
+        Some(format) => format.starts_with("table "),
+    }
+}
+
+/// Columns of the terminal that standard output is; `None` if it is none.
+fn terminal_width() -> Option<usize> {
+    let terminal = std::io::stdout().is_terminal();
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let columns =
+        columns.or_else(|| crate::session::terminal::size().map(|size| usize::try_from(size.width).unwrap_or(0)));
+    columns.filter(|columns| terminal && *columns >= 20)
+}
+
+/// Whether to colour: on terminals, unless NO_COLOR says no. Source: no-color.org.
+fn colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    !refused && !dumb && std::io::stdout().is_terminal()
 }
 
 fn render(layout: &Layout<'_>, items: &[Context]) -> Result<String> {

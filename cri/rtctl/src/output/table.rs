@@ -33,8 +33,26 @@ pub(crate) fn align(text: &str) -> String {
     output
 }
 
+/// Cuts lines at a width; what is cut off is shown by an ellipsis.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    let mut output = String::with_capacity(text.len());
+    for line in text.lines() {
+        output.push_str(super::human::shorten(line, width).trim_end());
+        output.push('\n');
+    }
+    output
+}
+
+/// The first line in bold, for terminals.
+pub(crate) fn with_bold_heading(text: &str) -> String {
+    match text.split_once('\n') {
+        Some((heading, rest)) => format!("\u{1b}[1m{heading}\u{1b}[0m\n{rest}"),
+        None => text.to_owned(),
+    }
+}
+
 /// Escapes control characters but the two that make the table.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -53,6 +71,13 @@ mod tests {
     #[test]
     fn terminals_are_not_spoken_to() {
         assert_eq!(align("a\u{1b}[31m\tx\rz\u{9b}é\n"), "a\\u{1b}[31m   x\\rz\\u{9b}é\n");
+    }
+
+    #[test]
+    fn cut_at_a_width() {
+        assert_eq!(fit("ID   NAME\na    longer\n", 8), "ID   NA…\na    lo…\n");
+        assert_eq!(fit("ID\n", 8), "ID\n");
+        assert_eq!(with_bold_heading("ID\nx\n"), "\u{1b}[1mID\u{1b}[0m\nx\n");
     }
 
     #[test]

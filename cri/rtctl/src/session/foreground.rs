@@ -81,7 +81,8 @@ impl Attached {
             // Its records say what became of the container.
             Outcome::Gone => return recorded(&shown, &directory),
         };
-        if auto_remove {
+        // The shim of a pod stays.
+        if auto_remove && directory.has_own_shim() {
             session.into_connection().closed().context("waiting for the removal of the container")?;
         }
         Ok(crate::verb::exit_code(exit.code))

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Stdin};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Mutex;
 
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use runtime::spec::ConsoleSize;
 
 /// Settings to go back to; `None` outside of raw mode.
@@ -58,6 +58,24 @@ pub(crate) fn restore_on_panic() {
         restore();
         report(info);
     }));
+}
+
+/// Reads from standard input while what is typed is not shown.
+pub(crate) fn without_echo<T>(read: impl FnOnce() -> T) -> nix::Result<T> {
+    let stdin = std::io::stdin();
+    let old = tcgetattr(&stdin)?;
+    let mut quiet = old.clone();
+    quiet.local_flags.remove(LocalFlags::ECHO);
+    if let Ok(mut saved) = SAVED.lock() {
+        *saved = Some(old);
+    }
+    let _restored = Raw(());
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &quiet)?;
+    // A signal that ends the program leaves the terminal as it should be.
+    let signals = super::signals::Signals::take(super::signals::Take::Own)?;
+    let result = read();
+    drop(signals);
+    Ok(result)
 }
 
 /// Whether standard input is a terminal.

@@ -13,6 +13,13 @@ use nix::sys::stat::Mode;
 
 use super::roots::Roots;
 
+/// All names; what cannot be read has none.
+pub(crate) fn all(roots: &Roots) -> Vec<String> {
+    let entries = std::fs::read_dir(roots.names()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
 /// The right to change names.
 pub(crate) struct NamesLock(#[expect(dead_code, reason = "held for its descriptor")] Flock<std::os::fd::OwnedFd>);
 
@@ -39,6 +46,12 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is no container name: it looks like an id"));
     }
     Ok(text.to_owned())
+}
+
+/// The name of the container `id`; a rename under way, or interrupted, leaves two lines.
+pub(crate) fn of(roots: &Roots, id: &str) -> Option<String> {
+    let text = std::fs::read_to_string(roots.container(id).join("name")).ok()?;
+    text.lines().next().map(|name| name.trim().to_owned())
 }
 
 /// What a name points to.

@@ -9,13 +9,16 @@ use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, 
 use runtime::spec::IdMapping;
 use shim::layout::RestartPolicy;
 
+use super::plan_network::NetworkPlan;
 use super::record::Origin;
 use super::roots::Roots;
 use super::{inherit, view};
 use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
+use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::MountFlag;
 use crate::flag::{device, env};
@@ -33,7 +36,9 @@ pub(super) struct Plan {
     pub(super) host: Host,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
+    pub(super) network: NetworkPlan,
     pub(super) log: LogOptions,
+    pub(super) health: Option<Healthcheck>,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
     /// CDI devices by name, and what they bring.
@@ -42,7 +47,6 @@ pub(super) struct Plan {
 
 /// Namespaces, with containers by their ids.
 pub(super) struct Modes {
-    pub(super) network: Mode,
     pub(super) pid: Mode,
     pub(super) ipc: Mode,
 }
@@ -50,6 +54,7 @@ pub(super) struct Modes {
 impl Plan {
     pub(super) fn new(roots: &Roots, flags: &CreateFlags) -> Result<Plan> {
         check_flags(flags)?;
+        let mut network = NetworkPlan::new(roots, flags)?;
         let log = flags.log.options().map_err(anyhow::Error::msg)?;
         let mut host = Host::read().context("reading the host's capabilities and cgroup version")?;
         if flags.isolation.privileged {
@@ -63,22 +68,29 @@ impl Plan {
             }
             None => from_image(roots, flags)?,
         };
+        let health = flags.health.with_image(image.healthcheck.as_ref()).map_err(anyhow::Error::msg)?;
         let modes = Modes {
-            network: resolve_mode(roots, &flags.isolation.network).context("--network")?,
             pid: resolve_mode(roots, &flags.isolation.pid).context("--pid")?,
             ipc: resolve_mode(roots, &flags.isolation.ipc.mode).context("--ipc")?,
         };
         refuse_tracers(roots, &modes.pid).context("--pid")?;
+        network.add_ports(&flags.network, &image.exposed_ports)?;
         let mut labels = image.labels.clone();
         labels.extend(env::map("--label", &flags.label_file, &flags.label)?);
         let mut options = options(roots, flags, &modes)?;
+        options.network = network.choice(roots)?;
+        if let NetworkMode::Container(id) = &network.mode
+            && options.uts == NamespaceChoice::Private
+        {
+            options.hostname = Some(view::Container::find(roots, id)?.record()?.config.hostname.clone());
+        }
         options.command = command.clone();
         options.check()?;
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited, cdi })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, health, inherited, cdi })
     }
 }
 
@@ -129,9 +141,11 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
     let store = Store::open(&roots.root)?;
     let platform: Option<Platform> = flags.platform.as_deref().map(str::parse).transpose().context("--platform")?;
     let source = Fetch {
+        roots,
         pull: flags.pull,
         platform: platform.as_ref(),
         registries: &flags.registries,
+        blobs: flags.blobs.choice(),
         stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
     };
     let prepared = source.prepare(&store, name)?;
@@ -161,7 +175,6 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
         terminal: flags.tty,
         hostname: isolation.hostname.clone(),
         domainname: isolation.domainname.clone(),
-        network: choice(roots, &modes.network, "net")?,
         pid: choice(roots, &modes.pid, "pid")?,
         ipc: choice(roots, &modes.ipc, "ipc")?,
         no_shm: isolation.ipc.no_shm,
@@ -263,6 +276,24 @@ pub(crate) fn refuse_tracers(roots: &Roots, pid: &Mode) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a container that may trace in the pid namespace of a pod without being of the pod: whoever is of it is frozen while
+/// another one enters, this one would not be.
+pub(crate) fn refuse_tracing_pod(roots: &Roots, pid: &Mode, spec: &runtime::spec::Spec) -> Result<()> {
+    let Mode::Container(id) = pid else { return Ok(()) };
+    let container = view::Container::find(roots, id)?;
+    let shares = container.task()?.sandbox.contains(&runtime::spec::NamespaceKind::Pid);
+    let sets = spec.process.as_ref().and_then(|process| process.capabilities.as_ref());
+    let traces = sets.is_some_and(|sets| sets.bounding.iter().any(|capability| capability == "CAP_SYS_PTRACE"));
+    let mapped = spec.linux.as_ref().is_some_and(|linux| !linux.uid_mappings.is_empty());
+    if shares && traces && !mapped {
+        bail!(
+            "container {} is in a pod that shares pids, and CAP_SYS_PTRACE reaches all of it; use --pod",
+            container.shown()
+        );
+    }
+    Ok(())
+}
+
 /// Where a namespace comes from, now. `kind` is its file's name in `/proc/PID/ns`.
 pub(crate) fn choice(roots: &Roots, mode: &Mode, kind: &str) -> Result<NamespaceChoice> {
     Ok(match mode {
@@ -284,7 +315,7 @@ fn shm_source(ipc: &Mode) -> Option<String> {
     }
 }
 
-fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {
+pub(crate) fn user_namespace(roots: &Roots, userns: &Userns) -> Result<UserNamespace> {
     Ok(match userns {
         Userns::Host => UserNamespace::Host,
         Userns::Maps { uids, gids } => UserNamespace::Mapped { uids: uids.clone(), gids: gids.clone() },
@@ -302,10 +333,12 @@ const AUTO_FIRST: u32 = 1 << 30;
 /// The lowest range of host ids that no container has.
 fn free_range(roots: &Roots, size: u32) -> Result<u32> {
     let mut taken: Vec<(u32, u32)> = Vec::new();
+    let end = |map: &IdMapping| map.host_id.saturating_add(map.size);
+    taken.extend(super::pod::create::mapped(roots)?.iter().map(|map| (map.host_id, end(map))));
     for container in view::Container::list(roots)? {
         let linux = container.spec()?.linux.unwrap_or_default();
         let ranges = linux.uid_mappings.iter().chain(&linux.gid_mappings);
-        taken.extend(ranges.map(|map| (map.host_id, map.host_id.saturating_add(map.size))));
+        taken.extend(ranges.map(|map| (map.host_id, end(map))));
     }
     taken.sort_unstable();
     let mut first = AUTO_FIRST;

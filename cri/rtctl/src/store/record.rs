@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::flag::create::RootfsFlag;
+use crate::flag::health::Healthcheck;
 use crate::flag::namespace::{Ipc, Mode, Userns};
+use crate::flag::network::NetworkMode;
 
 /// Version of the record. A newer one is refused, an older one is read.
 pub(crate) const VERSION: u32 = 1;
@@ -19,10 +21,16 @@ pub(crate) struct Record {
     pub(crate) id: String,
     /// Nanoseconds since the epoch.
     pub(crate) created: u64,
+    /// Id of the pod that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pod: Option<String>,
     /// What it was made from.
     pub(crate) origin: Origin,
     /// Command line, the program first.
     pub(crate) command: Vec<String>,
+    /// What it was made by.
+    #[serde(default)]
+    pub(crate) command_line: CommandLine,
     /// What is asked of the program.
     pub(crate) config: Config,
     /// What is asked of the host.
@@ -31,6 +39,26 @@ pub(crate) struct Record {
     pub(crate) mounts: Vec<MountPoint>,
     /// Its log file.
     pub(crate) log: Option<String>,
+}
+
+/// A command line of this program.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommandLine {
+    /// Its arguments.
+    pub(crate) words: Vec<String>,
+    /// Where it was started.
+    pub(crate) directory: String,
+}
+
+impl CommandLine {
+    /// This process's; what is not UTF-8 is not kept.
+    pub(crate) fn own() -> CommandLine {
+        let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        CommandLine {
+            words: std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect(),
+            directory: directory.to_string_lossy().into_owned(),
+        }
+    }
 }
 
 /// Where the root file system comes from.
@@ -80,13 +108,20 @@ pub(crate) struct Config {
     /// Seconds; -1 waits for ever.
     pub(crate) stop_timeout: Option<i64>,
     pub(crate) exposed_ports: Vec<String>,
+    #[serde(default)]
+    pub(crate) healthcheck: Option<Healthcheck>,
 }
 
 /// The part of docker's `HostConfig` that is not in `config.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HostConfig {
     pub(crate) auto_remove: bool,
-    pub(crate) network: Mode,
+    pub(crate) network: NetworkMode,
+    /// `--publish` as it was given, and what `--publish-all` adds.
+    #[serde(default)]
+    pub(crate) publish: Vec<String>,
+    #[serde(default)]
+    pub(crate) publish_all: bool,
     pub(crate) pid: Mode,
     pub(crate) ipc: Ipc,
     pub(crate) uts: Mode,

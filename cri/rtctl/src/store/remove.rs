@@ -19,9 +19,9 @@ use shim::local::{self, Directory, Lock};
 use shim::protocol::{FailureKind, Reply, Request};
 use shim::record;
 
-use super::id;
 use super::roots::Roots;
 use super::view::Container;
+use super::{id, network};
 use crate::events;
 
 /// How long a shim may take to answer before it is killed.
@@ -55,10 +55,13 @@ pub(crate) fn remove_with(roots: &Roots, id: &str, lock: &Lock, force: Force, pa
 /// Removes a container; one that is gone is done.
 pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Result<()> {
     let until = Instant::now() + PATIENCE;
+    let joins = network::joins(roots, id);
+    // Its shim leaves its networks by itself; for one that was killed it is done here.
+    let left = || if joins { network::release(roots, id) } else { Ok(()) };
     loop {
         let Some(directory) = Directory::open(&roots.container(id))? else { return Ok(()) };
         let asked = match directory.connect() {
-            Ok(Some(connection)) => ask(&connection, id, force, until)?,
+            Ok(Some(connection)) => ask(&connection, &directory, force, until)?,
             Ok(None) => Asked::Gone,
             Err(Error::Silent) => Asked::Silent,
             Err(error) => return Err(error.into()),
@@ -69,6 +72,9 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
             (Asked::Silent, Force::No) => {
                 bail!("the shim of container {0} does not answer; rtctl rm -f {0} ends it", id::short(id))
             }
+            (Asked::Silent, Force::Yes) if !directory.has_own_shim() => {
+                bail!("the shim of its pod does not answer; rtctl pod rm -f ends the pod")
+            }
             (Asked::Silent, Force::Yes) => kill_shim(&directory)?,
         }
         let ours = Container::load(roots, id)?;
@@ -78,12 +84,13 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
                 if let Some(Container { record: Ok(record), name, .. }) = &ours {
                     events::container(roots, "destroy", record, name.as_deref().unwrap_or_default(), &[]);
                 }
-                return Ok(());
+                return left();
             }
             (Err(local::Error::Alive { pid, .. }), _) => wait_for_end(pid, until)?,
             (Err(local::Error::Record(error)), Force::Yes) if !matches!(error, record::Error::Newer { .. }) => {
                 salvage(roots, id, &directory)?;
-                return Ok(directory.remove_dead(lock)?);
+                directory.remove_dead(lock)?;
+                return left();
             }
             (Err(error), _) => return Err(error.into()),
         }
@@ -115,6 +122,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         pid_file: None,
         stop_signal: None,
         init: false,
+        health: None,
         events: None,
         sandbox: Vec::new(),
     };
@@ -127,8 +135,9 @@ enum Asked {
     Silent,
 }
 
-fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Result<Asked> {
-    let request = Request::Remove { container: id.to_owned(), force: force == Force::Yes };
+fn ask(connection: &Connection, directory: &Directory, force: Force, until: Instant) -> Result<Asked> {
+    let own_shim = directory.has_own_shim();
+    let request = Request::Remove { container: directory.id().to_owned(), force: force == Force::Yes };
     match connection.send(&request, &[]) {
         Ok(()) => {}
         Err(Error::Gone) => return Ok(Asked::Gone),
@@ -139,7 +148,10 @@ fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Resul
     }
     match connection.receive() {
         Ok(Reply::Done) => {
-            connection.closed()?;
+            // That of a pod stays.
+            if own_shim {
+                connection.closed()?;
+            }
             Ok(Asked::Done)
         }
         Ok(other) => bail!("unexpected answer of the shim: {other:?}"),
@@ -149,7 +161,7 @@ fn ask(connection: &Connection, id: &str, force: Force, until: Instant) -> Resul
     }
 }
 
-fn readable(fd: impl AsFd, until: Instant) -> Result<bool> {
+pub(super) fn readable(fd: impl AsFd, until: Instant) -> Result<bool> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);

@@ -47,6 +47,16 @@ impl Roots {
         self.local().join(id)
     }
 
+    /// Directory of all pods.
+    pub(crate) fn pods(&self) -> PathBuf {
+        self.state.join("pods-local")
+    }
+
+    /// Directory of a pod.
+    pub(crate) fn pod(&self, id: &str) -> PathBuf {
+        self.pods().join(id)
+    }
+
     /// Directory of the names.
     pub(crate) fn names(&self) -> PathBuf {
         self.state.join("names")

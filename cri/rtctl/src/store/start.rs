@@ -1,23 +1,25 @@
 //! Starting a container: its shim, its init process, its program.
 //!
 //! ```text
-//!  connect, or spawn rt-shim ─▶ Create ─▶ (attach) ─▶ Start
+//!  connect, or spawn rt-shim ─▶ (join networks) ─▶ Create ─▶ (attach) ─▶ Start
 //! ```
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use runtime::spec::NamespaceKind;
 use shim::client::{self, Connection};
-use shim::local::Lock;
+use shim::local::{self, Lock};
 use shim::protocol::{Reply, Request};
 
 use super::record::MountKind;
 use super::roots::Roots;
 use super::view::{Container, Phase};
 use super::volume::{self, Held};
-use super::{create, plan};
+use super::{create, network, plan, pod};
 use crate::flag::namespace::Mode;
+use crate::flag::network::NetworkMode;
 use crate::rootfs;
 
 /// A container whose init process waits for [`Ready::start`].
@@ -40,9 +42,18 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
     }
     let directory = container.directory()?;
     let _volumes = hold_volumes(roots, container)?;
-    let connection = match container.connect()? {
-        Some(connection) => connection,
-        None => {
+    let connection = match (container.pod(), container.connect()?) {
+        (Some(pod), _) => {
+            let connection =
+                pod::serve::serve(roots, pod).with_context(|| format!("container {}", container.shown()))?;
+            network::write_pod_files(roots, container, &pod::Pod::find(roots, pod)?)?;
+            if !container.status()?.map(local::alive).transpose()?.unwrap_or(false) {
+                directory.settle(lock)?;
+            }
+            connection
+        }
+        (None, Some(connection)) => connection,
+        (None, None) => {
             directory.settle(lock)?;
             renew(roots, container)?;
             let program = program()?;
@@ -54,8 +65,11 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
     if let Some((_, work)) = container.task()?.layers.and_then(|layers| layers.upper) {
         rootfs::forget_volatile(&work)?;
     }
+    network::join(roots, container, &connection)?;
     let request = Request::Create { container: container.id.clone(), dir: ".".to_owned() };
-    match connection.request(&request, &[])? {
+    let own = [directory.as_fd()];
+    let given = if container.pod().is_some() { &own[..] } else { &[] };
+    match connection.request(&request, given)? {
         Reply::Created { .. } => Ok(Ready { id: container.id.clone(), connection }),
         other => bail!("unexpected answer of the shim: {other:?}"),
     }
@@ -85,18 +99,25 @@ fn hold_volumes(roots: &Roots, container: &Container) -> Result<Vec<Held>> {
 /// Namespaces of other containers are joined by their processes of now.
 fn renew(roots: &Roots, container: &Container) -> Result<()> {
     let host = &container.record()?.host;
-    let joined = [(&host.network, NamespaceKind::Network, "net"), (&host.pid, NamespaceKind::Pid, "pid")];
-    if !joined.iter().any(|(mode, _, _)| matches!(mode, Mode::Container(_))) {
+    let of = |id: &String, name: &str| -> Result<String> {
+        Ok(format!("/proc/{}/ns/{name}", Container::find(roots, id)?.require_running()?))
+    };
+    let mut joined = Vec::new();
+    if let NetworkMode::Container(id) = &host.network {
+        joined.push((NamespaceKind::Network, of(id, "net")?));
+    }
+    if let Mode::Container(id) = &host.pid {
+        plan::refuse_tracers(roots, &host.pid).context("--pid")?;
+        joined.push((NamespaceKind::Pid, of(id, "pid")?));
+    }
+    if joined.is_empty() {
         return Ok(());
     }
-    plan::refuse_tracers(roots, &host.pid).context("--pid")?;
     let mut spec = container.spec()?;
-    for (mode, kind, name) in joined {
-        let Mode::Container(id) = mode else { continue };
-        let pid = Container::find(roots, id)?.require_running()?;
+    for (kind, path) in joined {
         let linux = spec.linux.get_or_insert_default();
         for namespace in linux.namespaces.iter_mut().filter(|namespace| namespace.kind == kind) {
-            namespace.path = Some(format!("/proc/{pid}/ns/{name}"));
+            namespace.path = Some(path.clone());
         }
     }
     create::write(&container.dir.join("config.json"), &serde_json::to_string(&spec)?, 0o600)

@@ -72,9 +72,7 @@ impl Container {
             Err(error) => Err(format!("container.json: {error}")),
         };
         let status = directory.status().map_err(|error| error.to_string());
-        // A rename under way, or interrupted, leaves two lines.
-        let name = std::fs::read_to_string(dir.join("name")).ok();
-        let name = name.and_then(|text| text.lines().next().map(|name| name.trim().to_owned()));
+        let name = name::of(roots, id);
         Ok(Some(Container { id: id.to_owned(), dir, name, record, status }))
     }
 
@@ -99,11 +97,12 @@ impl Container {
         }
         // Its shim is removing it: only say that there is none when nothing of it is left.
         if let Some(directory) = Directory::open(&roots.container(&id))?
+            && directory.has_own_shim()
             && let Ok(Some(shim)) = directory.connect()
         {
             shim.closed()?;
         }
-        Err(missing(query))
+        Err(missing(roots, query))
     }
 
     /// The record of a container that must have a usable one.
@@ -133,7 +132,7 @@ impl Container {
 
     /// Its directory, opened.
     pub(crate) fn directory(&self) -> Result<Directory> {
-        Directory::open(&self.dir)?.ok_or_else(|| missing(self.shown()))
+        Directory::open(&self.dir)?.ok_or_else(|| Missing { query: self.shown().to_owned(), nearest: None }.into())
     }
 
     /// What the user calls it.
@@ -147,6 +146,11 @@ impl Container {
         connection.with_context(|| {
             format!("the shim of container {0} does not answer (rtctl rm -f {0} ends it)", self.shown())
         })
+    }
+
+    /// Id of the pod that it is in.
+    pub(crate) fn pod(&self) -> Option<&String> {
+        self.record.as_ref().ok()?.pod.as_ref()
     }
 
     /// Its state.
@@ -233,18 +237,26 @@ pub(crate) fn all_ids(roots: &Roots) -> Result<Vec<String>> {
 #[derive(Debug)]
 pub(crate) struct Missing {
     query: String,
+    nearest: Option<String>,
 }
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "no container {:?}: rtctl ps -a lists them", self.query)
+        match &self.nearest {
+            Some(nearest) => {
+                write!(formatter, "no container {:?}, but {nearest:?}: rtctl ps -a lists them", self.query)
+            }
+            None => write!(formatter, "no container {:?}: rtctl ps -a lists them", self.query),
+        }
     }
 }
 
 impl std::error::Error for Missing {}
 
-fn missing(query: &str) -> anyhow::Error {
-    Missing { query: query.to_owned() }.into()
+fn missing(roots: &Roots, query: &str) -> anyhow::Error {
+    let names = name::all(roots);
+    let nearest = crate::output::nearest::nearest(query, names.iter().map(String::as_str));
+    Missing { query: query.to_owned(), nearest: nearest.map(str::to_owned) }.into()
 }
 
 /// A whole id; a name; the beginning of an id: in this order, as docker does.
@@ -260,11 +272,11 @@ pub(crate) fn find_id(roots: &Roots, query: &str) -> Result<String> {
         return Ok(id);
     }
     if !id::is_prefix(query) {
-        return Err(missing(query));
+        return Err(missing(roots, query));
     }
     let mut matches: Vec<String> = ids(roots)?.into_iter().filter(|id| id.starts_with(query)).collect();
     match matches.len() {
-        0 => Err(missing(query)),
+        0 => Err(missing(roots, query)),
         1 => Ok(matches.remove(0)),
         _ => {
             matches.sort();

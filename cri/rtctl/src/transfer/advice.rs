@@ -6,9 +6,13 @@ use cri::image::{Error, Reference};
 
 /// Adds what to do next.
 pub(crate) fn explain(error: Error, name: &Reference) -> anyhow::Error {
-    let host = name.domain().to_owned();
+    for_host(error, name.domain())
+}
+
+/// The same for an operation that is about a registry.
+pub(crate) fn for_host(error: Error, host: &str) -> anyhow::Error {
     match &error {
-        Error::Registry { faults, .. } => match faults.iter().find_map(|fault| advice(fault, &host)) {
+        Error::Registry { faults, .. } => match faults.iter().rev().find_map(|fault| advice(fault, host)) {
             Some(advice) => anyhow!("{error}\n{advice}"),
             None => error.into(),
         },
@@ -19,6 +23,9 @@ pub(crate) fn explain(error: Error, name: &Reference) -> anyhow::Error {
 
 fn advice(fault: &Fault, host: &str) -> Option<String> {
     match fault {
+        Fault::Status { call, status: 400, .. } if call.contains(" http://") => {
+            Some(format!("if the registry has TLS, say so in {}: server = \"https://{host}\"", hosts_file(host)))
+        }
         Fault::Status { status, .. } => match status {
             401 => Some(format!("log in with rtctl login {host}")),
             403 => Some(format!("the user may not do this; log in as another one with rtctl login {host}")),
@@ -31,9 +38,13 @@ fn advice(fault: &Fault, host: &str) -> Option<String> {
     }
 }
 
+fn hosts_file(host: &str) -> String {
+    format!("/etc/rt/certs.d/{host}/hosts.toml")
+}
+
 fn transport_advice(cause: &str, host: &str) -> Option<String> {
     let cause = cause.to_lowercase();
-    let certs = format!("/etc/rt/certs.d/{host}/hosts.toml");
+    let certs = hosts_file(host);
     if cause.contains("certificate") || cause.contains("unknownissuer") {
         return Some(format!("if the registry is yours, name its CA certificate in {certs}: ca = \"/path/ca.crt\""));
     }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 
-use cri::image::{Digest, Progress};
+use cri::image::{Digest, Progress, Sent};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::human;
 
 /// Where progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +29,30 @@ pub(crate) struct Display {
 struct Line {
     bar: Option<ProgressBar>,
     step: Step,
+    /// Bytes that were downloaded.
+    arrived: u64,
 }
 
 /// How far a layer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Announced,
-    Waiting,
     Downloading,
     Unpacking,
+    Pushing,
     Done,
+}
+
+impl Step {
+    fn text(self) -> &'static str {
+        match self {
+            Step::Announced => "Preparing",
+            Step::Downloading => "Downloading",
+            Step::Unpacking => "Extracting",
+            Step::Pushing => "Pushing",
+            Step::Done => "Done",
+        }
+    }
 }
 
 impl Display {
@@ -68,16 +84,24 @@ impl Display {
         }
         match progress {
             Progress::Exists { layer } => self.finish(layer, "Already exists"),
-            Progress::Downloading { layer, done, total } => self.advance(layer, Step::Downloading, *done, *total),
-            Progress::Waiting { .. } | Progress::Resumed { .. } | Progress::Retrying { .. } => {}
-            Progress::Pushing { .. } | Progress::Pushed { .. } => {}
-            Progress::Bytes { layer, done, total } => self.advance(layer, Step::Unpacking, *done, *total),
-            Progress::Unpacked { layer } => self.finish(layer, "Pull complete"),
-            Progress::Syncing => {
-                if self.live.is_some() {
-                    self.say("Writing to the disk");
-                }
+            Progress::Waiting { layer } => self.tell(layer, "Waiting for another pull of it"),
+            Progress::Resumed { layer, at } => {
+                self.tell(layer, &format!("Resuming at {}", human::decimal_size(*at)));
             }
+            Progress::Retrying { layer, why } => self.tell(layer, &format!("Trying again: {why}")),
+            Progress::Downloading { layer, done, total } => self.advance(layer, Step::Downloading, *done, *total),
+            Progress::Bytes { layer, done, total } => self.unpacked(layer, *done, *total),
+            Progress::Unpacked { layer } => self.finish(layer, "Pull complete"),
+            Progress::Pushing { blob, done, total } => self.advance(blob, Step::Pushing, *done, *total),
+            Progress::Pushed { blob, how } => self.finish(
+                blob,
+                match how {
+                    Sent::There => "Layer already exists",
+                    Sent::Mounted => "Mounted from another repository",
+                    Sent::Sent => "Pushed",
+                },
+            ),
+            Progress::Syncing => {}
         }
     }
 
@@ -91,7 +115,8 @@ impl Display {
         self.lines.clear();
     }
 
-    fn line(&mut self, layer: &Digest) -> &mut Line {
+    /// The line of a layer; `first` begins it where there is no bar.
+    fn line(&mut self, layer: &Digest, first: &'static str) -> &mut Line {
         let (live, stream) = (&self.live, self.stream);
         self.lines.entry(layer.clone()).or_insert_with(|| {
             let bar = live.as_ref().map(|live| {
@@ -101,23 +126,52 @@ impl Display {
                 bar
             });
             if bar.is_none() {
-                write(stream, layer, "Pulling fs layer");
+                write(stream, layer, first);
             }
-            Line { bar, step: Step::Announced }
+            Line { bar, step: Step::Announced, arrived: 0 }
         })
+    }
+
+    /// Says something about a layer without getting on with it.
+    fn tell(&mut self, layer: &Digest, text: &str) {
+        let stream = self.stream;
+        match &self.line(layer, "Pulling fs layer").bar {
+            Some(bar) => {
+                bar.set_style(plain());
+                bar.set_message(text.to_owned());
+            }
+            None => write(stream, layer, text),
+        }
+        // The next step shows its bar again.
+        if let Some(line) = self.lines.get_mut(layer) {
+            line.step = Step::Announced;
+        }
+    }
+
+    /// Unpacking goes along with the download; it is shown once that is done.
+    fn unpacked(&mut self, layer: &Digest, done: u64, total: u64) {
+        let downloading =
+            self.lines.get(layer).is_some_and(|line| line.step == Step::Downloading && line.arrived < total);
+        if !downloading {
+            self.advance(layer, Step::Unpacking, done, total);
+        }
     }
 
     fn advance(&mut self, layer: &Digest, step: Step, done: u64, total: u64) {
         let stream = self.stream;
-        let line = self.line(layer);
+        let line = self.line(layer, if step == Step::Pushing { "Preparing" } else { "Pulling fs layer" });
         if line.step > step {
             return;
         }
         let begins = line.step < step;
         line.step = step;
+        if step == Step::Downloading {
+            line.arrived = done;
+        }
         let Some(bar) = &line.bar else {
-            if begins && step == Step::Unpacking {
-                write(stream, layer, "Extracting");
+            match step {
+                Step::Downloading if done == total => write(stream, layer, "Download complete"),
+                Step::Announced | Step::Downloading | Step::Unpacking | Step::Pushing | Step::Done => {}
             }
             return;
         };
@@ -125,10 +179,7 @@ impl Display {
             bar.set_style(moving());
             bar.set_length(total);
             bar.reset_eta();
-            bar.set_message(match step {
-                Step::Unpacking => "Extracting",
-                Step::Announced | Step::Waiting | Step::Downloading | Step::Done => "Downloading",
-            });
+            bar.set_message(step.text());
         }
         bar.set_position(done);
     }
@@ -138,10 +189,10 @@ impl Display {
         let known = self.lines.contains_key(layer) || self.live.is_some();
         if !known {
             // What is there already was never pulled.
-            self.lines.insert(layer.clone(), Line { bar: None, step: Step::Done });
+            self.lines.insert(layer.clone(), Line { bar: None, step: Step::Done, arrived: 0 });
             return write(stream, layer, text);
         }
-        let line = self.line(layer);
+        let line = self.line(layer, text);
         line.step = Step::Done;
         match &line.bar {
             Some(bar) => {

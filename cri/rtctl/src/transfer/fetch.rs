@@ -1,19 +1,23 @@
 //! `--pull` of `run` and `create`: the image for a container, from the store or from its registry.
 
 use anyhow::{Context, Result, bail};
-use cri::image::{Error, Platform, Prepared, Reference, Store};
+use cri::image::{Blobs, Depth, Error, Platform, Prepared, Reference, Store};
 
 use super::display::{Display, Stream};
-use super::{Pull, RegistryFlags, pull};
+use super::{Pull, Refetch, RegistryFlags, pull};
 use crate::flag::create::Pull as When;
 use crate::image::explain;
+use crate::store::layers::LayersInUse;
+use crate::store::roots::Roots;
 use crate::verb::image_pull::announce;
 
 /// Where the image may come from.
 pub(crate) struct Fetch<'a> {
+    pub(crate) roots: &'a Roots,
     pub(crate) pull: When,
     pub(crate) platform: Option<&'a Platform>,
     pub(crate) registries: &'a RegistryFlags,
+    pub(crate) blobs: Blobs,
     pub(crate) stream: Stream,
 }
 
@@ -34,7 +38,30 @@ impl Fetch<'_> {
                 self.fetch(store, name)
             }
             Err(Error::NotFound { .. }) => bail!("no image {name:?}, and --pull never; get it with rtctl pull {name}"),
-            Err(error) => Err(explain(error, name)),
+            Err(error) => self.repair(store, name, error),
+        }
+    }
+
+    /// Brings back what is damaged of an image that cannot be used as it is.
+    fn repair(&self, store: &Store, name: &str, error: Error) -> Result<Prepared> {
+        if self.pull == When::Never {
+            return Err(
+                explain(error, name).context("the image is damaged; rtctl image fsck --repair fetches it again")
+            );
+        }
+        let display = Display::new(self.stream);
+        display.say(&format!("The image {name} is damaged: {error}\nFetching what is missing"));
+        let report = store.verify(&[name.to_owned()], Depth::Deep, &mut |_, _| {})?;
+        let mut refetch = Refetch::new(store, self.registries, display);
+        let running = LayersInUse::read(self.roots)?;
+        let mut busy = |layer: &str| running.by(layer);
+        let failed = store.repair(&report, &mut busy, &mut |lost| refetch.fetch(lost), &mut |_| {})?;
+        if let Some(interrupted) = refetch.interrupted {
+            return Err(interrupted);
+        }
+        match failed.into_iter().next() {
+            Some(failed) => Err(explain(failed.error, name).context(format!("image {name} is damaged: {error}"))),
+            None => Ok(store.prepare(name, &mut |_| {})?),
         }
     }
 
@@ -56,7 +83,7 @@ impl Fetch<'_> {
         let reference: Reference = name.parse().with_context(|| format!("{name:?} cannot be pulled"))?;
         let mut display = Display::new(self.stream);
         announce(&display, name, &reference);
-        let wanted = Pull { registries: self.registries, name: &reference, platform: self.platform };
+        let wanted = Pull { registries: self.registries, name: &reference, platform: self.platform, blobs: self.blobs };
         let pulled = pull(store, &wanted, &mut display)?;
         // By its id: the name may be given to another image any time.
         Ok(store.prepare(&pulled.id.to_string(), &mut |_| {})?)

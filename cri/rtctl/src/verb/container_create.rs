@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::flag::create::CreateFlags;
 use crate::output::say;
 use crate::store::create::{Attachment, create};
+use crate::store::pod;
 use crate::store::roots::Roots;
 
 /// Make a container without starting it; prints its id
@@ -22,10 +23,12 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
+    pub(crate) fn run(mut self, roots: &Roots) -> Result<u8> {
+        let new_pod = pod::join::join(roots, &mut self.flags)?;
         let created = create(roots, &self.flags, Attachment::Foreground)?;
         say(&created.id)?;
         created.draft.keep();
+        new_pod.map(pod::create::NewPod::keep);
         Ok(0)
     }
 }

@@ -5,13 +5,19 @@ use clap::ValueEnum;
 use cri::image::Store;
 use runtime::spec::{Linux, Memory, Resources, Spec};
 use serde_json::{Value, json};
+use shim::layout::Health;
 
 use super::container_list::written;
+use crate::flag::volume::volume_name;
 use crate::flag::{restart, time};
-use crate::output::list;
+use crate::output::{self, list};
+use crate::store::endpoint::Endpoints;
+use crate::store::network;
 use crate::store::record::{MountKind, MountPoint, Origin, Record};
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Missing, Phase};
+use crate::store::volume::Volume;
+use crate::store::volume::users::Users;
 
 /// Show all that is known of containers and images
 #[derive(Debug, clap::Args)]
@@ -53,6 +59,7 @@ pub(crate) struct ContainerArgs {
 enum Type {
     Container,
     Image,
+    Volume,
 }
 
 impl ContainerArgs {
@@ -84,12 +91,14 @@ impl Args {
     fn one(&self, roots: &Roots, name: &str) -> Result<Value> {
         match self.r#type {
             Some(Type::Image) => return super::image_inspect::document(roots, name),
+            Some(Type::Volume) => return volume(roots, name),
             Some(Type::Container) => return document(roots, &Container::find(roots, name)?, self.size),
             None => {}
         }
         match Container::find(roots, name) {
             Ok(container) => document(roots, &container, self.size),
             Err(error) if !error.is::<Missing>() => Err(error),
+            Err(_) if volume_name(name).is_ok() && Volume::load(roots, name)?.is_some() => volume(roots, name),
             Err(missing) => {
                 if !roots.root.join("images").try_exists().unwrap_or(false) {
                     return Err(missing);
@@ -97,13 +106,19 @@ impl Args {
                 match Store::open(&roots.root)?.resolve(name) {
                     Ok(_) => super::image_inspect::document(roots, name),
                     Err(cri::image::Error::NotFound { .. }) => {
-                        bail!("no container or image {name:?}: rtctl ps -a and rtctl images list what is there")
+                        bail!(
+                            "no container, image or volume {name:?}: rtctl ps -a, rtctl images and rtctl volume ls list them"
+                        )
                     }
                     Err(error) => Err(error.into()),
                 }
             }
         }
     }
+}
+
+fn volume(roots: &Roots, name: &str) -> Result<Value> {
+    super::volume_inspect::document(&Volume::find(roots, name)?, &Users::read(roots)?)
 }
 
 /// The document of a container, in docker's shape.
@@ -155,12 +170,22 @@ fn document(roots: &Roots, container: &Container, size: bool) -> Result<Value> {
         "GraphDriver": { "Name": driver, "Data": data },
         "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": config(record),
-        "NetworkSettings": { "Ports": {}, "Networks": { record.host.network.show("none"): {} } },
+        "NetworkSettings": network_settings(roots, container, record)?,
     });
     if size && let Value::Object(map) = &mut document {
         map.insert("SizeRw".to_owned(), written(roots, &container.id).into());
     }
     Ok(document)
+}
+
+fn network_settings(roots: &Roots, container: &Container, record: &Record) -> Result<Value> {
+    let endpoints = Endpoints::read(&container.dir)?.networks;
+    // What is there of one that has just ended is about to go.
+    let attachments = match container.phase().lives() {
+        true => network::attachments(roots, &container.id)?,
+        false => Vec::new(),
+    };
+    Ok(output::network::settings(&record.host.network, &endpoints, &record.config.exposed_ports, &attachments))
 }
 
 fn state(container: &Container) -> Value {
@@ -174,7 +199,7 @@ fn state(container: &Container) -> Value {
     };
     let never = "0001-01-01T00:00:00Z".to_owned();
     let moment = |nanos: u64| if nanos == 0 { never.clone() } else { time::rfc3339(nanos) };
-    json!({
+    let mut state = json!({
         "Status": phase.word(),
         "Running": phase.lives(),
         "Paused": phase == Phase::Paused,
@@ -186,7 +211,29 @@ fn state(container: &Container) -> Value {
         "Error": error,
         "StartedAt": moment(status.map_or(0, |status| status.started_at)),
         "FinishedAt": exit.map_or_else(|| never.clone(), |exit| moment(exit.finished_at)),
-    })
+    });
+    if let (Some(health), Value::Object(map)) = (health(container), &mut state) {
+        map.insert("Health".to_owned(), health);
+    }
+    state
+}
+
+/// What its health checks found; `None` without health check.
+fn health(container: &Container) -> Option<Value> {
+    let health: Health = shim::record::read(container.directory().ok()?).ok()??;
+    let results = health.results.iter().map(|result| {
+        json!({
+            "Start": time::rfc3339(result.start),
+            "End": time::rfc3339(result.end),
+            "ExitCode": result.exit_code,
+            "Output": result.output,
+        })
+    });
+    Some(json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": results.collect::<Vec<_>>(),
+    }))
 }
 
 fn mount(mount: &MountPoint) -> Value {
@@ -233,6 +280,7 @@ fn config(record: &Record) -> Value {
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
         "StopTimeout": config.stop_timeout,
+        "Healthcheck": config.healthcheck,
     })
 }
 
@@ -277,8 +325,9 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "Tmpfs": tmpfs,
         "ContainerIDFile": host.cidfile.clone().unwrap_or_default(),
         "LogConfig": { "Type": host.log_driver, "Config": host.log_options },
-        "NetworkMode": host.network.show("none"),
-        "PortBindings": {},
+        "NetworkMode": host.network.show(),
+        "PortBindings": output::network::bindings(&host.publish),
+        "PublishAllPorts": host.publish_all,
         "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
         "AutoRemove": host.auto_remove,
         "CapAdd": host.cap_add,

@@ -8,7 +8,7 @@ use crate::events;
 use crate::store::log::NAME_FIELD;
 use crate::store::roots::Roots;
 use crate::store::view::Container;
-use crate::store::{create, name};
+use crate::store::{create, name, network};
 
 /// Give a container another name
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,7 @@ impl Args {
         create::write(&file, &format!("{}\n{old}\n", self.name), 0o600)?;
         name::release_own(roots, &old, &container.id)?;
         create::write(&file, &self.name, 0o600)?;
+        network::renamed(roots, &container.id)?;
         self.renamed_log(&container, &lock)?;
         if let Ok(record) = &container.record {
             events::container(roots, "rename", record, &self.name, &[("oldName", &old)]);

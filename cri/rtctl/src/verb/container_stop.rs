@@ -59,8 +59,9 @@ impl How {
     /// Asks the shim to stop a container; `None` when it does not run.
     pub(super) fn ask(&self, container: &Container) -> Result<Option<Connection>> {
         match container.phase() {
-            Phase::Running | Phase::Paused | Phase::Restarting => {}
-            Phase::Created | Phase::Exited | Phase::Removing => return Ok(None),
+            // Created: with a shim it is being started, by a command or again.
+            Phase::Created | Phase::Running | Phase::Paused | Phase::Restarting => {}
+            Phase::Exited | Phase::Removing => return Ok(None),
             Phase::Dead => {
                 container.record()?;
                 container.status()?;

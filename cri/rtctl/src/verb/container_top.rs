@@ -29,14 +29,22 @@ impl Args {
         if container.pid().is_none() {
             container.require_running()?;
         }
-        let group =
-            cgroup(&container)?.with_context(|| format!("container {} has no control group", container.shown()))?;
-        let mut pids: Vec<i32> = group.processes()?.iter().map(|pid| pid.as_raw()).collect();
-        pids.sort_unstable();
-        let text = if options.is_empty() { own(&pids) } else { ps(&pids, options)? };
-        print!("{}", table::align(&text));
-        Ok(0)
+        show(&[container], options)
     }
+}
+
+/// Prints the processes of running containers.
+pub(super) fn show(containers: &[Container], options: &[String]) -> Result<u8> {
+    let mut pids: Vec<i32> = Vec::new();
+    for container in containers {
+        let group =
+            cgroup(container)?.with_context(|| format!("container {} has no control group", container.shown()))?;
+        pids.extend(group.processes()?.iter().map(|pid| pid.as_raw()));
+    }
+    pids.sort_unstable();
+    let text = if options.is_empty() { own(&pids) } else { ps(&pids, options)? };
+    print!("{}", table::align(&text));
+    Ok(0)
 }
 
 /// The container's control group, if it has one now.

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Without --all only dangling images go: those that have no tag any more. What commands that were killed left goes along.
+Without --all only dangling images go: those that have no tag any more. What interrupted pulls and killed commands left goes along.
 
 Examples:
   rtctl image prune
@@ -51,7 +51,10 @@ impl Args {
 pub(super) fn prune(roots: &Roots, all: bool, filters: &[Filter]) -> Result<Removed> {
     let named = takes_named(all, filters);
     let mut chosen = |image: &Image| (named || image.names.is_empty()) && all_hold(filters, image);
-    Ok(Store::open(&roots.root)?.prune(&mut chosen, &mut |image| used_by(roots, image))?)
+    let store = Store::open(&roots.root)?;
+    let mut removed = store.prune(&mut chosen, &mut |image| used_by(roots, image))?;
+    removed.freed_bytes += store.clear_partial()?;
+    Ok(removed)
 }
 
 /// Says what was removed.

@@ -7,7 +7,7 @@ use cri::image::{Platform, Reference, Store};
 use crate::output::say;
 use crate::store::roots::Roots;
 use crate::transfer::display::{Display, Stream};
-use crate::transfer::{Pull, RegistryFlags, pull};
+use crate::transfer::{BlobFlags, Pull, RegistryFlags, pull};
 
 /// Get an image from a registry
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,8 @@ pub(crate) struct Args {
     platform: Option<Platform>,
     #[command(flatten)]
     registries: RegistryFlags,
+    #[command(flatten)]
+    blobs: BlobFlags,
     /// Name of the image: [HOST[:PORT]/]PATH[:TAG|@DIGEST]
     #[arg(value_name = "NAME")]
     name: String,
@@ -41,7 +43,12 @@ impl Args {
         let store = Store::open(&roots.root)?;
         let mut display = Display::new(if self.quiet { Stream::Quiet } else { Stream::Stdout });
         announce(&display, &self.name, &name);
-        let wanted = Pull { registries: &self.registries, name: &name, platform: self.platform.as_ref() };
+        let wanted = Pull {
+            registries: &self.registries,
+            name: &name,
+            platform: self.platform.as_ref(),
+            blobs: self.blobs.choice(),
+        };
         let pulled = pull(&store, &wanted, &mut display)?;
         if !self.quiet {
             say(&format!("Digest: {}", pulled.resolved))?;

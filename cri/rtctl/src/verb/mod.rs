@@ -3,12 +3,17 @@
 pub(crate) mod container_attach;
 pub(crate) mod container_cp;
 pub(crate) mod container_create;
+pub(crate) mod container_diff;
 pub(crate) mod container_exec;
+pub(crate) mod container_export;
+pub(crate) mod container_healthcheck;
 pub(crate) mod container_inspect;
 pub(crate) mod container_kill;
 pub(crate) mod container_list;
 pub(crate) mod container_logs;
 pub(crate) mod container_pause;
+pub(crate) mod container_port;
+pub(crate) mod container_prune;
 pub(crate) mod container_rename;
 pub(crate) mod container_restart;
 pub(crate) mod container_rm;
@@ -20,6 +25,7 @@ pub(crate) mod container_top;
 pub(crate) mod container_unpause;
 pub(crate) mod container_update;
 pub(crate) mod container_wait;
+pub(crate) mod generate_systemd;
 pub(crate) mod image_fsck;
 pub(crate) mod image_history;
 pub(crate) mod image_inspect;
@@ -27,12 +33,41 @@ pub(crate) mod image_list;
 pub(crate) mod image_load;
 pub(crate) mod image_prune;
 pub(crate) mod image_pull;
+pub(crate) mod image_push;
 pub(crate) mod image_rm;
 pub(crate) mod image_save;
 pub(crate) mod image_tag;
+pub(crate) mod network_connect;
+pub(crate) mod network_create;
+pub(crate) mod network_disconnect;
+pub(crate) mod network_inspect;
+pub(crate) mod network_list;
+pub(crate) mod network_prune;
+pub(crate) mod network_release;
+pub(crate) mod network_rm;
+pub(crate) mod pod;
+pub(crate) mod pod_create;
+pub(crate) mod pod_exists;
+pub(crate) mod pod_inspect;
+pub(crate) mod pod_kill;
+pub(crate) mod pod_list;
+pub(crate) mod pod_pause;
+pub(crate) mod pod_prune;
+pub(crate) mod pod_restart;
+pub(crate) mod pod_rm;
+pub(crate) mod pod_start;
+pub(crate) mod pod_stop;
+pub(crate) mod pod_top;
+pub(crate) mod pod_unpause;
+pub(crate) mod registry_login;
+pub(crate) mod registry_logout;
+pub(crate) mod system_check;
+pub(crate) mod system_completion;
 pub(crate) mod system_df;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
+pub(crate) mod system_man;
+pub(crate) mod system_prune;
 pub(crate) mod system_version;
 pub(crate) mod volume_create;
 pub(crate) mod volume_inspect;
@@ -45,8 +80,17 @@ use shim::client::Connection;
 use shim::protocol::{Reply, Request};
 
 use crate::output::say;
+use crate::store::pod::Pod;
 use crate::store::roots::Roots;
-use crate::store::view::Container;
+use crate::store::view::{Container, Phase};
+
+/// What one of the prune commands did.
+pub(crate) struct Pruned {
+    /// What is free now, in bytes on the disk.
+    freed_bytes: u64,
+    /// The exit code.
+    code: u8,
+}
 
 /// Does the same to several objects: goes on after an error, and says what went well. The exit code.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> u8 {
@@ -81,6 +125,20 @@ fn ask(roots: &Roots, query: &str, request: impl FnOnce(&Container) -> Request) 
         Reply::Done => Ok(()),
         other => anyhow::bail!("unexpected answer of the shim: {other:?}"),
     }
+}
+
+/// Asks the same of all containers of a pod that are in a state; goes on after an error.
+fn each_of(roots: &Roots, pod: &Pod, phase: Phase, request: impl Fn(&Container) -> Request) -> Result<()> {
+    let mut problems = Vec::new();
+    for container in pod.containers(roots)?.iter().filter(|container| container.phase() == phase) {
+        let asked = connect(container).and_then(|shim| Ok(shim.request(&request(container), &[])?));
+        match asked {
+            Ok(Reply::Done) => {}
+            Ok(other) => problems.push(format!("unexpected answer of the shim: {other:?}")),
+            Err(error) => problems.push(format!("container {}: {error:#}", container.shown())),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { anyhow::bail!("pod {}: {}", pod.shown(), problems.join("; ")) }
 }
 
 /// An exit code as this program's own.

@@ -8,7 +8,7 @@ use super::super::choose::{Layers, Reading};
 use super::super::digest::Digest;
 use super::super::document::{Descriptor, Kind, parse_index};
 use super::super::error::Error;
-use super::super::ingest::Ingest;
+use super::super::ingest::{Blobs, Ingest};
 use super::super::names;
 use super::super::partial::Turn;
 use super::super::platform::Platform;
@@ -16,6 +16,7 @@ use super::super::progress::Progress;
 use super::super::receive::{Bytes, Incoming};
 use super::super::reference::Reference;
 use super::super::store::Store;
+use super::super::verify::Lost;
 use super::Registry;
 use super::credentials::Lookup;
 use super::download::Download;
@@ -32,6 +33,17 @@ pub struct PullOptions {
     pub credentials: Lookup,
     /// Ends the pull from outside.
     pub cancel: Cancel,
+    /// Whether the blobs of layers are kept.
+    pub blobs: Blobs,
+}
+
+/// What a pull is for.
+#[derive(Clone, Copy)]
+enum Purpose<'a> {
+    /// A name is to mean the image.
+    Name,
+    /// Parts of an image that has its names are to be replaced.
+    Repair(&'a Lost),
 }
 
 /// An image that was pulled.
@@ -74,6 +86,42 @@ impl Store {
         options: &PullOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pulled, Error> {
+        self.bring(registry, reference, options, Purpose::Name, progress)
+    }
+
+    /// Fetches what is lost of an image from where it came from. Names stay as they are.
+    ///
+    /// # Errors
+    /// As [`Store::pull`], of the first place; [`Error::Damaged`] if there is none.
+    pub fn refetch(
+        &self,
+        registry: &Registry,
+        lost: &Lost,
+        options: &PullOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
+        let mut first = None;
+        for source in &lost.sources {
+            match self.bring(registry, source, options, Purpose::Repair(lost), progress) {
+                Ok(_) => return Ok(()),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Error::Damaged {
+            what: "image".into(),
+            reason: "has no name that says where it came from; load or pull it again".into(),
+        }))
+    }
+
+    fn bring(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        options: &PullOptions,
+        purpose: Purpose<'_>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Pulled, Error> {
         let what = reference.familiar();
         let repository = Repository::new(&registry.inner, reference, &options.credentials, self.limits.document_bytes)?;
         let repository = Arc::new(repository);
@@ -90,11 +138,12 @@ impl Store {
             Kind::Manifest => descriptor.clone(),
             Kind::Index => reading.choose(parse_index(&bytes, &what, &self.limits)?.manifests, &what, 1)?,
         };
+        // Before the config is fetched: who waited finds it in the store.
+        let _turn = self.wait_for_turn(registry, &manifest.digest, &options.cancel, progress)?;
         let image = reading.oci_image(manifest)?;
         let Layers::Manifest { descriptor: manifest, bytes: manifest_bytes, manifest: parsed } = &image.layers else {
             return Err(Error::NotAnImage { what });
         };
-        let _turn = self.wait_for_turn(registry, &manifest.digest, &options.cancel, progress)?;
         let downloads = parsed.layers.iter().map(|layer| {
             let partials = Arc::new(self.partials(&layer.digest)?);
             Ok(Download::new(&registry.inner, registry.runtime.handle(), &repository, &partials, layer.bare()))
@@ -112,7 +161,13 @@ impl Store {
                 bytes: Bytes::Registry(download),
             })
             .collect();
-        let mut ingest = Ingest::begin(self)?;
+        let mut ingest = Ingest::begin(self)?.keeping(match purpose {
+            Purpose::Name => options.blobs,
+            Purpose::Repair(lost) => lost.blobs,
+        });
+        if let Purpose::Repair(lost) = purpose {
+            lost.layers.iter().for_each(|diff_id| ingest.distrust(diff_id));
+        }
         ingest.layers(&incoming, &options.cancel, progress)?;
         let id = parsed.config.digest.clone();
         ingest.add_document(&id, &image.config_bytes)?;
@@ -122,11 +177,15 @@ impl Store {
         let name = if reference.digest().is_some() { digested.clone() } else { reference.clone() };
         let mut fresh = Fresh::New;
         ingest.commit(progress, |mut index| {
+            if matches!(purpose, Purpose::Repair(_)) {
+                return Ok(index);
+            }
             if names::find(&index, &name).is_some_and(|old| old.digest == manifest.digest) {
                 fresh = Fresh::UpToDate;
             }
             names::assign(&mut index, &entry, Some(&name));
             names::assign(&mut index, &entry, Some(&digested));
+            names::mark(&mut index, &entry.digest, options.blobs);
             Ok(index)
         })?;
         Ok(Pulled {

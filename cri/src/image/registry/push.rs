@@ -86,6 +86,7 @@ impl Store {
             return Err(Error::Name { name: target.familiar(), reason });
         };
         let image = self.resolve(query)?;
+        self.check_blobs(query, &image)?;
         let missing = |digest: &Digest| Error::Missing {
             what: format!("image {query} is not whole, pull or load it again"),
             member: digest.to_string().into_bytes(),

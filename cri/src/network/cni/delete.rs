@@ -1,6 +1,8 @@
 //! DEL: detaching a container, from what was recorded when it was attached.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::client::{Client, Execute, Step, container_environment};
@@ -9,6 +11,18 @@ use super::input;
 use super::ledger::Entry;
 use super::name::ContainerId;
 use super::namespace;
+
+/// How many containers [`Client::undo_all`] works on at the same time.
+const AT_A_TIME: usize = 4;
+
+/// How far ADD came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Nobody knows: every plugin may hold something.
+    Unknown,
+    /// So many plugins were started; the others hold nothing.
+    Plugins(usize),
+}
 
 impl Client {
     /// Detaches a container from all its networks, the last one first. Not attached is done. What fails stays recorded.
@@ -19,14 +33,55 @@ impl Client {
         let _turn = self.turns.container(container, deadline)?;
         let (mut steps, mut errors) = (Vec::new(), Vec::new());
         for entry in self.ledger.list(Some(container)).iter().rev() {
-            errors.extend(self.undo(entry, deadline, &mut steps).err().into_iter().flatten());
+            errors.extend(self.undo(entry, Reach::Unknown, deadline, &mut steps).err().into_iter().flatten());
         }
         Error::from_all(errors).map(|()| steps)
     }
 
+    /// Undoes attachments of many containers, a few of them at a time; the latest of a container first. Tells what was executed
+    /// and all that went wrong.
+    pub(crate) fn undo_all(&self, entries: &[Arc<Entry>], deadline: Instant) -> (Vec<Step>, Vec<Error>) {
+        let mut containers: BTreeMap<&ContainerId, Vec<&Entry>> = BTreeMap::new();
+        for entry in entries.iter().rev() {
+            containers.entry(&entry.key.container).or_default().push(entry);
+        }
+        let (steps, errors) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let left = Mutex::new(containers.into_values());
+        // Of its own, for a lock taken in the head of the loop would be held in its body.
+        let next = || locked(&left).next();
+        let work = || {
+            while let Some(entries) = next() {
+                for entry in entries {
+                    let mut own = Vec::new();
+                    let failed = self.undo(entry, Reach::Unknown, deadline, &mut own).err();
+                    locked(&steps).extend(own);
+                    locked(&errors).extend(failed.into_iter().flatten());
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            // This thread works, too: nothing is left undone where no other can be started.
+            for _ in 1..AT_A_TIME {
+                let _ = std::thread::Builder::new().name("cni-undo".to_owned()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        (steps.into_inner().unwrap_or_default(), errors.into_inner().unwrap_or_default())
+    }
+
     /// Undoes one attachment and forgets it when every plugin has succeeded. One that fails does not keep the others from
-    /// giving back what they hold: all of them are asked again the next time.
-    pub(crate) fn undo(&self, entry: &Entry, deadline: Instant, steps: &mut Vec<Step>) -> Result<(), Vec<Error>> {
+    /// giving back what they hold: all of them are asked again the next time. One that ADD did not come to is asked, too, but
+    /// need not be installed.
+    pub(crate) fn undo(
+        &self,
+        entry: &Entry,
+        reach: Reach,
+        deadline: Instant,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Vec<Error>> {
+        if reach == Reach::Plugins(0) {
+            return self.ledger.end(&entry.key).map_err(|error| vec![error]);
+        }
         let netns = match self.namespace_of(entry) {
             Ok(true) => entry.record.netns.as_os_str(),
             Ok(false) => OsStr::new(""),
@@ -37,11 +92,15 @@ impl Client {
         let outcome = if version.has_check() { self.ledger.outcome(&entry.key) } else { None };
         let previous = outcome.as_ref().map(|outcome| &outcome.result);
         let mut errors = Vec::new();
-        for plugin in entry.network.plugins.iter().rev() {
+        for (index, plugin) in entry.network.plugins.iter().enumerate().rev() {
             let input = input::for_container(&entry.network, version, plugin, &entry.record.capabilities, previous);
             let env = container_environment(entry, netns);
             let call = Execute { plugin, command: Command::Del, subject: &subject, env, input: &input, deadline };
-            errors.extend(self.run(&call, steps).err());
+            let idle = match reach {
+                Reach::Unknown => false,
+                Reach::Plugins(started) => index >= started,
+            };
+            errors.extend(self.run(&call, steps).err().filter(|error| !(idle && error.never_ran())));
         }
         if errors.is_empty() {
             errors.extend(self.ledger.end(&entry.key).err());
@@ -56,4 +115,8 @@ impl Client {
             false => Ok(false),
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

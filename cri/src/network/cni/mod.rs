@@ -23,9 +23,13 @@ mod delete;
 mod directory;
 mod error;
 mod execute;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod gc;
 mod input;
 mod ledger;
+mod list;
 mod name;
 mod namespace;
 mod program;
@@ -45,6 +49,7 @@ pub use client::{Client, Settings, Step};
 pub use config::{ConfigError, Network, Plugin, parse_list, parse_single};
 pub use directory::{Configs, Loaded, Rejected};
 pub use error::{Command, Error, Fault, PluginMessage, Subject};
+pub use list::Attached;
 pub use name::{ContainerId, InterfaceName, NameError, NetworkName, PluginType};
 pub use namespace::{bring_loopback_up, open_namespace};
 pub use recover::Recovered;

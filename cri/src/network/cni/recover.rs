@@ -57,9 +57,9 @@ impl Client {
             list.push(entry.key.container.clone());
         }
         let stale = !gone.is_empty();
-        for entry in gone.iter().rev() {
-            found.errors.extend(self.undo(entry, deadline, &mut found.steps).err().into_iter().flatten());
-        }
+        let (steps, errors) = self.undo_all(&gone, deadline);
+        found.steps.extend(steps);
+        found.errors.extend(errors);
         if stale {
             for loaded in &self.configs().networks {
                 self.gc_network(&loaded.network, deadline, &mut found.steps, &mut found.errors);
