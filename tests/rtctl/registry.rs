@@ -242,6 +242,8 @@ fn pushed_and_pulled_back() {
                 .ok()
         };
         assert_eq!((inspect(&source), inspect(&target)), (digest.clone(), digest.clone()));
+        let digests = r.ok(&["image", "inspect", "-f", "{{json .RepoDigests}}", &target]);
+        assert!(digests.contains(&format!("{}/copies/busybox@{digest}", registry.host)), "{digests}");
         // Again: everything is there.
         let again = r.ok(&["push", &target]);
         assert!(again.contains("Layer already exists"), "{again}");

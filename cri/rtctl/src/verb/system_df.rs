@@ -202,8 +202,11 @@ fn row_of(container: &Container, bytes: u64, now: u64) -> Value {
     })
 }
 
+/// Title, member of the document, template and headings.
+type Table = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 fn tables(document: &Value) -> Result<()> {
-    let tables: [(&str, &str, &str, &[(&str, &str)]); 3] = [
+    let tables: [Table; 3] = [
         (
             "Images space usage:",
             "Images",

@@ -37,6 +37,13 @@ pub struct PullOptions {
     pub blobs: Blobs,
 }
 
+/// What is to be fetched.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    reference: &'a Reference,
+    purpose: Purpose<'a>,
+}
+
 /// What a pull is for.
 #[derive(Clone, Copy)]
 enum Purpose<'a> {
@@ -86,7 +93,7 @@ impl Store {
         options: &PullOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pulled, Error> {
-        self.bring(registry, reference, options, Purpose::Name, progress)
+        self.bring(registry, &Wanted { reference, purpose: Purpose::Name }, options, progress)
     }
 
     /// Fetches what is lost of an image from where it came from. Names stay as they are.
@@ -102,7 +109,8 @@ impl Store {
     ) -> Result<(), Error> {
         let mut first = None;
         for source in &lost.sources {
-            match self.bring(registry, source, options, Purpose::Repair(lost), progress) {
+            let wanted = Wanted { reference: source, purpose: Purpose::Repair(lost) };
+            match self.bring(registry, &wanted, options, progress) {
                 Ok(_) => return Ok(()),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => drop(first.get_or_insert(error)),
@@ -117,11 +125,11 @@ impl Store {
     fn bring(
         &self,
         registry: &Registry,
-        reference: &Reference,
+        wanted: &Wanted<'_>,
         options: &PullOptions,
-        purpose: Purpose<'_>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Pulled, Error> {
+        let Wanted { reference, purpose } = *wanted;
         let what = reference.familiar();
         let repository = Repository::new(&registry.inner, reference, &options.credentials, self.limits.document_bytes)?;
         let repository = Arc::new(repository);

@@ -22,6 +22,7 @@ use super::super::digest::Digest;
 use super::super::document::{Descriptor, Manifest};
 use super::super::error::Error;
 use super::super::image::Image;
+use super::super::names;
 use super::super::progress::{Progress, Sent};
 use super::super::reference::Reference;
 use super::super::store::Store;
@@ -135,7 +136,22 @@ impl Store {
                 }
             }
         })?;
+        self.note_digest(&target.with_digest(&descriptor.digest))?;
         Ok(Pushed { digest: descriptor.digest.clone(), size: descriptor.size })
+    }
+
+    /// Notes by which digest a repository knows an image now, unless the image was removed meanwhile.
+    fn note_digest(&self, name: &Reference) -> Result<(), Error> {
+        let lock = self.lock()?;
+        let mut index = self.read_index()?;
+        let entry = index.iter().find(|entry| Some(&entry.digest) == name.digest()).cloned();
+        match entry {
+            Some(entry) if names::find(&index, name).is_none() => {
+                names::assign(&mut index, &entry, Some(name));
+                self.write_index(&lock, index)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

@@ -244,7 +244,7 @@ impl Comparison<'_> {
         self.same_xattrs(&path, &names(&folder.expected)?, names(&folder.found));
         match kind(&expected) {
             LINK => self.link_target(folder, name, &path),
-            FILE => self.file(folder, name, &path, &expected, &found),
+            FILE => self.file(folder, name, &expected, &found),
             _ => Ok(()),
         }
     }
@@ -265,14 +265,8 @@ impl Comparison<'_> {
     }
 
     /// Size, other names and contents. The record of a file is found by the length of its stand-in.
-    fn file(
-        &mut self,
-        folder: &Pair,
-        name: &[u8],
-        path: &[u8],
-        expected: &FileStat,
-        found: &FileStat,
-    ) -> Result<(), Error> {
+    fn file(&mut self, folder: &Pair, name: &[u8], expected: &FileStat, found: &FileStat) -> Result<(), Error> {
+        let path = &self.join(name);
         let number = expected.st_size.unsigned_abs();
         let record = self.records.get(number)?;
         let names = record.names + expected.st_nlink;
