@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use cri::image::registry::{Config, Credentials, PullOptions, Pulled, PushOptions, Registry};
-use cri::image::{Cancel, Error, LoadOptions, Progress, Source, Store};
+use cri::image::{Blobs, Cancel, Error, LoadOptions, Progress, Source, Store};
 use image_layout::{Layer, Tar, is_root, layout};
 use registry_script::{Answer, Content, Request, Server, Tail, refusal};
 
@@ -90,7 +90,12 @@ impl Stage {
 }
 
 fn anonymous() -> PullOptions {
-    PullOptions { platform: None, credentials: Arc::new(|_| Ok(Credentials::Anonymous)), cancel: Cancel::new() }
+    PullOptions {
+        platform: None,
+        credentials: Arc::new(|_| Ok(Credentials::Anonymous)),
+        cancel: Cancel::new(),
+        blobs: Blobs::Keep,
+    }
 }
 
 fn user() -> Credentials {

@@ -28,7 +28,7 @@ mod test;
 pub use bundle::{Bundle, has_capability};
 pub use cgroup::Cgroups;
 pub use container::{Container, Exit};
-pub use network::{Host, ask, links};
+pub use network::{Host, ask, has_networks, links};
 pub use output::Output;
 pub use programs::{Kind, calls, kind, payload, program};
 pub use proxy::{Proxy, Rule};

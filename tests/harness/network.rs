@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -96,6 +97,20 @@ pub(crate) fn answer(command: &mut Command) -> Option<String> {
 pub fn ask(protocol: &str, address: &str, port: u16) -> Option<String> {
     let mut command = Command::new(programs::payload());
     answer(command.args(["ask", protocol, address, &port.to_string()]))
+}
+
+/// Whether this kernel has what networks are made of: bridges, veth and the expressions of nftables that our rules use. Debian's user-mode
+/// Linux has no nft_nat and no nft_fib.
+pub fn has_networks() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let rules = "ip link add rt0 type bridge && ip link add v0 type veth peer name v1 && nft 'add table inet t; \
+                     add chain inet t c { type nat hook prerouting priority 0; }; \
+                     add rule inet t c fib daddr type local dnat ip to 192.0.2.1; add table bridge t'";
+        let mut probe = Command::new("unshare");
+        probe.args(["--net", "sh", "-c", rules]).stdout(Stdio::null()).stderr(Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    })
 }
 
 /// Names of the links here.

@@ -113,3 +113,40 @@ fn pruned_images() {
         assert_eq!(r.ok(&["images", "-q"]), "");
     });
 }
+
+#[test]
+fn everything_that_nothing_needs() {
+    rtctl_test(|r| {
+        let running = r.detached(&["busybox", "sleep", "1000"]);
+        let stopped = r.ok(&["create", "-v", "/anonymous", "-v", "named:/named", "busybox", "true"]);
+        r.call(&["system", "prune"]).fails(&["--force"]);
+        r.call(&["system", "prune", "-f", "--filter", "dangling=true"]).fails(&["until, label or label!"]);
+        assert_eq!(r.ok(&["system", "prune", "-f", "--filter", "until=1h"]), "Total reclaimed space: 0B");
+        let output = r.ok(&["system", "prune", "-af", "--volumes"]);
+        assert!(output.contains(&stopped) && !output.contains(&running), "{output}");
+        assert!(!output.contains("Deleted Images"), "one container is left: {output}");
+        assert_eq!(r.ok(&["volume", "ls", "-q"]), "named");
+        r.ok(&["rm", "-f", &running]);
+        let output = r.ok(&["system", "prune", "-af"]);
+        assert!(output.contains("untagged: busybox:latest"), "{output}");
+        assert_eq!(r.ok(&["images", "-q"]), "");
+        r.ok(&["volume", "rm", "named"]);
+    });
+}
+
+#[test]
+fn layers_of_running_containers_are_not_replaced() {
+    rtctl_test(|r| {
+        let id = r.detached(&["--name", "user", "busybox", "sleep", "1000"]);
+        let layer = std::fs::read_dir(r.root().join("layers")).unwrap().next().unwrap().unwrap().path();
+        std::fs::write(layer.join("fs/etc/passwd"), "root::0:0::/:/bin/sh\n").unwrap();
+        let output = r.call(&["image", "fsck", "--repair"]);
+        assert_eq!(output.code, 2, "{output}");
+        assert!(output.stdout.contains("a running container sees it: user"), "{output}");
+        assert_eq!(r.ok(&["exec", &id, "cat", "/etc/passwd"]), "root::0:0::/:/bin/sh");
+        r.ok(&["rm", "-f", &id]);
+        let output = r.ok(&["image", "fsck", "--repair"]);
+        assert!(output.ends_with("1 repaired, no damage is left"), "{output}");
+        assert!(r.ok(&["run", "--rm", "busybox", "cat", "/etc/passwd"]).starts_with("root:x:"));
+    });
+}

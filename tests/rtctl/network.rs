@@ -5,7 +5,15 @@ use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
 use serde_json::Value;
-use tests::{Host, Rtctl, ask, links, payload, rtctl_test};
+use tests::{Host, Rtctl, ask, has_networks, links, needs, payload, rtctl_test};
+
+/// A test that needs bridges and nftables.
+pub(crate) fn network_test(body: impl FnOnce(&Rtctl<'_>)) {
+    rtctl_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
+        body(r);
+    });
+}
 
 /// Flags that mount the payload.
 pub(crate) fn volume() -> String {
@@ -40,7 +48,7 @@ pub(crate) fn address(r: &Rtctl<'_>, id: &str) -> String {
 
 #[test]
 fn bridge_is_the_default() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let id = r.detached(&["--name", "one", "busybox", "sleep", "1000"]);
         let own = address(r, "one");
         assert!(own.starts_with("172.17.0."), "{own}");
@@ -70,13 +78,13 @@ fn bridge_is_the_default() {
 
 #[test]
 fn none_and_host_make_nothing() {
-    rtctl_test(|r| {
+    network_test(|r| {
         r.ok(&["run", "--rm", "--network", "none", "busybox", "true"]);
         r.ok(&["run", "--rm", "--network", "host", "busybox", "true"]);
         assert_eq!(links(), ["lo"]);
-        assert!(!r.state().join("network").exists());
+        assert!(!r.state().join("network").try_exists().unwrap());
         let id = r.ok(&["create", "--network", "none", "busybox"]);
-        assert!(!r.state().join("local").join(&id).join("sandbox.json").exists());
+        assert!(!r.state().join("local").join(&id).join("sandbox.json").try_exists().unwrap());
         assert_eq!(r.field(&id, "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"), "none");
         r.ok(&["rm", &id]);
         // As docker: the same command line works with any network.
@@ -88,7 +96,7 @@ fn none_and_host_make_nothing() {
 
 #[test]
 fn published_ports_are_reached_from_everywhere() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let outside = Host::cabled();
         let tcp = answering(r, &["-p", "8080:80"], "tcp", "80");
         let udp = answering(r, &["-p", "8080:80/udp"], "udp", "80");
@@ -118,7 +126,7 @@ fn published_ports_are_reached_from_everywhere() {
 
 #[test]
 fn containers_reach_the_world_with_the_hosts_address() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let outside = Host::cabled();
         let mut server = outside.command(payload().to_str().unwrap(), &["answer", "tcp", "7000"]);
         let mut server = server.stdout(std::process::Stdio::piped()).spawn().unwrap();
@@ -133,7 +141,7 @@ fn containers_reach_the_world_with_the_hosts_address() {
 
 #[test]
 fn ports_by_range_by_chance_and_by_image() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let flags = ["--name", "many", "-p", "8000-8002:80-82", "-p", "127.0.0.1::90/udp", "-p", "9000-9001:91"];
         r.detached(&[&flags[..], &["--expose", "100", "busybox", "sleep", "1000"]].concat());
         let random = r.ok(&["port", "many", "90/udp"]);
@@ -173,7 +181,7 @@ fn ports_by_range_by_chance_and_by_image() {
 
 #[test]
 fn a_port_that_is_taken() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let first = r.detached(&["--name", "first", "-p", "8080:80", "busybox", "sleep", "1000"]);
         let run = |port: &str| r.call(&["run", "--name", "second", "-p", port, "busybox", "true"]);
         // By a container: its name is told. Nothing is left of the second, not even its name.
@@ -200,7 +208,7 @@ fn a_port_that_is_taken() {
 
 #[test]
 fn the_end_gives_addresses_and_ports_back() {
-    rtctl_test(|r| {
+    network_test(|r| {
         for _ in 0..5 {
             let id = r.detached(&["--ip", "172.17.0.200", "-p", "8080:80", "busybox", "sh", "-c", "exit 3"]);
             assert_eq!(r.ok(&["wait", &id]), "3");
@@ -214,7 +222,7 @@ fn the_end_gives_addresses_and_ports_back() {
 
 #[test]
 fn addresses_that_are_asked_for() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let flags = ["--ip", "172.17.5.6", "--mac-address", "02:42:00:00:00:07", "--name", "one"];
         r.detached(&[&flags[..], &["busybox", "sleep", "1000"]].concat());
         assert_eq!(address(r, "one"), "172.17.5.6");
@@ -237,7 +245,7 @@ fn addresses_that_are_asked_for() {
 
 #[test]
 fn a_restart_keeps_address_and_ports() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let volume = volume();
         let flags =
             ["--restart", "always", "-p", "8080:80", "-v", &volume, "busybox", "/payload", "answer", "tcp", "80"];
@@ -261,7 +269,7 @@ fn a_restart_keeps_address_and_ports() {
 
 #[test]
 fn network_of_another_container() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let first = answering(r, &["--name", "first", "-p", "8080:80"], "tcp", "80");
         let join = ["--network", "container:first"];
         assert!(ask_from(r, &join, "tcp", "127.0.0.1", 80).is_some());
@@ -303,7 +311,7 @@ fn network_of_another_container() {
 
 #[test]
 fn in_a_user_namespace() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let flags = ["--userns", "auto", "-p", "8080:80", "--cap-add", "NET_ADMIN"];
         let id = answering(r, &flags, "tcp", "80");
         assert!(ask("tcp", "127.0.0.1", 8080).is_some());
@@ -317,7 +325,7 @@ fn in_a_user_namespace() {
 
 #[test]
 fn name_servers() {
-    rtctl_test(|r| {
+    network_test(|r| {
         // What the host says, for this test alone.
         let conf = r.test.dir.join("resolv.conf");
         let host = |text: &str| fs::write(&conf, text).unwrap();
@@ -351,7 +359,7 @@ fn name_servers() {
 
 #[test]
 fn hosts_that_are_added() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let flags = ["--add-host", "db:192.0.2.9", "--add-host", "v6=[fd00::9]", "--add-host", "me:host-gateway"];
         let hosts = r.ok(&[
             &["run", "--rm"],
@@ -371,7 +379,7 @@ fn hosts_that_are_added() {
 
 #[test]
 fn rules_of_others_are_left_alone() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let nft = |text: &str| {
             let output = Command::new("nft").arg(text).output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

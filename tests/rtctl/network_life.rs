@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use tests::{Rtctl, links, rtctl_test};
+use tests::{Rtctl, links};
 
-use super::network::address;
+use super::network::{address, network_test};
 
 fn kill(pid: &str) {
     assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
@@ -27,7 +27,7 @@ fn wait_gone(pid: &str) {
 
 #[test]
 fn a_shim_that_is_killed() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let run = || r.detached(&["--ip", "172.17.0.99", "-p", "8080:80", "busybox", "sleep", "1000"]);
         let first = run();
         let pid = shim(r, &first);
@@ -50,7 +50,7 @@ fn a_shim_that_is_killed() {
 
 #[test]
 fn rtctl_that_is_killed_at_any_step() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let rounds: u32 = std::env::var("RT_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
         r.ok(&["run", "--rm", "busybox", "true"]);
         let begun = std::time::Instant::now();
@@ -79,7 +79,7 @@ fn rtctl_that_is_killed_at_any_step() {
 
 #[test]
 fn a_restart_of_the_host() {
-    rtctl_test(|r| {
+    network_test(|r| {
         r.ok(&["network", "create", "--subnet", "10.99.0.0/24", "mine"]);
         let id = r.detached(&["--network", "mine:ip=10.99.0.9", "-p", "8080:80", "busybox", "sleep", "1000"]);
         let (init, pid) = (r.field(&id, "{{.State.Pid}}"), shim(r, &id));
@@ -105,7 +105,7 @@ fn a_restart_of_the_host() {
 
 #[test]
 fn many_at_a_time() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let rounds: usize = std::env::var("RT_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
         // 200 with the full number of rounds.
         let count = (rounds / 2).clamp(10, 200);

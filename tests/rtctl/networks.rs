@@ -1,9 +1,9 @@
 //! Networks that a user makes: `rtctl network`, names of containers for each other.
 
 use serde_json::Value;
-use tests::{Rtctl, links, rtctl_test};
+use tests::{Rtctl, links};
 
-use super::network::{address, answering, ask_from};
+use super::network::{address, answering, ask_from, network_test};
 
 fn sleeping(r: &Rtctl<'_>, flags: &[&str]) -> String {
     r.detached(&[flags, &["busybox", "sleep", "1000"]].concat())
@@ -26,7 +26,7 @@ fn current(r: &Rtctl<'_>, container: &str) -> Vec<String> {
 
 #[test]
 fn made_listed_inspected_removed() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let flags = ["--subnet", "10.99.0.0/24", "--gateway", "10.99.0.254", "--ip-range", "10.99.0.128/25"];
         let more = ["--label", "tier=db", "--opt", "com.docker.network.driver.mtu=1400"];
         let id = r.ok(&[&["network", "create"], &flags[..], &more, &["mine"]].concat());
@@ -72,7 +72,7 @@ fn made_listed_inspected_removed() {
 
 #[test]
 fn refused() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let create = |flags: &[&str]| r.call(&[&["network", "create"], flags].concat());
         for (flags, words) in [
             (&["bridge"] as &[&str], &["bridge"] as &[&str]),
@@ -112,7 +112,7 @@ fn refused() {
 
 #[test]
 fn names_of_containers() {
-    rtctl_test(|r| {
+    network_test(|r| {
         r.ok(&["network", "create", "mine"]);
         let db = sleeping(r, &["--name", "db", "--network", "mine:alias=sql", "--network-alias", "store"]);
         let web = sleeping(r, &["--name", "web", "--network", "mine"]);
@@ -149,7 +149,7 @@ fn names_of_containers() {
 
 #[test]
 fn links_on_the_default_network() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let db = sleeping(r, &["--name", "db"]);
         let web = sleeping(r, &["--name", "web", "--link", "db:store"]);
         assert!(reaches(r, "web", "store") && reaches(r, "web", "db"));
@@ -167,7 +167,7 @@ fn links_on_the_default_network() {
 
 #[test]
 fn connected_and_disconnected() {
-    rtctl_test(|r| {
+    network_test(|r| {
         r.ok(&["network", "create", "--subnet", "10.99.0.0/24", "mine"]);
         let db = sleeping(r, &["--name", "db", "--network", "mine"]);
         let web = sleeping(r, &["--name", "web"]);
@@ -211,7 +211,7 @@ fn connected_and_disconnected() {
 
 #[test]
 fn several_networks_from_the_start() {
-    rtctl_test(|r| {
+    network_test(|r| {
         r.ok(&["network", "create", "--subnet", "10.99.0.0/24", "one"]);
         r.ok(&["network", "create", "--subnet", "10.98.0.0/24", "two"]);
         let id = answering(
@@ -237,7 +237,7 @@ fn several_networks_from_the_start() {
 
 #[test]
 fn internal_networks_have_no_way_out() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let outside = tests::Host::cabled();
         r.ok(&["network", "create", "--internal", "--subnet", "10.99.0.0/24", "closed"]);
         let one = answering(r, &["--network", "closed"], "tcp", "80");
@@ -251,7 +251,7 @@ fn internal_networks_have_no_way_out() {
 
 #[test]
 fn ipv6() {
-    rtctl_test(|r| {
+    network_test(|r| {
         let outside = tests::Host::cabled();
         r.ok(&["network", "create", "--ipv6", "--subnet", "fd00:99::/64", "six"]);
         let id = answering(r, &["--network", "six", "--ip6", "fd00:99::9", "-p", "8080:80"], "tcp", "80");
@@ -268,7 +268,7 @@ fn ipv6() {
 
 #[test]
 fn prune_leaves_what_is_used() {
-    rtctl_test(|r| {
+    network_test(|r| {
         for name in ["free", "running", "stopped"] {
             r.ok(&["network", "create", "--label", &format!("name={name}"), name]);
         }

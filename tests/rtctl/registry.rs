@@ -51,6 +51,25 @@ fn pulled_and_run() {
         assert_eq!(r.ok(&["pull", "-q", &name]), name);
         assert_eq!(r.ok(&["run", "--rm", &name, "echo", "pulled"]), "pulled");
         assert!(r.ok(&["images", "--digests"]).contains(&digest));
+        let pinned = format!("{}/library/busybox@{digest}", registry.host);
+        assert_eq!(
+            r.ok(&["image", "inspect", "-f", "{{index .RepoDigests 0}} {{len .RepoDigests}}", &name]),
+            format!("{pinned} 1")
+        );
+        // A name that nobody pulled has no digest.
+        r.ok(&["tag", &name, "mine:1"]);
+        assert!(r.ok(&["images", "--digests", "mine"]).contains("<none>"));
+        // The other tools read the store as it is.
+        let images = r.root().join("images");
+        let (oci, back) = (format!("oci:{}:{name}", images.display()), r.test.dir.join("back"));
+        assert_eq!(registry.skopeo(&["inspect", "--format", "{{.Digest}}", &oci]).ok(), digest);
+        let script = format!(
+            "umoci unpack --image {}:{name} {1}; test -x {1}/rootfs/bin/busybox",
+            images.display(),
+            back.display()
+        );
+        let umoci = Command::new("sh").args(["-ec", &script]).output().unwrap();
+        assert!(umoci.status.success(), "{}", String::from_utf8_lossy(&umoci.stderr));
         drop(registry);
     });
 }

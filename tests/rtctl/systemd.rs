@@ -13,7 +13,8 @@ fn value<'u>(unit: &'u str, key: &str) -> &'u str {
 
 /// A command of the unit with its environment, by a shell: no word here needs systemd's own escapes.
 fn command(r: &Rtctl<'_>, unit: &str, key: &str) -> Command {
-    let line = value(unit, key).trim_start_matches('-').to_owned();
+    // What systemd halves, a shell does not.
+    let line = value(unit, key).trim_start_matches('-').replace("$$", "\\$").replace("%%", "%");
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {line}")]).env("RT_TEST", r.test.marker());
     for line in unit.lines().filter_map(|line| line.strip_prefix("Environment=")) {

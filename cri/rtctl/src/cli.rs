@@ -6,9 +6,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
-use crate::verb::pod::PodCommand;
 // A verb is a module with `Args`: all of them are commands.
 use crate::verb::*;
+// A verb is a module with `Args`: all of them are commands.
+use crate::verb::pod::PodCommand;
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
@@ -30,7 +31,7 @@ Examples:
   rtctl load -i busybox.tar                  get an image from an archive
   rtctl run --rm busybox echo hello          run a program in a new container
   rtctl run --rootfs /:O -it sh              the same without any image
-  rtctl run -d --name web -m 64m busybox httpd -f
+  rtctl run -d --name web -p 8080:80 -m 64m busybox httpd -f
   rtctl logs -f web
   rtctl exec -it web sh
   rtctl rm -f web
@@ -188,6 +189,7 @@ pub(crate) enum GenerateCommand {
 pub(crate) enum SystemCommand {
     Events(system_events::Args),
     Df(system_df::Args),
+    Prune(system_prune::Args),
     Info(system_info::Args),
     Check(system_check::Args),
 }
@@ -330,6 +332,7 @@ impl SystemCommand {
     fn run(self, roots: &Roots) -> Result<u8> {
         match self {
             SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Prune(args) => args.run(roots),
             SystemCommand::Info(args) => args.run(roots),
             SystemCommand::Check(args) => args.run(roots),
             SystemCommand::Events(args) => args.run(roots),

@@ -27,7 +27,7 @@ fn what_is_not_built_is_refused_by_name() {
         (&["network", "create", "-d", "macvlan", "x"], "macvlan is not built yet"),
         (&["run", "--log-driver", "syslog", "x"], "syslog is not built"),
         (&["run", "--security-opt", "label=type:x", "x"], "SELinux labels are not built yet"),
-        (&["pull", "busybox"], "rtctl: pull is not built yet"),
+        (&["search", "busybox"], "rtctl: search is not built yet"),
         (&["build", "."], "rtctl: build is not built yet"),
     ] {
         let (code, text) = refused(args);

@@ -100,6 +100,8 @@ impl Reference {
         match self.path.strip_prefix(OFFICIAL) {
             // `library/a/b` must stay as it is: `a/b` would be another repository.
             Some(rest) if !rest.contains('/') => rest.to_owned(),
+            // So must `docker.io/quay.io/b`: `quay.io/b` would be of another registry.
+            _ if split_domain(&self.path) != (DEFAULT_DOMAIN, &self.path) => self.repository(),
             _ => self.path.clone(),
         }
     }
@@ -266,6 +268,10 @@ mod tests {
             ("library/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
             ("me/app", "docker.io/me/app:latest", "me/app:latest"),
+            ("docker.io/quay.io/b", "docker.io/quay.io/b:latest", "docker.io/quay.io/b:latest"),
+            ("docker.io/localhost/b", "docker.io/localhost/b:latest", "docker.io/localhost/b:latest"),
+            ("docker.io/docker.io/b", "docker.io/docker.io/b:latest", "docker.io/docker.io/b:latest"),
+            ("docker.io/library/quay.io", "docker.io/library/quay.io:latest", "quay.io:latest"),
             ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
             ("localhost:5000/app:v1", "localhost:5000/app:v1", "localhost:5000/app:v1"),
             ("app:5000", "docker.io/library/app:5000", "app:5000"),
@@ -322,7 +328,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics_and_round_trips(text in "\\PC{0,40}|[a-zA-Z0-9.:/_@\\[\\]-]{0,60}|[a-z]{1,5}(/[a-z]{1,5}){0,3}(:[a-z0-9]{1,9})?") {
+        fn never_panics_and_round_trips(text in "\\PC{0,40}|[a-zA-Z0-9.:/_@\\[\\]-]{0,60}|(docker.io/)?[a-z.]{1,5}(/[a-z]{1,5}){0,3}(:[a-z0-9]{1,9})?") {
             if let Ok(reference) = text.parse::<Reference>() {
                 prop_assert_eq!(&reference.to_string().parse::<Reference>().unwrap(), &reference);
                 prop_assert_eq!(&reference.familiar().parse::<Reference>().unwrap(), &reference);

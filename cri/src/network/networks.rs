@@ -157,7 +157,8 @@ impl Networks {
     /// There is none; containers are on it; it is the default one.
     pub fn remove(&self, query: &str) -> Result<Network, Error> {
         let _definitions = self.definitions.lock(LOCK)?;
-        let network = match self.read(query).or_else(|_| Ok::<_, Error>(None))? {
+        // What cannot be read is told by `get` below.
+        let network = match self.read(query).unwrap_or(None) {
             Some(network) => network,
             None if query == name::DEFAULT => return Err(Error::Predefined { name: query.to_owned() }),
             None => self.get(query)?,
@@ -184,7 +185,10 @@ impl Networks {
         self.definitions.remove(&format!("{}.json", network.name))?;
         self.definitions.sync()?;
         if bridge::remove(&mut socket, &links, &network)? == bridge::Removed::Yes {
-            self.firewall.rebuild(&self.list()?, &book.attachments)?;
+            // Those that have a bridge: the elements of another one would stay when it is removed.
+            let mut others = self.list()?;
+            others.retain(|other| links.iter().any(|link| bridge::is_ours(link, other)));
+            self.firewall.rebuild(&others, &book.attachments)?;
         }
         Ok(network)
     }

@@ -10,6 +10,7 @@ mod flag;
 mod image;
 mod network;
 mod node;
+mod registry;
 
 // What is a part of a program is compiled in here.
 #[path = "../../../cri/rtctl/src/logs/record.rs"]
@@ -32,6 +33,9 @@ const TARGETS: &[(&str, Target)] = &[
     ("image_archive", image::archive),
     ("image_layer", image::layer),
     ("image_accounts", image::accounts),
+    ("registry_challenge", registry::challenge),
+    ("registry_hosts", registry::hosts),
+    ("registry_refusal", registry::refusal),
     ("cni_config", network::cni_config),
     ("cni_result", network::cni_result),
     ("resolv_conf", network::resolv_conf),

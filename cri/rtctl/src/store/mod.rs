@@ -18,6 +18,7 @@ pub(crate) mod etc;
 pub(crate) mod hosts;
 pub(crate) mod id;
 mod inherit;
+pub(crate) mod layers;
 pub(crate) mod lineage;
 pub(crate) mod log;
 pub(crate) mod name;

@@ -141,6 +141,7 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
     let store = Store::open(&roots.root)?;
     let platform: Option<Platform> = flags.platform.as_deref().map(str::parse).transpose().context("--platform")?;
     let source = Fetch {
+        roots,
         pull: flags.pull,
         platform: platform.as_ref(),
         registries: &flags.registries,

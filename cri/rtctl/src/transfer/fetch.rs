@@ -1,16 +1,19 @@
 //! `--pull` of `run` and `create`: the image for a container, from the store or from its registry.
 
 use anyhow::{Context, Result, bail};
-use cri::image::{Blobs, Depth, Error, Lost, Platform, Prepared, Reference, Store};
+use cri::image::{Blobs, Depth, Error, Platform, Prepared, Reference, Store};
 
 use super::display::{Display, Stream};
-use super::{Pull, RegistryFlags, pull};
+use super::{Pull, Refetch, RegistryFlags, pull};
 use crate::flag::create::Pull as When;
 use crate::image::explain;
+use crate::store::layers::LayersInUse;
+use crate::store::roots::Roots;
 use crate::verb::image_pull::announce;
 
 /// Where the image may come from.
 pub(crate) struct Fetch<'a> {
+    pub(crate) roots: &'a Roots,
     pub(crate) pull: When,
     pub(crate) platform: Option<&'a Platform>,
     pub(crate) registries: &'a RegistryFlags,
@@ -46,11 +49,16 @@ impl Fetch<'_> {
                 explain(error, name).context("the image is damaged; rtctl image fsck --repair fetches it again")
             );
         }
-        let mut display = Display::new(self.stream);
+        let display = Display::new(self.stream);
         display.say(&format!("The image {name} is damaged: {error}\nFetching what is missing"));
         let report = store.verify(&[name.to_owned()], Depth::Deep, &mut |_, _| {})?;
-        let mut refetch = |lost: &Lost| super::refetch(store, lost, self.registries, &mut display);
-        let failed = store.repair(&report, &mut |_| None, &mut refetch, &mut |_| {})?;
+        let mut refetch = Refetch::new(store, self.registries, display);
+        let running = LayersInUse::read(self.roots)?;
+        let mut busy = |layer: &str| running.by(layer);
+        let failed = store.repair(&report, &mut busy, &mut |lost| refetch.fetch(lost), &mut |_| {})?;
+        if let Some(interrupted) = refetch.interrupted {
+            return Err(interrupted);
+        }
         match failed.into_iter().next() {
             Some(failed) => Err(explain(failed.error, name).context(format!("image {name} is damaged: {error}"))),
             None => Ok(store.prepare(name, &mut |_| {})?),

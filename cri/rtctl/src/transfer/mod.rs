@@ -91,16 +91,39 @@ pub(crate) fn pull(store: &Store, pull: &Pull<'_>, display: &mut Display) -> Res
     pulled?.map_err(|error| advice::explain(error, pull.name))
 }
 
-/// Fetches what is lost of an image from where it came from.
-pub(crate) fn refetch(store: &Store, lost: &Lost, flags: &RegistryFlags, display: &mut Display) -> Result<(), Error> {
-    let fetched = cancellable(|cancel: &Cancel| {
-        let registry = flags.registry()?;
-        let (credentials, cancel) = (flags.lookup(), cancel.clone());
-        let options = PullOptions { platform: None, credentials, cancel, blobs: Blobs::Keep };
-        store.refetch(&registry, lost, &options, &mut |progress| display.show(&progress))
-    });
-    display.end();
-    fetched.unwrap_or(Err(Error::Cancelled))
+/// Fetches what is lost of images from where they came from.
+pub(crate) struct Refetch<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) registries: &'a RegistryFlags,
+    pub(crate) display: Display,
+    /// The signal that ended it.
+    pub(crate) interrupted: Option<anyhow::Error>,
+}
+
+impl<'a> Refetch<'a> {
+    /// Shows its progress on standard error.
+    pub(crate) fn new(store: &'a Store, registries: &'a RegistryFlags, display: Display) -> Refetch<'a> {
+        Refetch { store, registries, display, interrupted: None }
+    }
+
+    /// Fetches; nothing any more after a signal.
+    pub(crate) fn fetch(&mut self, lost: &Lost) -> Result<(), Error> {
+        if self.interrupted.is_some() {
+            return Err(Error::Cancelled);
+        }
+        let (store, registries, display) = (self.store, self.registries, &mut self.display);
+        let fetched = cancellable(|cancel: &Cancel| {
+            let registry = registries.registry()?;
+            let (credentials, cancel) = (registries.lookup(), cancel.clone());
+            let options = PullOptions { platform: None, credentials, cancel, blobs: Blobs::Keep };
+            store.refetch(&registry, lost, &options, &mut |progress| display.show(&progress))
+        });
+        self.display.end();
+        fetched.unwrap_or_else(|signal| {
+            self.interrupted = Some(signal);
+            Err(Error::Cancelled)
+        })
+    }
 }
 
 /// Sends an image to the registry of its name.

@@ -11,6 +11,7 @@ use crate::output::{human, say};
 use crate::store::remove::{Force, remove_with};
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
+use crate::verb::Pruned;
 
 /// Remove all containers that do not run
 #[derive(Debug, clap::Args)]
@@ -52,6 +53,19 @@ impl Args {
         if !self.force && !confirm("This removes all containers that do not run, with what they wrote. Go on?")? {
             return Ok(0);
         }
+        let pruned = self.prune(roots)?;
+        say(&format!("Total reclaimed space: {}", human::decimal_size(pruned.freed_bytes)))?;
+        Ok(pruned.code)
+    }
+
+    /// The same without a question, as part of `system prune`.
+    pub(super) fn unasked(filters: &[String]) -> Result<Args, String> {
+        let filter = filters.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
+        Ok(Args { force: true, filter })
+    }
+
+    /// Removes, and says what.
+    pub(super) fn prune(&self, roots: &Roots) -> Result<Pruned> {
         let (mut freed, mut code, mut removed) = (0, 0, Vec::new());
         for container in Container::list(roots)? {
             if !self.meant(&container) {
@@ -73,8 +87,7 @@ impl Args {
         if !removed.is_empty() {
             say(&format!("Deleted Containers:\n{}\n", removed.join("\n")))?;
         }
-        say(&format!("Total reclaimed space: {}", human::decimal_size(freed)))?;
-        Ok(code)
+        Ok(Pruned { freed_bytes: freed, code })
     }
 
     /// Removes it, unless somebody else is at it or it was started meanwhile.

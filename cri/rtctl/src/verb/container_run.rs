@@ -37,12 +37,13 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Flags come before the image; everything after it goes to the container.
-The network is none unless --network host is given: the bridge network is not built yet.
+Without --network it is on the network bridge, with an address and a way out.
 
 Examples:
   rtctl run --rm busybox echo hello
   rtctl run --rm -it busybox sh
-  rtctl run -d --name web -m 64m --cpus 0.5 --restart on-failure:3 busybox httpd -f
+  rtctl run -d --name web -p 8080:80 -m 64m --cpus 0.5 --restart on-failure:3 busybox httpd -f
+  rtctl run --rm --network none busybox ip link
   rtctl run --rm -v /srv/data:/data:ro -v cache:/cache --tmpfs /tmp busybox ls /data
   rtctl run --rm --rootfs /:O -it sh            the host's files, changes thrown away";
 

@@ -1,20 +1,20 @@
 //! `rtctl image fsck`
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::IsTerminal;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use cri::image::{Damage, Depth, Error, Lost, Object, Report, Store};
+use cri::image::{Damage, Depth, Object, Report, Store};
 use serde_json::json;
 
 use crate::image::explain;
 use crate::output::say;
 use crate::output::table::align;
+use crate::store::layers::LayersInUse;
 use crate::store::roots::Roots;
-use crate::store::view::Container;
 use crate::transfer::display::{Display, Stream};
-use crate::transfer::{Interrupted, RegistryFlags, refetch};
+use crate::transfer::{Refetch, RegistryFlags};
 
 /// Exit code for damage that is left.
 const DAMAGED: u8 = 2;
@@ -96,23 +96,25 @@ impl Args {
 
     fn check(&self, store: &Store) -> Result<Report> {
         let depth = if self.fast { Depth::Fast } else { Depth::Deep };
-        store.verify(&self.images, depth, &mut |_, _| {}).map_err(|error| explain(error, &self.images.join(" ")))
+        let shows = std::io::stderr().is_terminal();
+        let mut progress = |done: usize, all: usize| match (shows, done == all) {
+            (false, _) => {}
+            (true, false) => eprint!("\r\x1b[KChecking layer {} of {all}", done + 1),
+            (true, true) => eprint!("\r\x1b[K"),
+        };
+        let report = store.verify(&self.images, depth, &mut progress);
+        report.map_err(|error| explain(error, &self.images.join(" ")))
     }
 
     fn repair(&self, roots: &Roots, store: &Store, findings: &mut Findings) -> Result<()> {
-        let running = Running::read(roots)?;
-        let mut display = Display::new(Stream::Stderr);
+        let running = LayersInUse::read(roots)?;
+        let mut refetch = Refetch::new(store, &self.registries, Display::new(Stream::Stderr));
         let mut report = findings.report.clone();
         for _ in 0..ROUNDS {
-            let mut interrupted = false;
-            let mut fetch = |lost: &Lost| {
-                let fetched = refetch(store, lost, &self.registries, &mut display);
-                interrupted |= matches!(fetched, Err(Error::Cancelled));
-                fetched
-            };
-            let failed = store.repair(&report, &mut |layer| running.user(layer), &mut fetch, &mut |_| {})?;
-            if interrupted {
-                return Err(Interrupted(nix::sys::signal::Signal::SIGINT).into());
+            let mut busy = |layer: &str| running.by(layer);
+            let failed = store.repair(&report, &mut busy, &mut |lost| refetch.fetch(lost), &mut |_| {})?;
+            if let Some(interrupted) = refetch.interrupted {
+                return Err(interrupted);
             }
             report = self.check(store)?;
             findings.judge(&report, &failed);
@@ -208,26 +210,5 @@ impl Findings {
             (left, repaired, _) => format!("{repaired} repaired, {left} damaged"),
         };
         say(&format!("{layers}: {end}"))
-    }
-}
-
-/// The layers that running containers see.
-struct Running(Vec<(String, Vec<std::path::PathBuf>)>);
-
-impl Running {
-    fn read(roots: &Roots) -> Result<Running> {
-        let mut running = Vec::new();
-        for container in Container::list(roots)?.into_iter().filter(|container| container.phase().lives()) {
-            let layers = container.task()?.layers.map(|layers| layers.lower).unwrap_or_default();
-            running.push((container.shown().to_owned(), layers));
-        }
-        Ok(Running(running))
-    }
-
-    /// The container that sees the layer of that folder name.
-    fn user(&self, layer: &str) -> Option<String> {
-        let of_layer =
-            |path: &std::path::PathBuf| path.parent().and_then(Path::file_name).is_some_and(|name| name == layer);
-        self.0.iter().find(|(_, layers)| layers.iter().any(of_layer)).map(|(container, _)| container.clone())
     }
 }

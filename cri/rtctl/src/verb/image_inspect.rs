@@ -46,17 +46,10 @@ pub(super) fn document(roots: &Roots, name: &str) -> Result<Value> {
     let image = store.resolve(name).map_err(|error| explain(error, name))?;
     let config = &image.config;
     let set = |list: &[String]| list.iter().map(|name| (name.clone(), json!({}))).collect::<serde_json::Map<_, _>>();
-    let digests: Vec<String> = image
-        .names
-        .iter()
-        .flat_map(|name| {
-            image.manifests.iter().map(move |manifest| format!("{}@{}", name.familiar_repository(), manifest.digest))
-        })
-        .collect();
     Ok(json!({
         "Id": image.id.to_string(),
         "RepoTags": image.names.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
-        "RepoDigests": digests,
+        "RepoDigests": image.digests.iter().map(|name| name.familiar()).collect::<Vec<_>>(),
         "Created": config.created,
         "Author": config.author.clone().unwrap_or_default(),
         "Architecture": config.platform.architecture,

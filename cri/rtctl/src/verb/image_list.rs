@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use anyhow::Result;
-use cri::image::{Image, Reference, Store};
+use cri::image::{Digest, Image, Reference, Store};
 use serde_json::json;
 
 use crate::flag::time;
@@ -68,12 +68,13 @@ impl Args {
         let now = time::since_epoch(SystemTime::now());
         let mut items = Vec::new();
         for image in &images {
-            if image.names.is_empty() && self.repository.is_none() && self.matches(image, None) {
-                items.push(self.item(image, None, now));
-            }
-            for name in &image.names {
-                if self.wanted(name) && self.matches(image, Some(name)) {
-                    items.push(self.item(image, Some(name), now));
+            for name in rows(image) {
+                let wanted = match name {
+                    Some(name) => self.wanted(name),
+                    None => self.repository.is_none(),
+                };
+                if wanted && self.matches(image, name) {
+                    items.push(self.item(image, name, now));
                 }
             }
         }
@@ -111,7 +112,7 @@ impl Args {
 
     fn matches(&self, image: &Image, name: Option<&Reference>) -> bool {
         self.filter.iter().all(|filter| match filter {
-            Filter::Dangling(dangling) => name.is_none() == *dangling,
+            Filter::Dangling(dangling) => image.names.is_empty() == *dangling,
             Filter::Reference(pattern) => name.is_some_and(|name| {
                 matches(pattern, &name.familiar()) || matches(pattern, &name.familiar_repository())
             }),
@@ -130,13 +131,33 @@ impl Args {
             "ID": id,
             "Repository": name.map_or_else(none, Reference::familiar_repository),
             "Tag": name.and_then(Reference::tag).map_or_else(none, str::to_owned),
-            "Digest": image.manifests.first().map_or_else(none, |manifest| manifest.digest.to_string()),
+            "Digest": name.and_then(|name| digest(image, name)).map_or_else(none, ToString::to_string),
             "CreatedSince": created.map_or_else(|| "N/A".to_owned(), |created| human::ago(created, now)),
             "CreatedAt": image.config.created.clone().unwrap_or_else(|| "N/A".to_owned()),
             "Size": human::decimal_size(image.unpacked_bytes),
         });
         Context { dot, ..Context::default() }
     }
+}
+
+/// What an image is listed under: its tags; without any the repositories it was pulled from; else nothing.
+fn rows(image: &Image) -> Vec<Option<&Reference>> {
+    if !image.names.is_empty() {
+        return image.names.iter().map(Some).collect();
+    }
+    let mut rows: Vec<Option<&Reference>> = Vec::new();
+    for digest in &image.digests {
+        if !rows.iter().flatten().any(|other| other.repository() == digest.repository()) {
+            rows.push(Some(digest));
+        }
+    }
+    if rows.is_empty() { vec![None] } else { rows }
+}
+
+/// The digest by which the repository of a name knows the image.
+fn digest<'i>(image: &'i Image, name: &Reference) -> Option<&'i Digest> {
+    let same = |other: &&Reference| other.repository() == name.repository();
+    image.digests.iter().find(same).and_then(Reference::digest)
 }
 
 /// Whether a name fits a pattern in which `*` stands for any characters but `/` and `?` for one.

@@ -67,6 +67,7 @@ pub(crate) mod system_df;
 pub(crate) mod system_events;
 pub(crate) mod system_info;
 pub(crate) mod system_man;
+pub(crate) mod system_prune;
 pub(crate) mod system_version;
 pub(crate) mod volume_create;
 pub(crate) mod volume_inspect;
@@ -82,6 +83,14 @@ use crate::output::say;
 use crate::store::pod::Pod;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
+
+/// What one of the prune commands did.
+pub(crate) struct Pruned {
+    /// What is free now, in bytes on the disk.
+    freed_bytes: u64,
+    /// The exit code.
+    code: u8,
+}
 
 /// Does the same to several objects: goes on after an error, and says what went well. The exit code.
 fn each(names: &[String], mut act: impl FnMut(&str) -> Result<()>) -> u8 {

@@ -9,6 +9,7 @@ use crate::output::confirm::confirm;
 use crate::output::say;
 use crate::store::network;
 use crate::store::roots::Roots;
+use crate::verb::Pruned;
 
 /// Remove all networks that no container uses
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,17 @@ impl Args {
         if !self.force && !confirm("This removes all networks that no container uses. Go on?")? {
             return Ok(0);
         }
+        Ok(self.prune(roots)?.code)
+    }
+
+    /// The same without a question, as part of `system prune`.
+    pub(super) fn unasked(filters: &[String]) -> Result<Args, String> {
+        let filter = filters.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
+        Ok(Args { force: true, filter })
+    }
+
+    /// Removes, and says what.
+    pub(super) fn prune(&self, roots: &Roots) -> Result<Pruned> {
         let mut code = 0;
         let mut removed = Vec::new();
         for name in unused(roots, &self.filter)? {
@@ -60,7 +72,7 @@ impl Args {
         if !removed.is_empty() {
             say(&format!("Deleted Networks:\n{}", removed.join("\n")))?;
         }
-        Ok(code)
+        Ok(Pruned { freed_bytes: 0, code })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::output::{human, say};
 use crate::store::roots::Roots;
 use crate::store::volume::users::Users;
 use crate::store::volume::{self, Volume};
+use crate::verb::Pruned;
 
 /// Remove all volumes that no container uses
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,19 @@ impl Args {
         if !self.force && !confirm(&format!("This removes {which} that no container uses, with their data. Go on?"))? {
             return Ok(0);
         }
+        let pruned = self.prune(roots)?;
+        say(&format!("Total reclaimed space: {}", human::decimal_size(pruned.freed_bytes)))?;
+        Ok(pruned.code)
+    }
+
+    /// Anonymous volumes without a question, as part of `system prune`.
+    pub(super) fn unasked(filters: &[String]) -> Result<Args, String> {
+        let filter = filters.iter().map(|text| volume_filter::filter(text)).collect::<Result<_, _>>()?;
+        Ok(Args { all: false, force: true, filter })
+    }
+
+    /// Removes, and says what.
+    pub(super) fn prune(&self, roots: &Roots) -> Result<Pruned> {
         volume::sweep(roots)?;
         let (mut freed, mut code, mut removed) = (0, 0, Vec::new());
         let users = Users::read(roots)?;
@@ -60,7 +74,6 @@ impl Args {
         if !removed.is_empty() {
             say(&format!("Deleted Volumes:\n{}\n", removed.join("\n")))?;
         }
-        say(&format!("Total reclaimed space: {}", human::decimal_size(freed)))?;
-        Ok(code)
+        Ok(Pruned { freed_bytes: freed, code })
     }
 }

@@ -16,6 +16,9 @@ mod download;
 mod endpoint;
 mod exchange;
 mod fault;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod helper;
 mod hosts;
 mod hosts_toml;

@@ -1,6 +1,8 @@
 //! DEL: detaching a container, from what was recorded when it was attached.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::client::{Client, Execute, Step, container_environment};
@@ -9,6 +11,9 @@ use super::input;
 use super::ledger::Entry;
 use super::name::ContainerId;
 use super::namespace;
+
+/// How many containers [`Client::undo_all`] works on at the same time.
+const AT_A_TIME: usize = 4;
 
 /// How far ADD came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,37 @@ impl Client {
             errors.extend(self.undo(entry, Reach::Unknown, deadline, &mut steps).err().into_iter().flatten());
         }
         Error::from_all(errors).map(|()| steps)
+    }
+
+    /// Undoes attachments of many containers, a few of them at a time; the latest of a container first. Tells what was executed
+    /// and all that went wrong.
+    pub(crate) fn undo_all(&self, entries: &[Arc<Entry>], deadline: Instant) -> (Vec<Step>, Vec<Error>) {
+        let mut containers: BTreeMap<&ContainerId, Vec<&Entry>> = BTreeMap::new();
+        for entry in entries.iter().rev() {
+            containers.entry(&entry.key.container).or_default().push(entry);
+        }
+        let (steps, errors) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let left = Mutex::new(containers.into_values());
+        // Of its own, for a lock taken in the head of the loop would be held in its body.
+        let next = || locked(&left).next();
+        let work = || {
+            while let Some(entries) = next() {
+                for entry in entries {
+                    let mut own = Vec::new();
+                    let failed = self.undo(entry, Reach::Unknown, deadline, &mut own).err();
+                    locked(&steps).extend(own);
+                    locked(&errors).extend(failed.into_iter().flatten());
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            // This thread works, too: nothing is left undone where no other can be started.
+            for _ in 1..AT_A_TIME {
+                let _ = std::thread::Builder::new().name("cni-undo".to_owned()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        (steps.into_inner().unwrap_or_default(), errors.into_inner().unwrap_or_default())
     }
 
     /// Undoes one attachment and forgets it when every plugin has succeeded. One that fails does not keep the others from
@@ -79,4 +115,8 @@ impl Client {
             false => Ok(false),
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::client::{Client, Execute, Step};
 use super::config::Network;
-use super::delete::Reach;
 use super::error::{Command, Error, Subject};
 use super::input;
 use super::name::{ContainerId, InterfaceName};
@@ -17,10 +16,9 @@ impl Client {
     /// All that went wrong; everything was tried.
     pub fn gc(&self, lives: &dyn Fn(&ContainerId) -> bool, deadline: Instant) -> Result<Vec<Step>, Error> {
         let _turn = self.turns.gc(deadline)?;
-        let (mut steps, mut errors) = (Vec::new(), Vec::new());
-        for entry in self.ledger.list(None).iter().rev().filter(|entry| !lives(&entry.key.container)) {
-            errors.extend(self.undo(entry, Reach::Unknown, deadline, &mut steps).err().into_iter().flatten());
-        }
+        let mut unknown = self.ledger.list(None);
+        unknown.retain(|entry| !lives(&entry.key.container));
+        let (mut steps, mut errors) = self.undo_all(&unknown, deadline);
         for loaded in &self.configs().networks {
             self.gc_network(&loaded.network, deadline, &mut steps, &mut errors);
         }

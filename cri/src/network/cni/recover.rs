@@ -11,7 +11,6 @@ use nix::unistd::Pid;
 use runtime::sys::process::{pidfd_open, pidfd_send_signal};
 
 use super::client::{Client, Step};
-use super::delete::Reach;
 use super::error::Error;
 use super::name::ContainerId;
 
@@ -58,11 +57,9 @@ impl Client {
             list.push(entry.key.container.clone());
         }
         let stale = !gone.is_empty();
-        for entry in gone.iter().rev() {
-            found
-                .errors
-                .extend(self.undo(entry, Reach::Unknown, deadline, &mut found.steps).err().into_iter().flatten());
-        }
+        let (steps, errors) = self.undo_all(&gone, deadline);
+        found.steps.extend(steps);
+        found.errors.extend(errors);
         if stale {
             for loaded in &self.configs().networks {
                 self.gc_network(&loaded.network, deadline, &mut found.steps, &mut found.errors);

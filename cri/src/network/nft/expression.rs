@@ -96,7 +96,7 @@ pub(crate) enum Expression {
 
 /// NFT_REG32_00.
 const REGISTERS: u32 = 8;
-const MASKED: usize = 4;
+const MASKED: u32 = 4;
 
 impl Expression {
     /// Writes it as an element of a list of expressions.
@@ -207,14 +207,14 @@ fn bits(list: &mut Attributes, mask: u32, compare: Compare) {
         expression.text(1, "bitwise");
         expression.nest(2, |data| {
             // source, destination, length, mask, xor
-            data.number(1, REGISTERS).number(2, REGISTERS).number(3, MASKED as u32);
+            data.number(1, REGISTERS).number(2, REGISTERS).number(3, MASKED);
             data.nest(4, |inner| {
                 inner.bytes(1, &mask.to_ne_bytes());
             });
             data.nest(5, |inner| {
-                inner.bytes(1, &[0; MASKED]);
+                inner.bytes(1, &[0; MASKED as usize]);
             });
         });
     });
-    Expression::Compare(0, compare, vec![0; MASKED]).put(list);
+    Expression::Compare(0, compare, vec![0; MASKED as usize]).put(list);
 }
