@@ -125,11 +125,11 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
         .map(|text| port::read(text))
         .collect::<Result<_, _>>()
         .map_err(anyhow::Error::msg)?;
-    let mut joined = Joined { roots, networks: &networks, container: &container.id, attachments: Vec::new() };
+    let mut joined = Joined { roots, networks: &networks, container: &container.id, shim, attachments: Vec::new() };
     for (index, endpoint) in endpoints.networks.iter().enumerate() {
         // The ports lead to its address in the first network.
         let ports = if index == 0 { publish.as_slice() } else { &[] };
-        joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), ports, shim)?;
+        joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), ports)?;
     }
     let mut changing = hosts::lock(roots)?;
     write_files(container, &joined.attachments)?;
@@ -145,13 +145,13 @@ pub(super) fn join_pod(roots: &Roots, pod: &Pod, shim: &Connection) -> Result<()
     let networks = open(roots)?;
     let publish: Vec<Publish> =
         record.publish.iter().map(|text| port::read(text)).collect::<Result<_, _>>().map_err(anyhow::Error::msg)?;
-    let mut joined = Joined { roots, networks: &networks, container: &pod.id, attachments: Vec::new() };
+    let mut joined = Joined { roots, networks: &networks, container: &pod.id, shim, attachments: Vec::new() };
     for (index, endpoint) in record.endpoints.iter().enumerate() {
         let ports = if index == 0 { publish.as_slice() } else { &[] };
         // A pod has no other name that could change: its own is among those that others write down.
         let mut names = vec![record.name.clone(), record.name.clone()];
         names.extend(endpoint.aliases.iter().cloned().chain([id::short(&pod.id).to_owned()]));
-        joined.attach(&names, endpoint, namespace.as_fd(), ports, shim)?;
+        joined.attach(&names, endpoint, namespace.as_fd(), ports)?;
     }
     hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
     joined.keep();
@@ -179,8 +179,8 @@ pub(super) fn write_pod_files(roots: &Roots, container: &Container, pod: &Pod) -
 pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint, shim: &Connection) -> Result<()> {
     let namespace = namespace(&container.id, shim)?;
     let networks = open(roots)?;
-    let mut joined = Joined { roots, networks: &networks, container: &container.id, attachments: Vec::new() };
-    joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), &[], shim)?;
+    let mut joined = Joined { roots, networks: &networks, container: &container.id, shim, attachments: Vec::new() };
+    joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), &[])?;
     hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
     joined.keep();
     Ok(())
@@ -203,6 +203,8 @@ struct Joined<'a> {
     roots: &'a Roots,
     networks: &'a Networks,
     container: &'a str,
+    /// It keeps what is reserved.
+    shim: &'a Connection,
     attachments: Vec<Attachment>,
 }
 
@@ -213,7 +215,6 @@ impl Joined<'_> {
         endpoint: &Endpoint,
         netns: BorrowedFd<'_>,
         ports: &[Publish],
-        shim: &Connection,
     ) -> Result<()> {
         let attach = Attach {
             container: self.container,
@@ -243,7 +244,7 @@ impl Joined<'_> {
         }
         self.attachments.push(attached.record);
         let reserved: Vec<_> = attached.reserved.iter().map(AsFd::as_fd).collect();
-        Ok(shim.hold(&reserved)?)
+        Ok(self.shim.hold(&reserved)?)
     }
 
     fn keep(mut self) {

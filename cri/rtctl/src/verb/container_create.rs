@@ -28,7 +28,9 @@ impl Args {
         let created = create(roots, &self.flags, Attachment::Foreground)?;
         say(&created.id)?;
         created.draft.keep();
-        new_pod.map(pod::create::NewPod::keep);
+        if let Some(pod) = new_pod {
+            pod.keep();
+        }
         Ok(0)
     }
 }

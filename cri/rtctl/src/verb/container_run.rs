@@ -61,7 +61,9 @@ impl Args {
         let flags = &self.flags;
         let created = create(roots, flags, attachment)?;
         // The container is in it now, and whoever removes that looks after it.
-        new_pod.map(pod::create::NewPod::keep);
+        if let Some(pod) = new_pod {
+            pod.keep();
+        }
         let container = Container::load(roots, &created.id)?.context("the container that was just made is gone")?;
         let started = match self.detach {
             true => self.start(roots, &container, &created),

@@ -12,7 +12,7 @@ use crate::store::roots::Roots;
 /// Containers that share namespaces
 #[derive(Debug, Subcommand)]
 pub(crate) enum PodCommand {
-    Create(pod_create::Args),
+    Create(Box<pod_create::Args>),
     #[command(visible_aliases = ["ps", "list"])]
     Ls(pod_list::Args),
     Inspect(pod_inspect::Args),
