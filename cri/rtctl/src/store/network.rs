@@ -26,6 +26,7 @@ use super::etc::{self, Names};
 use super::roots::Roots;
 use super::view::Container;
 use super::{hosts, id, name};
+use crate::events;
 use crate::flag::network::{DEFAULT, Endpoint, ExtraHost, NetworkMode};
 use crate::flag::port;
 
@@ -133,6 +134,7 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
     let mut changing = hosts::lock(roots)?;
     write_files(container, &joined.attachments)?;
     changing.refresh(&networks, &joined.attachments)?;
+    events::network(roots, "connect", &joined.attachments);
     joined.keep();
     Ok(())
 }
@@ -144,6 +146,7 @@ pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint
     let mut joined = Joined { roots, networks: &networks, container: &container.id, attachments: Vec::new() };
     joined.attach(container, endpoint, namespace.as_fd(), &[], shim)?;
     hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
+    events::network(roots, "connect", &joined.attachments);
     joined.keep();
     Ok(())
 }
@@ -269,6 +272,7 @@ fn write_files(container: &Container, attachments: &[Attachment]) -> Result<()> 
 pub(crate) fn release(roots: &Roots, id: &str) -> Result<()> {
     let networks = open(roots)?;
     let gone = networks.detach(id, None)?;
+    events::network(roots, "disconnect", &gone);
     hosts::lock(roots)?.refresh(&networks, &gone)
 }
 
@@ -285,6 +289,7 @@ pub(crate) fn renamed(roots: &Roots, id: &str) -> Result<()> {
 pub(crate) fn leave_one(roots: &Roots, container: &Container, network: &str) -> Result<()> {
     let networks = open(roots)?;
     let gone = networks.detach(&container.id, Some(network))?;
+    events::network(roots, "disconnect", &gone);
     hosts::lock(roots)?.refresh(&networks, &gone)
 }
 

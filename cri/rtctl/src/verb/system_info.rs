@@ -5,6 +5,7 @@ use cri::image::Store;
 use cri::spec::{CgroupMode, Host};
 use serde_json::json;
 
+use crate::flag::log::{DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, Driver};
 use crate::output::list;
 use crate::output::say;
 use crate::store::roots::Roots;
@@ -53,6 +54,9 @@ impl Args {
             "AppArmor": host.apparmor,
             "MissingCapabilities": missing,
             "NetworkModes": ["none", "host", "container", "ns"],
+            "LoggingDriver": Driver::default().name(),
+            "LogFiles": format!("{DEFAULT_MAX_FILES} of {DEFAULT_MAX_SIZE} bytes each, unless --log-opt says otherwise"),
+            "Events": roots.state.join(shim::events::NAME),
             "ServerVersion": env!("CARGO_PKG_VERSION"),
         });
         match self.format.as_deref() {
