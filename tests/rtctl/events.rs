@@ -6,7 +6,7 @@ use tests::{Rtctl, rtctl_test};
 /// Actions on the container `id` until now.
 fn actions(r: &Rtctl<'_>, id: &str) -> Vec<String> {
     let filter = format!("container={id}");
-    let text = r.ok(&["events", "--no-stream", "--filter", &filter, "--format", "{{.Action}}"]);
+    let text = r.ok(&["events", "--no-stream", "-f", "type=container", "-f", &filter, "--format", "{{.Action}}"]);
     text.lines().map(str::to_owned).collect()
 }
 
@@ -83,7 +83,8 @@ fn what_removes_itself_is_destroyed_and_an_attached_run_attaches() {
 fn followers_see_what_comes_and_rotations_do_not_matter() {
     rtctl_test(|r| {
         let id = r.ok(&["create", "--name", "web", "busybox", "sleep", "1000"]);
-        let args = ["events", "--since", "1h", "--filter", "container=web", "--format", "{{.Action}}"];
+        let args =
+            ["events", "--since", "1h", "-f", "type=container", "-f", "container=web", "--format", "{{.Action}}"];
         let mut session = r.start(&args);
         assert_eq!(session.line(), "create");
         // A full file: the next event begins a new one.
@@ -131,5 +132,36 @@ fn a_killed_child_counts_as_oom() {
         assert_eq!(r.field(&id, "{{.State.ExitCode}} {{.State.OOMKilled}}"), "0 true");
         assert_eq!(actions(r, &id), ["create", "start", "oom", "die"]);
         r.ok(&["rm", &id]);
+    });
+}
+
+#[test]
+fn networks_volumes_and_images() {
+    rtctl_test(|r| {
+        let shown = |kind: &str| {
+            let filter = format!("type={kind}");
+            r.ok(&["events", "--no-stream", "--filter", &filter, "--format", "{{.Action}} {{.Actor.Attributes.name}}"])
+        };
+        let network = r.ok(&["network", "create", "mine"]);
+        let id = r.detached(&["--network", "mine", "-v", "data:/data", "busybox", "sleep", "1000"]);
+        r.ok(&["rm", "-f", &id]);
+        r.ok(&["network", "rm", "mine"]);
+        assert_eq!(shown("network"), "create mine\nconnect mine\ndisconnect mine\ndestroy mine");
+        let text = r.ok(&[
+            "events",
+            "--no-stream",
+            "-f",
+            "event=connect",
+            "--format",
+            "{{.ID}} {{.Actor.Attributes.container}}",
+        ]);
+        assert_eq!(text, format!("{network} {id}"));
+        r.ok(&["volume", "create", "data"]);
+        r.ok(&["volume", "rm", "data"]);
+        let text = r.ok(&["events", "--no-stream", "-f", "volume=data", "--format", "{{.Action}} {{.ID}}"]);
+        assert_eq!(text, "create data\ndestroy data");
+        r.ok(&["tag", "busybox", "other"]);
+        r.ok(&["rmi", "other"]);
+        assert_eq!(shown("image"), "load busybox:latest\ntag other:latest\nuntag other:latest");
     });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cri::network::Attachment;
 use nix::errno::Errno;
 use serde_json::{Map, Value, json};
 use shim::events::Event;
@@ -32,6 +33,14 @@ pub(crate) fn container(roots: &Roots, action: &str, record: &Record, name: &str
     let mut attributes = attributes(record, name);
     attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     record_all(roots, "container", action, &record.id, &attributes);
+}
+
+/// Tells that containers have come to networks or have left them.
+pub(crate) fn network(roots: &Roots, action: &str, attachments: &[Attachment]) {
+    for Attachment { container, network, network_id, .. } in attachments {
+        let attributes = [("container", container.as_str()), ("name", network), ("type", "bridge")];
+        record(roots, "network", action, network_id, attributes);
+    }
 }
 
 /// What every event of a container says: its labels, image and name.

@@ -27,6 +27,7 @@ use super::pod::Pod;
 use super::roots::Roots;
 use super::view::Container;
 use super::{hosts, id, name};
+use crate::events;
 use crate::flag::network::{DEFAULT, Endpoint, ExtraHost, NetworkMode};
 use crate::flag::port;
 
@@ -134,6 +135,7 @@ pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> R
     let mut changing = hosts::lock(roots)?;
     write_files(container, &joined.attachments)?;
     changing.refresh(&networks, &joined.attachments)?;
+    events::network(roots, "connect", &joined.attachments);
     joined.keep();
     Ok(())
 }
@@ -182,6 +184,7 @@ pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint
     let mut joined = Joined { roots, networks: &networks, container: &container.id, shim, attachments: Vec::new() };
     joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), &[])?;
     hosts::lock(roots)?.refresh(&networks, &joined.attachments)?;
+    events::network(roots, "connect", &joined.attachments);
     joined.keep();
     Ok(())
 }
@@ -311,6 +314,7 @@ fn write_etc(container: &Container, names: &Names<'_>, attachments: &[Attachment
 pub(crate) fn release(roots: &Roots, id: &str) -> Result<()> {
     let networks = open(roots)?;
     let gone = networks.detach(id, None)?;
+    events::network(roots, "disconnect", &gone);
     hosts::lock(roots)?.refresh(&networks, &gone)
 }
 
@@ -327,6 +331,7 @@ pub(crate) fn renamed(roots: &Roots, id: &str) -> Result<()> {
 pub(crate) fn leave_one(roots: &Roots, container: &Container, network: &str) -> Result<()> {
     let networks = open(roots)?;
     let gone = networks.detach(&container.id, Some(network))?;
+    events::network(roots, "disconnect", &gone);
     hosts::lock(roots)?.refresh(&networks, &gone)
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use cri::image::registry::Fresh;
 use cri::image::{Platform, Reference, Store};
 
+use crate::events;
 use crate::output::say;
 use crate::store::roots::Roots;
 use crate::transfer::display::{Display, Stream};
@@ -50,6 +51,8 @@ impl Args {
             blobs: self.blobs.choice(),
         };
         let pulled = pull(&store, &wanted, &mut display)?;
+        let familiar = name.familiar().to_string();
+        events::record(roots, "image", "pull", &familiar, [("name", &familiar)]);
         if !self.quiet {
             say(&format!("Digest: {}", pulled.resolved))?;
             let status = match pulled.fresh {

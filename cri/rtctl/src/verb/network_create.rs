@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Result, bail};
 use cri::network::{NewNetwork, Subnet};
 
+use crate::events;
 use crate::flag::network::network_name;
 use crate::output::say;
 use crate::store::network;
@@ -120,6 +121,7 @@ impl Args {
         };
         roots.prepare()?;
         let network = network::open(roots)?.create(&new)?;
+        events::record(roots, "network", "create", &network.id, [("name", &network.name), ("type", "bridge")]);
         say(&network.id)?;
         Ok(0)
     }

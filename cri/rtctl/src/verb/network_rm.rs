@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use cri::network::Error;
 
+use crate::events;
 use crate::store::network;
 use crate::store::roots::Roots;
 
@@ -39,12 +40,11 @@ pub(super) fn remove(roots: &Roots, query: &str) -> Result<String> {
     if ["none", "host"].contains(&query) {
         bail!("network {query} is predefined and cannot be removed");
     }
-    Ok(network::open(roots)?
-        .remove(query)
-        .map_err(|error| match error {
-            // With --force it is looked for again.
-            Error::NoNetwork { .. } => error.into(),
-            error => network::explain(roots, error),
-        })?
-        .name)
+    let removed = network::open(roots)?.remove(query).map_err(|error| match error {
+        // With --force it is looked for again.
+        Error::NoNetwork { .. } => error.into(),
+        error => network::explain(roots, error),
+    })?;
+    events::record(roots, "network", "destroy", &removed.id, [("name", &removed.name), ("type", "bridge")]);
+    Ok(removed.name)
 }

@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, fstat, stat};
 
 use super::record::{Record, VERSION};
 use super::{Volume, attach, dir, missing};
+use crate::events;
 use crate::flag::time;
 use crate::flag::volume::NewVolume;
 use crate::store::roots::Roots;
@@ -78,6 +79,9 @@ fn find_or_make(roots: &Roots, name: &str, new: &NewVolume, owner: TopOwner) -> 
             return Ok((held, old));
         }
         made = make(roots, name, &record(), owner)?;
+        if made {
+            events::record(roots, "volume", "create", name, [("driver", "local")]);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use super::hold::{is_still, open_dir};
 use super::users::Users;
 use super::{attach, dir, missing};
+use crate::events;
 use crate::store::id;
 use crate::store::roots::Roots;
 
@@ -58,6 +59,7 @@ pub(crate) fn remove(roots: &Roots, name: &str) -> Result<()> {
     let gone = roots.volumes().join(format!(".gone-{}", id::new()?));
     renameat2(AT_FDCWD, &path, AT_FDCWD, &gone, RenameFlags::RENAME_NOREPLACE)
         .with_context(|| format!("renameat2({})", path.display()))?;
+    events::record(roots, "volume", "destroy", name, [("driver", "local")]);
     tree(&gone).with_context(|| format!("volume {name}"))
 }
 
