@@ -4,6 +4,7 @@ use anyhow::Result;
 use cri::image::Store;
 use serde_json::{Value, json};
 
+use crate::flag::log::{DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE, Driver};
 use crate::host::Facts;
 use crate::host::finding::{Level, findings};
 use crate::host::probe::Probed;
@@ -115,6 +116,9 @@ fn document(roots: &Roots, facts: &Facts) -> Result<Value> {
         "Architecture": std::env::consts::ARCH,
         "NCPU": facts.cpus,
         "MemTotal": facts.memory,
+        "LoggingDriver": Driver::default().name(),
+        "LogFiles": format!("{DEFAULT_MAX_FILES} of {DEFAULT_MAX_SIZE} bytes each, unless --log-opt says otherwise"),
+        "Events": roots.state.join(shim::events::NAME),
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Warnings": warnings,
     }))
