@@ -242,8 +242,9 @@ impl Joined<'_> {
         let attached = attached
             .map_err(|error| explain(self.roots, error))
             .with_context(|| format!("network {}", endpoint.network))?;
-        for note in &attached.notes {
-            eprintln!("rtctl: {note}");
+        // Not what was switched on: that is nothing to be done about, and `info` shows it.
+        for obstacle in &attached.obstacles {
+            eprintln!("rtctl: {obstacle}");
         }
         self.attachments.push(attached.record);
         let reserved: Vec<_> = attached.reserved.iter().map(AsFd::as_fd).collect();
