@@ -1,0 +1,3 @@
+//! Streams of exec, attach and port-forward over HTTP connections.
+
+pub mod spdy;
