@@ -6,15 +6,26 @@ use std::path::Path;
 
 use rustix::process::Pid;
 
-use crate::Cgroups;
+use crate::{Cgroups, network};
 
-/// What is there, counted: mounts, processes, cgroups, descriptors and files that a test could leave behind.
+/// What is there, counted: mounts (namespaces that are kept by one, too), processes, cgroups, links, nft tables, descriptors and files
+/// that a test could leave behind.
 #[derive(Debug)]
 pub(crate) struct Snapshot(BTreeMap<String, usize>);
 
 /// Folders in which programs under test could leave files with the name of a test.
-const FOLDERS: &[&str] =
-    &["/run", "/run/runc", "/run/crun", "/run/rt-runtime", "/run/rt", "/tmp", "/dev/shm", "/var/run", "/var/lib"];
+const FOLDERS: &[&str] = &[
+    "/run",
+    "/run/runc",
+    "/run/crun",
+    "/run/rt-runtime",
+    "/run/rt",
+    "/tmp",
+    "/run/netns",
+    "/dev/shm",
+    "/var/run",
+    "/var/lib",
+];
 
 impl Snapshot {
     /// Looks around. `marker` is in the names of all that the test makes, `own` is the test's folder.
@@ -32,6 +43,12 @@ impl Snapshot {
         }
         for group in Cgroups::detect().find(marker) {
             see(format!("cgroup {}", group.display()));
+        }
+        for link in network::links() {
+            see(format!("link {link}"));
+        }
+        for table in network::tables() {
+            see(format!("nft table {table}"));
         }
         for (number, target) in own_descriptors() {
             see(format!("descriptor {number} {target}"));

@@ -1,7 +1,7 @@
 //! What the tests on a real kernel share.
 //!
 //! ```text
-//!  test(|t| …)  one at a time: own mount namespace, own folder, own cgroup, snapshot ─▶ body ─▶ snapshot: nothing may be left
+//!  test(|t| …)  one at a time: own mount and network namespace, own folder, own cgroup, snapshot ─▶ body ─▶ snapshot: nothing may be left
 //!    t.bundle() ─▶ Bundle  (a spec as JSON, a root file system of busybox and the payload)
 //!    t.create(&bundle) ─▶ Container  (start, state, kill, exec, wait, delete)
 //! ```
@@ -16,6 +16,7 @@ mod bundle;
 mod cgroup;
 mod container;
 mod leak;
+mod network;
 mod output;
 mod programs;
 mod rtctl;

@@ -1,4 +1,4 @@
-//! One test: its own mount namespace, folder and cgroup, a watchdog, and the leak oracle.
+//! One test: its own mount and network namespace, folder and cgroup, a watchdog, and the leak oracle.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -22,7 +22,7 @@ use crate::container::Container;
 use crate::leak::Snapshot;
 use crate::output::Output;
 use crate::programs::{kind, program};
-use crate::{Kind, leak};
+use crate::{Kind, leak, network};
 
 /// What a test works with. Everything made through it has [`Test::marker`] in its name.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub fn test(body: impl FnOnce(&Test)) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::SHARED).unwrap();
+
+    network::enter();
 
     let marker = format!("rtt{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let dir = PathBuf::from("/tmp").join(&marker);

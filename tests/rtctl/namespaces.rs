@@ -5,7 +5,7 @@ use std::fs;
 use tests::rtctl_test;
 
 fn own(link: &str) -> String {
-    fs::read_link(format!("/proc/self/ns/{link}")).unwrap().to_str().unwrap().to_owned()
+    fs::read_link(format!("/proc/thread-self/ns/{link}")).unwrap().to_str().unwrap().to_owned()
 }
 
 #[test]
