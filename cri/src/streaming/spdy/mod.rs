@@ -5,7 +5,8 @@
 //!  data     0 │ stream id 31         ││ flags 8 │ length 24 ││ bytes
 //! ```
 //!
-//! [`Decoder`] turns bytes into [`Event`]s, [`Encoder`] turns what we say into bytes; neither knows sockets. Header blocks are
+//! [`Decoder`] turns bytes into [`Event`]s, [`Encoder`] turns what we say into bytes; neither knows sockets. A [`Connection`] is
+//! both of them on a socket, with streams to read and write. Header blocks are
 //! compressed by one zlib stream in each direction, with a dictionary that the protocol fixes.
 //!
 //! What matters here and is not in the text of the protocol: the other side (moby/spdystream) neither sends nor heeds window
@@ -14,6 +15,7 @@
 //!
 //! Source: "SPDY Protocol - Draft 3.1", sections 2.2 to 2.7.
 
+mod connection;
 mod decode;
 mod dictionary;
 mod encode;
@@ -22,6 +24,7 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
+pub use connection::{Closed, Connection, Reader, Stream, Writer};
 pub use decode::{Decoder, Event};
 pub use encode::Encoder;
 pub use error::Error;

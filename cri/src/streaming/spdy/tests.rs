@@ -220,3 +220,197 @@ proptest! {
         let _ = decode(&bytes, 100);
     }
 }
+
+mod connection {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    /// The client's side of a connection: what it says is encoded, what it hears decoded.
+    struct Client {
+        socket: DuplexStream,
+        encoder: Encoder,
+        decoder: Decoder,
+        arrived: BytesMut,
+    }
+
+    impl Client {
+        fn connect(buffer: usize) -> (Client, Connection) {
+            let (socket, other) = duplex(buffer);
+            let client =
+                Client { socket, encoder: Encoder::default(), decoder: Decoder::default(), arrived: BytesMut::new() };
+            (client, Connection::start(other, BytesMut::new()))
+        }
+
+        async fn say(&mut self, events: &[Event]) {
+            let mut bytes = BytesMut::new();
+            for event in events {
+                encode(&mut self.encoder, &mut bytes, event);
+            }
+            self.socket.write_all(&bytes).await.unwrap();
+        }
+
+        /// The next event; `None`: the server closed.
+        async fn hear(&mut self) -> Option<Event> {
+            loop {
+                if let Some(event) = self.decoder.next(&mut self.arrived).unwrap() {
+                    return Some(event);
+                }
+                if self.socket.read_buf(&mut self.arrived).await.unwrap() == 0 {
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn open(stream: u32, kind: &str) -> Event {
+        let headers = headers(&[("streamtype", kind)]);
+        Event::SynStream { stream: id(stream), headers, fin: Fin::Open, unidirectional: false }
+    }
+
+    fn data(stream: u32, text: &str, fin: Fin) -> Event {
+        Event::Data { stream: id(stream), bytes: text.to_owned().into(), fin }
+    }
+
+    fn reply(stream: u32) -> Event {
+        Event::SynReply { stream: id(stream), headers: Headers::default(), fin: Fin::Open }
+    }
+
+    #[tokio::test]
+    async fn streams_both_ways() {
+        let (mut client, mut server) = Client::connect(100);
+        client.say(&[open(1, "error"), open(3, "stdin")]).await;
+        let error = server.accept().await.unwrap();
+        let mut stdin = server.accept().await.unwrap();
+        assert_eq!(error.headers.get("streamtype"), Some("error"));
+        assert_eq!((client.hear().await, client.hear().await), (Some(reply(1)), Some(reply(3))));
+        client.say(&[data(3, "input", Fin::Open), data(3, "", Fin::Last), Event::Ping(5)]).await;
+        assert_eq!(stdin.reader.next().await, Some(Ok("input".into())));
+        assert_eq!(stdin.reader.next().await, None);
+        assert_eq!(client.hear().await, Some(Event::Ping(5)));
+        stdin.writer.write("output".into()).await.unwrap();
+        stdin.writer.finish().await.unwrap();
+        assert_eq!(client.hear().await, Some(data(3, "output", Fin::Open)));
+        assert_eq!(client.hear().await, Some(data(3, "", Fin::Last)));
+        let closing = tokio::spawn(server.close());
+        assert_eq!(client.hear().await, Some(Event::GoAway { last: Some(id(3)) }));
+        assert_eq!(client.hear().await, None);
+        drop(client);
+        closing.await.unwrap();
+    }
+
+    /// What a client still sends when all is said does not keep it from hearing the end.
+    #[tokio::test]
+    async fn a_client_that_goes_on_sending() {
+        let (mut client, mut server) = Client::connect(64);
+        client.say(&[open(1, "error"), open(3, "stdin")]).await;
+        let error = server.accept().await.unwrap();
+        let _stdin = server.accept().await.unwrap();
+        error.writer.write("status".into()).await.unwrap();
+        let closing = tokio::spawn(server.close());
+        let Client { socket, mut encoder, decoder, arrived } = client;
+        let (mut hearing, mut saying) = tokio::io::split(socket);
+        let sender = tokio::spawn(async move {
+            let mut bytes = BytesMut::new();
+            encode(&mut encoder, &mut bytes, &data(3, &"x".repeat(1 << 20), Fin::Open));
+            // Until the server hangs up.
+            let _ = saying.write_all(&bytes).await;
+        });
+        let (mut decoder, mut arrived, mut heard) = (decoder, arrived, Vec::new());
+        while hearing.read_buf(&mut arrived).await.unwrap() > 0 {
+            while let Some(event) = decoder.next(&mut arrived).unwrap() {
+                heard.push(event);
+            }
+        }
+        assert!(heard.contains(&data(1, "status", Fin::Open)), "{heard:?}");
+        closing.await.unwrap();
+        sender.abort();
+    }
+
+    #[tokio::test]
+    async fn a_reset_ends_the_reader() {
+        let (mut client, mut server) = Client::connect(1000);
+        client.say(&[open(1, "data"), Event::RstStream { stream: id(1), status: Reset::Cancel }]).await;
+        let mut stream = server.accept().await.unwrap();
+        assert_eq!(stream.reader.next().await, Some(Err(Closed::Reset(Reset::Cancel))));
+        assert_eq!(stream.reader.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes() {
+        let (mut client, mut server) = Client::connect(1000);
+        client.say(&[open(1, "data")]).await;
+        let mut stream = server.accept().await.unwrap();
+        drop(client);
+        assert_eq!(stream.reader.next().await, Some(Err(Closed::ByClient)));
+        assert!(server.accept().await.is_none());
+        server.close().await;
+    }
+
+    #[tokio::test]
+    async fn numbers_must_grow() {
+        for wrong in [1, 2] {
+            let (mut client, mut server) = Client::connect(1000);
+            client.say(&[open(1, "data")]).await;
+            let mut first = server.accept().await.unwrap();
+            client.say(&[open(wrong, "data")]).await;
+            assert_eq!(first.reader.next().await, Some(Err(Closed::Number(wrong))));
+            assert!(server.accept().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn data_for_nobody() {
+        let (mut client, _server) = Client::connect(1000);
+        client.say(&[data(9, "?", Fin::Open)]).await;
+        assert_eq!(client.hear().await, Some(Event::RstStream { stream: id(9), status: Reset::InvalidStream }));
+    }
+
+    /// More streams than are allowed at a time are refused; those that ended make room.
+    #[tokio::test]
+    async fn too_many_streams() {
+        let (mut client, mut server) = Client::connect(1 << 20);
+        let mut kept = Vec::new();
+        for number in 0..1024u32 {
+            client.say(&[open(2 * number + 1, "data")]).await;
+            kept.push(server.accept().await.unwrap());
+            assert_eq!(client.hear().await, Some(reply(2 * number + 1)));
+        }
+        client.say(&[open(2049, "data")]).await;
+        assert_eq!(client.hear().await, Some(Event::RstStream { stream: id(2049), status: Reset::Refused }));
+        kept.pop();
+        client.say(&[open(2051, "data")]).await;
+        assert_eq!(client.hear().await, Some(reply(2051)));
+    }
+
+    /// Nobody reads the stream: the client cannot make us keep more than its queue and what is under way.
+    #[tokio::test]
+    async fn memory_is_bounded() {
+        let (mut client, mut server) = Client::connect(1000);
+        client.say(&[open(1, "stdin")]).await;
+        let _unread = server.accept().await.unwrap();
+        let mut bytes = BytesMut::new();
+        encode(&mut client.encoder, &mut bytes, &data(1, &"x".repeat(8 << 20), Fin::Open));
+        let mut sent = 0;
+        // A write that does not end within the time finds a server that takes no more.
+        while let Ok(written) =
+            tokio::time::timeout(Duration::from_millis(200), client.socket.write(&bytes[sent..])).await
+        {
+            sent += written.unwrap();
+        }
+        assert!(sent < 1 << 20, "{sent}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle() {
+        let (mut client, server) = Client::connect(1000);
+        let start = tokio::time::Instant::now();
+        tokio::time::advance(Duration::from_secs(50)).await;
+        client.say(&[Event::Ping(1)]).await;
+        assert_eq!(client.hear().await, Some(Event::Ping(1)));
+        server.idle(Duration::from_secs(60)).await;
+        assert!(start.elapsed() >= Duration::from_secs(110), "{:?}", start.elapsed());
+    }
+}
