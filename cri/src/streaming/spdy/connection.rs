@@ -289,7 +289,7 @@ impl Reading {
 
     async fn open(&mut self, stream: StreamId, headers: Headers, fin: Fin) -> Result<(), Closed> {
         let number = stream.get();
-        if number % 2 == 0 || number <= self.last {
+        if number.is_multiple_of(2) || number <= self.last {
             return Err(Closed::Number(number));
         }
         self.last = number;
