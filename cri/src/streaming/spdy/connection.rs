@@ -94,6 +94,10 @@ pub struct Connection {
     writer: Option<JoinHandle<()>>,
 }
 
+/// When something last moved on a connection.
+#[derive(Debug, Clone)]
+pub struct Activity(watch::Receiver<Instant>);
+
 #[derive(Debug)]
 enum Frame {
     Reply(StreamId),
@@ -124,15 +128,9 @@ impl Connection {
         self.streams.recv().await
     }
 
-    /// Waits until no frame has gone in either direction for that long.
-    pub async fn idle(&self, limit: Duration) {
-        loop {
-            let until = *self.activity.borrow() + limit;
-            tokio::time::sleep_until(until).await;
-            if *self.activity.borrow() + limit <= Instant::now() {
-                return;
-            }
-        }
+    /// What tells whether anything moves.
+    pub fn activity(&self) -> Activity {
+        Activity(self.activity.clone())
     }
 
     /// Sends what was written, says goodbye and closes; what the client still sends is dropped.
@@ -146,6 +144,19 @@ impl Connection {
         }
         if let Some(reader) = &mut self.reader {
             let _ = timeout(LINGER, reader).await;
+        }
+    }
+}
+
+impl Activity {
+    /// Waits until no frame has gone in either direction for that long.
+    pub async fn idle(self, limit: Duration) {
+        loop {
+            let until = *self.0.borrow() + limit;
+            tokio::time::sleep_until(until).await;
+            if *self.0.borrow() + limit <= Instant::now() {
+                return;
+            }
         }
     }
 }

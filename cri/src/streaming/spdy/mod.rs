@@ -24,7 +24,7 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Closed, Connection, Reader, Stream, Writer};
+pub use connection::{Activity, Closed, Connection, Reader, Stream, Writer};
 pub use decode::{Decoder, Event};
 pub use encode::Encoder;
 pub use error::Error;

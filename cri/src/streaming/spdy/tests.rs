@@ -410,7 +410,7 @@ mod connection {
         tokio::time::advance(Duration::from_secs(50)).await;
         client.say(&[Event::Ping(1)]).await;
         assert_eq!(client.hear().await, Some(Event::Ping(1)));
-        server.idle(Duration::from_secs(60)).await;
+        server.activity().idle(Duration::from_secs(60)).await;
         assert!(start.elapsed() >= Duration::from_secs(110), "{:?}", start.elapsed());
     }
 }
