@@ -1,5 +1,7 @@
-//! Image store, container specs and pods.
+//! Image store, networks, container specs and pods.
 
+pub mod disk;
 pub mod image;
+pub mod network;
 pub mod spec;
 pub mod streaming;

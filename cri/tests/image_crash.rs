@@ -166,7 +166,7 @@ fn root_a_removal_may_be_killed_anywhere() {
             }
             // The next removal clears away what the killed one left.
             store.load(Source::Path(folder.join("new")), &LoadOptions::default(), &mut |_| {}).unwrap();
-            store.remove_dangling(&mut |_| None).unwrap();
+            store.prune(&mut |image| image.names.is_empty(), &mut |_| None).unwrap();
             store.remove("app:1", Force::No, &mut |_| None).unwrap();
             for rest in ["layers", "ingest", "images/blobs/sha256"] {
                 assert_eq!(inventory(&store_path.join(rest)), Vec::<PathBuf>::new(), "{call} {count} {rest}");

@@ -82,8 +82,8 @@ fn root_names_and_removal() {
     assert_eq!((removed.untagged, removed.deleted), (vec![name("other")], vec![]));
     let error = store.remove(first.id.short(), Force::Yes, used).unwrap_err().to_string();
     assert_eq!(error, format!("image {} is used by container c1; remove the container first", first.id.short()));
-    assert_eq!(store.remove_dangling(used).unwrap().deleted, []);
-    assert_eq!(store.remove_dangling(free).unwrap().deleted, [second.id]);
+    assert_eq!(store.prune(&mut |image| image.names.is_empty(), used).unwrap().deleted, []);
+    assert_eq!(store.prune(&mut |image| image.names.is_empty(), free).unwrap().deleted, [second.id]);
     assert_eq!(files(&scratch.path().join("store/layers")).len(), 2, "the common layer is still needed");
     store.prepare("app:1", &mut |_| panic!("nothing is left to do")).unwrap();
     store.remove("again:2", Force::No, free).unwrap();

@@ -22,13 +22,13 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::Pid;
-use runtime::spec::ConsoleSize;
+use runtime::spec::{ConsoleSize, NamespaceKind};
 use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use runtime::sys::{Call, CallError};
 
 use crate::codec;
 use crate::layout::Exit;
-use crate::protocol::{FailureKind, Reply, Request};
+use crate::protocol::{FDS_LIMIT, FailureKind, Reply, Request};
 
 /// Name of the socket in a shim's directory.
 pub const SOCKET_NAME: &str = "shim.sock";
@@ -86,6 +86,17 @@ impl From<codec::Error> for Error {
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedFd,
+}
+
+/// A shim's sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Its namespaces.
+    pub namespaces: Vec<NamespaceKind>,
+    /// Process 1 of its pid namespace.
+    pub init: Option<Pid>,
+    /// Its network namespace.
+    pub network: Option<OwnedFd>,
 }
 
 impl AsFd for Connection {
@@ -172,6 +183,34 @@ impl Connection {
     pub fn request(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
         self.send(request, fds)?;
         self.receive()
+    }
+
+    /// Makes the sandbox of the shim's directory, or finds it made ([`Request::Sandbox`]).
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn sandbox(&self) -> Result<Sandbox, Error> {
+        self.send(&Request::Sandbox {}, &[])?;
+        let Some(packet) = codec::receive(&self.socket)? else { return Err(Error::Gone) };
+        match codec::decode("reply", &packet.text)? {
+            Reply::Failed { kind, message } => Err(Error::Failed { kind, message }),
+            Reply::Sandbox { namespaces, init } => {
+                Ok(Sandbox { namespaces, init: init.map(Pid::from_raw), network: packet.fds.into_iter().next() })
+            }
+            other => Err(Error::Unexpected(format!("{other:?}"))),
+        }
+    }
+
+    /// Gives descriptors to the shim, which keeps them open until its sandbox ends ([`Request::Hold`]); in as many packets as it
+    /// takes.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn hold(&self, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        for part in fds.chunks(FDS_LIMIT) {
+            self.request(&Request::Hold {}, part)?;
+        }
+        Ok(())
     }
 
     /// Begins a session with [`Request::Exec`] or [`Request::Attach`]; returns it with the first answer.

@@ -170,15 +170,15 @@ mod tests {
         assert!(matches!(encode(&long), Err(Error::TooLarge { .. })));
 
         let (read, write) = pipe().unwrap();
-        let four = [write.as_fd(); 4];
-        assert_eq!(send(&ours, b"{}", &four), Err(Error::TooManyFds { count: 4 }));
-        let numbers = [write.as_raw_fd(); 4];
+        const MANY: usize = FDS_LIMIT + 1;
+        assert_eq!(send(&ours, b"{}", &[write.as_fd(); MANY]), Err(Error::TooManyFds { count: MANY }));
+        let numbers = [write.as_raw_fd(); MANY];
         let rights = [ControlMessage::ScmRights(&numbers)];
         sendmsg::<()>(ours.as_raw_fd(), &[IoSlice::new(b"{}")], &rights, MsgFlags::empty(), None).unwrap();
         sendmsg::<()>(ours.as_raw_fd(), &[IoSlice::new(&[b'x'; PACKET_LIMIT + 1])], &rights, MsgFlags::empty(), None)
             .unwrap();
         drop(write);
-        assert_eq!(receive(&theirs).unwrap_err(), Error::TooManyFds { count: 4 });
+        assert_eq!(receive(&theirs).unwrap_err(), Error::TooManyFds { count: MANY });
         assert_eq!(receive(&theirs).unwrap_err(), Error::TooLarge { size: PACKET_LIMIT + 1 });
         assert_eq!(nix::unistd::read(&read, &mut [0; 1]).unwrap(), 0, "all descriptors were closed");
     }

@@ -5,18 +5,22 @@
 //!     container.json             rtctl's metadata, never changes
 //!     config.json                OCI runtime configuration
 //!     shim.json                  [`Task`]
+//!     sandbox.json               [`Sandbox`]: namespaces that outlive a run; absent where none do
 //!     status.json                [`Status`], written by the shim: temp + rename, before anyone is told
 //!     name                       the container's name
 //!     shim.sock                  the shim's socket; nobody listens when the shim is gone
 //!     lock                       flock(2) of commands that change the container
 //! <state>/names/<name>           symbolic link to ../local/<id>
+//! <state>/events[.1]             what happened, see [`crate::events`]
 //! <root>/upper/<id>/{fs,work}    writable layer                          (<root> is /var/lib/rt)
-//! <root>/upper/<id>/log          output in CRI log format
+//! <root>/upper/<id>/log[.N]      output, see [`LogTarget`]; N rotations ago
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runtime::spec::{IdMapping, NamespaceKind};
 use serde::{Deserialize, Serialize};
 
 /// Version of the records here. A newer one is refused, an older one is read.
@@ -29,8 +33,8 @@ pub struct Task {
     pub version: u32,
     /// Root file system from layers; absent means `root.path` of `config.json`.
     pub layers: Option<Layers>,
-    /// Log file in CRI format; absent means that output is only passed to attached clients.
-    pub log: Option<PathBuf>,
+    /// Where output is kept; absent means that it is only passed to attached clients.
+    pub log: Option<LogTarget>,
     /// Standard input of the init process.
     pub stdin: Stdin,
     /// What happens when the init process ends.
@@ -47,7 +51,115 @@ pub struct Task {
     /// Whether process 1 is a small init that reaps and passes signals on, and not the program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// Where the shim tells what happens to the container; absent means nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventTarget>,
+    /// Namespaces that it takes from the shim's sandbox, where `config.json` names no path for them; with ipc also its /dev/shm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sandbox: Vec<NamespaceKind>,
 }
+
+/// Where the output of the init process is kept, named as the log drivers of docker and podman.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    /// A file in Kubernetes' CRI log format.
+    K8sFile(LogFile),
+    /// A file in docker's format.
+    JsonFile {
+        /// The file.
+        file: LogFile,
+        /// What every record says beside the output.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        attributes: BTreeMap<String, String>,
+    },
+    /// systemd's journal, by its native protocol.
+    Journald {
+        /// The journal's socket.
+        socket: PathBuf,
+        /// Fields of every record beside `MESSAGE`, `PRIORITY` and those of parts of lines.
+        fields: BTreeMap<String, String>,
+    },
+}
+
+/// Where events go, and what all of a container's say; see [`crate::events`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTarget {
+    /// The file, by absolute path.
+    pub path: PathBuf,
+    /// Attributes: image, name (the container's file `name` counts for more), labels.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A log file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// Absolute path; `<path>.1` is the file before it.
+    pub path: PathBuf,
+    /// Bytes after which a new file is begun; absent means never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// How many files there are at most, this one included.
+    pub max_files: u32,
+}
+
+impl LogTarget {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&LogFile> {
+        match self {
+            Self::K8sFile(file) | Self::JsonFile { file, .. } => Some(file),
+            Self::Journald { .. } => None,
+        }
+    }
+}
+
+/// `sandbox.json`: namespaces that the shim makes and keeps, for several containers or for all runs of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Which: user, network, ipc, uts, pid. With pid there is a small process 1 that reaps.
+    pub namespaces: Vec<NamespaceKind>,
+    /// When it ends.
+    #[serde(default)]
+    pub ends: Ends,
+    /// Host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    /// Kernel parameters of its namespaces, by their dotted names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Mappings of its user namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uid_mappings: Vec<IdMapping>,
+    /// Mappings of its user namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gid_mappings: Vec<IdMapping>,
+    /// Size in bytes of the /dev/shm that its containers share; absent means that each has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<u64>,
+    /// Program, by absolute path, and arguments: run to its end, for at most [`ON_EXIT_LIMIT`], when the sandbox has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_exit: Vec<String>,
+}
+
+/// When a sandbox ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ends {
+    /// When its container has ended for good: that of a standalone container.
+    #[default]
+    WithContainer,
+    /// When it is stopped: that of a pod.
+    OnRequest,
+}
+
+/// How long `on_exit` of a sandbox may take; then it is killed.
+pub const ON_EXIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// An overlay root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,12 +4,14 @@
 //!  rtctl, rtd ── client ──▶ protocol (codec) ──▶ server: one thread, one epoll loop
 //!      │                                           ├─ verbs     which request is allowed in which state (pure)
 //!      └─ local: read and clean up what a          ├─ restart   whether and when a container starts again (pure)
-//!         shim left, alive or dead                 ├─ log       CRI log lines
+//!         shim left, alive or dead                 ├─ log       log files and the journal
+//!                                                  ├─ events    what happened
 //!                                                  └─ record    status.json before anyone is told
 //! ```
 
 pub mod client;
 pub mod codec;
+pub mod events;
 pub mod layout;
 pub mod local;
 pub mod log;

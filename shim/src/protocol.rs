@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 
-use runtime::spec::{ConsoleSize, Process, Resources};
+use runtime::spec::{ConsoleSize, NamespaceKind, Process, Resources};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::{Exit, RestartPolicy, Status};
@@ -31,8 +31,8 @@ use crate::layout::{Exit, RestartPolicy, Status};
 /// Largest packet in bytes.
 pub const PACKET_LIMIT: usize = 128 << 10;
 
-/// Most descriptors in a packet.
-pub const FDS_LIMIT: usize = 3;
+/// Most descriptors in a packet; more than the three streams of a process come with [`Request::Hold`] only.
+pub const FDS_LIMIT: usize = 64;
 
 /// A request. `container` is the id; a standalone shim has one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -148,6 +148,14 @@ pub enum Request {
         /// Id of the container.
         container: String,
     },
+    /// Makes the sandbox that `<dir>/sandbox.json` describes, unless there is one already: namespaces that the shim keeps open and
+    /// in which nothing runs (but a small process 1 in a pid namespace). Answer: [`Reply::Sandbox`], with the descriptor of the
+    /// network namespace if it has one. It ends, and `on_exit` is run, when its container has ended for good or the last
+    /// connection is closed before there was one; that of a pod at [`Request::StopSandbox`].
+    Sandbox {},
+    /// Keeps the descriptors that come with it, 1 to [`FDS_LIMIT`], open until the sandbox ends; sockets, as a rule, that are
+    /// bound to the ports of a published service. May be repeated, up to a limit. Answer: [`Reply::Done`].
+    Hold {},
     /// Removes a container that does not run: its cgroup and, for a standalone one, all of its directories; `force` kills it
     /// first. The shim of a standalone container ends after the answer. Answer: [`Reply::Done`].
     Remove {
@@ -187,6 +195,13 @@ pub enum Reply {
     Started {
         /// Its process id on the host.
         pid: i32,
+    },
+    /// The sandbox is there.
+    Sandbox {
+        /// Its namespaces. The descriptor of a network namespace comes along.
+        namespaces: Vec<NamespaceKind>,
+        /// Process id on the host of process 1 of its pid namespace.
+        init: Option<i32>,
     },
     /// It was carried out.
     Done,

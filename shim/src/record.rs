@@ -12,7 +12,7 @@ use runtime::sys::{Call, CallError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::layout::{Status, Task, VERSION};
+use crate::layout::{Sandbox, Status, Task, VERSION};
 
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -51,6 +51,10 @@ impl Record for Task {
 
 impl Record for Status {
     const NAME: &'static str = "status.json";
+}
+
+impl Record for Sandbox {
+    const NAME: &'static str = "sandbox.json";
 }
 
 #[derive(serde::Deserialize)]

@@ -5,8 +5,11 @@
 
 mod attach;
 mod attacks;
+mod cdi;
 mod copy;
 mod crash;
+mod disk_usage;
+mod events;
 mod exec;
 mod exit_codes;
 mod full_disk;
@@ -15,11 +18,14 @@ mod init;
 mod inspect;
 mod life;
 mod limits;
+mod log_drivers;
 mod logs;
 mod many;
 mod mounts;
 mod namespaces;
 mod refused;
+mod registry;
 mod restart;
 mod run;
 mod security;
+mod volumes;

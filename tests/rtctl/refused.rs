@@ -16,7 +16,6 @@ fn publishing_ports_waits_for_the_bridge() {
         for args in [
             &["run", "--rm", "-p", "80:80", "busybox", "true"] as &[&str],
             &["run", "--rm", "--network", "bridge", "busybox", "true"],
-            &["run", "--rm", "--gpus", "all", "busybox", "true"],
         ] {
             let output = r.call(args);
             assert_eq!(output.code, 125, "{args:?}: {output}");

@@ -6,13 +6,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::store::roots::Roots;
-use crate::verb::{
-    container_attach, container_cp, container_create, container_exec, container_inspect, container_kill,
-    container_list, container_logs, container_pause, container_rename, container_restart, container_rm, container_run,
-    container_start, container_stats, container_stop, container_top, container_unpause, container_update,
-    container_wait, image_history, image_inspect, image_list, image_load, image_rm, image_save, image_tag, system_info,
-    system_version,
-};
+// A verb is a module with `Args`: all of them are commands.
+use crate::verb::*;
 
 /// Runs containers and keeps images; needs no daemon.
 #[derive(Debug, Parser)]
@@ -65,6 +60,7 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     Images(image_list::Args),
@@ -73,12 +69,31 @@ pub(crate) enum Command {
     History(image_history::Args),
     Version(system_version::Args),
     Info(system_info::Args),
+    Events(system_events::Args),
     /// Commands on containers
     #[command(subcommand)]
     Container(ContainerCommand),
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Commands on everything
+    #[command(subcommand)]
+    System(SystemCommand),
+    /// Commands on volumes
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+}
+
+/// `rtctl volume ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    Create(volume_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(volume_list::Args),
+    Inspect(volume_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(volume_rm::Args),
+    Prune(volume_prune::Args),
 }
 
 /// `rtctl container ...`
@@ -114,12 +129,23 @@ pub(crate) enum ImageCommand {
     #[command(visible_alias = "list")]
     Ls(image_list::Args),
     Inspect(image_inspect::Args),
+    Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
     #[command(alias = "remove")]
     Rm(image_rm::Args),
     Tag(image_tag::Args),
     History(image_history::Args),
+    #[command(visible_alias = "verify")]
+    Fsck(image_fsck::Args),
+    Prune(image_prune::Args),
+}
+
+/// `rtctl system ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    Df(system_df::Args),
+    Info(system_info::Args),
 }
 
 impl Command {
@@ -146,6 +172,7 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
             Command::Images(args) => args.run(roots),
@@ -154,8 +181,11 @@ impl Command {
             Command::History(args) => args.run(roots),
             Command::Version(args) => args.run(),
             Command::Info(args) => args.run(roots),
+            Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::System(command) => command.run(roots),
+            Command::Volume(command) => command.run(roots),
         }
     }
 
@@ -205,11 +235,35 @@ impl ImageCommand {
         match self {
             ImageCommand::Ls(args) => args.run(roots),
             ImageCommand::Inspect(args) => args.run(roots),
+            ImageCommand::Pull(args) => args.run(roots),
             ImageCommand::Load(args) => args.run(roots),
             ImageCommand::Save(args) => args.run(roots),
             ImageCommand::Rm(args) => args.run(roots),
             ImageCommand::Tag(args) => args.run(roots),
             ImageCommand::History(args) => args.run(roots),
+            ImageCommand::Fsck(args) => args.run(roots),
+            ImageCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl SystemCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            SystemCommand::Df(args) => args.run(roots),
+            SystemCommand::Info(args) => args.run(roots),
+        }
+    }
+}
+
+impl VolumeCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            VolumeCommand::Create(args) => args.run(roots),
+            VolumeCommand::Ls(args) => args.run(roots),
+            VolumeCommand::Inspect(args) => args.run(roots),
+            VolumeCommand::Rm(args) => args.run(roots),
+            VolumeCommand::Prune(args) => args.run(roots),
         }
     }
 }

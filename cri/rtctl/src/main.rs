@@ -12,6 +12,7 @@
 
 mod cli;
 mod copy;
+mod events;
 mod flag;
 mod image;
 mod logs;
@@ -20,6 +21,7 @@ mod rootfs;
 mod session;
 mod store;
 mod template;
+mod transfer;
 mod verb;
 
 use std::process::ExitCode;
@@ -51,8 +53,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// 127 for a program that is not there, 126 for one that cannot be executed.
+/// 127 for a program that is not there, 126 for one that cannot be executed, 128 and more after a signal.
 fn code_of(error: &anyhow::Error) -> Option<u8> {
+    if let Some(transfer::Interrupted(signal)) = error.downcast_ref() {
+        return Some(verb::exit_code(128 + *signal as i32));
+    }
     error.chain().find_map(|cause| match cause.downcast_ref::<shim::client::Error>() {
         Some(shim::client::Error::Failed { kind: FailureKind::CommandNotFound, .. }) => Some(127),
         Some(shim::client::Error::Failed { kind: FailureKind::CommandNotExecutable, .. }) => Some(126),

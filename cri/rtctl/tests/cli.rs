@@ -25,7 +25,6 @@ fn what_is_not_built_is_refused_by_name() {
     for (args, expected) in [
         (&["run", "-p", "80:80", "x"][..], "rtctl: --publish is not built yet"),
         (&["run", "--publish=80:80", "x"], "rtctl: --publish is not built yet"),
-        (&["run", "--gpus", "all", "x"], "rtctl: --gpus is not built yet"),
         (&["run", "--log-driver", "json-file", "x"], "rtctl: --log-driver is not built yet"),
         (&["run", "--health-cmd=true", "x"], "rtctl: --health-cmd is not built yet"),
         (&["create", "-P", "x"], "rtctl: --publish-all is not built yet"),
@@ -57,6 +56,12 @@ fn bad_input_says_what_and_what_to_do() {
         (&["run", "--rootfs", "/:O", "--cap-add", "NOPE", "true"], 125, "unknown capability \"NOPE\""),
         (&["run", "--rootfs", "/:O", "--sysctl", "vm.swappiness=1", "true"], 125, "would change the whole host"),
         (&["run", "--rootfs", "/:O", "-u", "nobody-of-this-name", "true"], 125, "nobody-of-this-name"),
+        (
+            &["run", "--rootfs", "/:O", "--gpus", "all", "--cdi-spec-dir", "/nosuch", "true"],
+            125,
+            "no spec of kind nvidia.com/gpu in /nosuch; nvidia-ctk cdi generate",
+        ),
+        (&["run", "--rootfs", "/:O", "--device", "vendor.com/class", "true"], 125, "vendor.com/class=name"),
         (&["exec", "gone", "true"], 125, "no container \"gone\": rtctl ps -a lists them"),
         (&["start", "gone"], 1, "no container \"gone\""),
         (&["inspect", "--type", "container", "-f", "{{.Id}}", "gone"], 1, "no container \"gone\""),

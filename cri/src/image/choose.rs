@@ -7,7 +7,6 @@ use super::digest::Digest;
 use super::document::{CONTAINERD_NAME, Descriptor, Kind, Manifest, REF_NAME, parse_index, parse_manifest};
 use super::error::Error;
 use super::limits::Limits;
-use super::load::LoadOptions;
 use super::platform::Platform;
 use super::reference::Reference;
 use super::source::Opened;
@@ -28,10 +27,16 @@ pub(crate) enum Layers {
     Files(Vec<String>),
 }
 
-/// Reads the documents of a source.
+/// Gives the bytes of a document; they are checked against the descriptor by who asks.
+pub(crate) type Fetch<'a> = &'a dyn Fn(&Descriptor) -> Result<Vec<u8>, Error>;
+
+/// Reads the documents of an image, wherever they come from.
 pub(crate) struct Reading<'a> {
-    pub(crate) opened: &'a Opened,
-    pub(crate) options: &'a LoadOptions,
+    /// The source, for messages.
+    pub(crate) what: &'a str,
+    pub(crate) fetch: Fetch<'a>,
+    /// `None`: this machine.
+    pub(crate) platform: Option<&'a Platform>,
     pub(crate) limits: &'a Limits,
 }
 
@@ -46,9 +51,9 @@ struct DockerImage {
 
 impl Reading<'_> {
     /// The images of an OCI layout, those for the wanted platform where there is a choice.
-    pub(crate) fn oci_images(&self) -> Result<Vec<Chosen>, Error> {
-        let what = format!("{}: index.json", self.opened.what());
-        let bytes = self.opened.read(b"index.json", self.limits.document_bytes)?;
+    pub(crate) fn oci_images(&self, opened: &Opened) -> Result<Vec<Chosen>, Error> {
+        let what = format!("{}: index.json", self.what);
+        let bytes = opened.read(b"index.json", self.limits.document_bytes)?;
         let index = parse_index(&bytes, &what, self.limits)?;
         let mut groups: Vec<(Option<String>, Vec<Descriptor>)> = Vec::new();
         for descriptor in index.manifests {
@@ -86,7 +91,9 @@ impl Reading<'_> {
     }
 
     /// Picks the manifest for the wanted platform, going down into nested indexes.
-    fn choose(&self, members: Vec<Descriptor>, what: &str, depth: usize) -> Result<Descriptor, Error> {
+    ///
+    /// `depth` is 0 for what a layout holds; there a lone image is taken whatever it is for, unless a platform was asked for.
+    pub(crate) fn choose(&self, members: Vec<Descriptor>, what: &str, depth: usize) -> Result<Descriptor, Error> {
         if depth > self.limits.index_depth {
             return Err(Error::Limit {
                 what: what.into(),
@@ -94,7 +101,7 @@ impl Reading<'_> {
                 unit: "nested indexes",
             });
         }
-        let wanted = self.options.platform.clone().unwrap_or_else(Platform::host);
+        let wanted = self.platform.cloned().unwrap_or_else(Platform::host);
         let lone = members.len() == 1;
         let rank = |descriptor: &Descriptor| match &descriptor.platform {
             Some(platform) => wanted.rank(platform),
@@ -106,7 +113,7 @@ impl Reading<'_> {
         let mut ranked: Vec<(u32, Descriptor)> = members
             .into_iter()
             .filter_map(|descriptor| {
-                let anything = lone && depth == 0 && self.options.platform.is_none();
+                let anything = lone && depth == 0 && self.platform.is_none();
                 let rank = if anything { Some(0) } else { rank(&descriptor) };
                 rank.map(|rank| (rank, descriptor))
             })
@@ -115,29 +122,33 @@ impl Reading<'_> {
         let Some((_, descriptor)) = ranked.into_iter().next() else {
             return Err(Error::NoPlatform { what: what.into(), wanted, available });
         };
-        let what = format!("{}: {}", self.opened.what(), descriptor.digest);
+        let what = format!("{}: {}", self.what, descriptor.digest);
         match Kind::of(&descriptor.media_type, &what)? {
             Kind::Manifest => Ok(descriptor),
             Kind::Index => {
-                let what = format!("{}: index {}", self.opened.what(), descriptor.digest);
-                let bytes = self.opened.read(blob_member(&descriptor.digest).as_bytes(), self.limits.document_bytes)?;
-                check(&bytes, &descriptor, &what)?;
+                let what = format!("{}: index {}", self.what, descriptor.digest);
+                let bytes = self.document(&descriptor, &what)?;
                 let index = parse_index(&bytes, &what, self.limits)?;
                 self.choose(index.manifests, &what, depth + 1)
             }
         }
     }
 
-    fn oci_image(&self, descriptor: Descriptor) -> Result<Chosen, Error> {
-        let what = format!("{}: manifest {}", self.opened.what(), descriptor.digest);
-        let document = |descriptor: &Descriptor, what: &str| {
-            let bytes = self.opened.read(blob_member(&descriptor.digest).as_bytes(), self.limits.document_bytes)?;
-            check(&bytes, descriptor, what).map(|()| bytes)
-        };
-        let bytes = document(&descriptor, &what)?;
+    fn document(&self, descriptor: &Descriptor, what: &str) -> Result<Vec<u8>, Error> {
+        if descriptor.size > self.limits.document_bytes {
+            return Err(Error::Limit { what: what.into(), allowed: self.limits.document_bytes, unit: "bytes" });
+        }
+        let bytes = (self.fetch)(descriptor)?;
+        check(&bytes, descriptor, what).map(|()| bytes)
+    }
+
+    /// Reads the manifest and the config of the image.
+    pub(crate) fn oci_image(&self, descriptor: Descriptor) -> Result<Chosen, Error> {
+        let what = format!("{}: manifest {}", self.what, descriptor.digest);
+        let bytes = self.document(&descriptor, &what)?;
         let manifest = parse_manifest(&bytes, &what, self.limits)?;
-        let config_what = format!("{}: config {}", self.opened.what(), manifest.config.digest);
-        let config_bytes = document(&manifest.config, &config_what)?;
+        let config_what = format!("{}: config {}", self.what, manifest.config.digest);
+        let config_bytes = self.document(&manifest.config, &config_what)?;
         let config = self.read_config(&config_bytes, &config_what, manifest.layers.len())?;
         Ok(Chosen {
             names: Vec::new(),
@@ -154,7 +165,7 @@ impl Reading<'_> {
             return Err(Error::Document { what: what.into(), reason });
         }
         let linux = Platform { os: "linux".into(), ..config.platform.clone() };
-        let wanted = self.options.platform.clone().unwrap_or(linux);
+        let wanted = self.platform.cloned().unwrap_or(linux);
         match wanted.rank(&config.platform) {
             Some(_) => Ok(config),
             None => Err(Error::NoPlatform { what: what.into(), wanted, available: vec![config.platform.to_string()] }),
@@ -162,10 +173,10 @@ impl Reading<'_> {
     }
 
     /// The images of a docker archive.
-    pub(crate) fn docker_images(&self) -> Result<Vec<Chosen>, Error> {
-        let what = format!("{}: manifest.json", self.opened.what());
+    pub(crate) fn docker_images(&self, opened: &Opened) -> Result<Vec<Chosen>, Error> {
+        let what = format!("{}: manifest.json", self.what);
         let rule = |reason: String| Error::Document { what: what.clone(), reason };
-        let bytes = self.opened.read(b"manifest.json", self.limits.document_bytes)?;
+        let bytes = opened.read(b"manifest.json", self.limits.document_bytes)?;
         let list: Vec<DockerImage> = serde_json::from_slice(&bytes).map_err(|error| rule(error.to_string()))?;
         if list.len() > self.limits.images {
             return Err(Error::Limit { what, allowed: self.limits.images as u64, unit: "images" });
@@ -176,8 +187,8 @@ impl Reading<'_> {
             if files.len() > self.limits.layers {
                 return Err(Error::Limit { what, allowed: self.limits.layers as u64, unit: "layers" });
             }
-            let config_bytes = self.opened.read(image.config.as_bytes(), self.limits.document_bytes)?;
-            let config_what = format!("{}: config {:?}", self.opened.what(), image.config);
+            let config_bytes = opened.read(image.config.as_bytes(), self.limits.document_bytes)?;
+            let config_what = format!("{}: config {:?}", self.what, image.config);
             check_named_digest(&image.config, &config_bytes, &config_what)?;
             let config = self.read_config(&config_bytes, &config_what, files.len())?;
             let names = image.repo_tags.unwrap_or_default();

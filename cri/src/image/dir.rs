@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -156,7 +157,8 @@ impl Dir {
         }
     }
 
-    fn remove_dir(&self, name: &[u8]) -> Result<(), CallError> {
+    /// Removes an empty folder; already gone is done.
+    pub(crate) fn remove_dir(&self, name: &[u8]) -> Result<(), CallError> {
         match unlinkat(self, name, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => {
@@ -168,6 +170,15 @@ impl Dir {
 
     /// Calls `each` with every name in the folder and whether it is a folder itself. The folder may change meanwhile.
     pub(crate) fn each(&self, mut each: impl FnMut(&[u8], bool) -> Result<(), Error>) -> Result<(), Error> {
+        let going_on = |name: &[u8], is_dir| each(name, is_dir).map(|()| ControlFlow::Continue(()));
+        self.scan(going_on).map(|_: Option<()>| ())
+    }
+
+    /// The same, until `look` breaks with what it was looking for.
+    pub(crate) fn scan<T>(
+        &self,
+        mut look: impl FnMut(&[u8], bool) -> Result<ControlFlow<T>, Error>,
+    ) -> Result<Option<T>, Error> {
         let call = || format!("getdents64({})", Shown(self));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         let own = rooted::open(self, b".", flags, Mode::empty())?;
@@ -182,9 +193,11 @@ impl Dir {
                 Some(kind) => kind == Type::Directory,
                 None => self.stat_of(name)?.is_some_and(|stat| is_dir(&stat)),
             };
-            each(name, is_dir)?;
+            if let ControlFlow::Break(found) = look(name, is_dir)? {
+                return Ok(Some(found));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The names in the folder, as text; names that are none are left out.

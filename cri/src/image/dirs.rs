@@ -14,6 +14,7 @@
 //! Contents still merge from below, and what is opaque below stays so.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -231,6 +232,41 @@ impl Store {
         let made = sealed(&self.layers, &name, &chain)?;
         Ok(made.filter(|(_, seal)| seal.entries > 0).map(|(dir, _)| dir))
     }
+}
+
+/// What is wrong with the extra layer of an image whose layers are all whole; `None`: nothing, or there is none.
+pub(crate) fn check_extra(layers: &Dir, diff_ids: &[Digest], stack: &[(Dir, Seal)]) -> Result<Option<String>, Error> {
+    let (Some(name), Some(chain)) = (layer_name(diff_ids), Digest::chain(diff_ids)) else { return Ok(None) };
+    if layers.stat_of(name.as_bytes())?.is_none() {
+        return Ok(None);
+    }
+    let Some((dir, seal)) = sealed(layers, &name, &chain)? else { return Ok(Some("has no valid seal".into())) };
+    let levels = stack.iter().map(|(dir, seal)| Level::open(dir, seal)).collect::<Result<Vec<_>, _>>()?;
+    let folders = plan(&levels)?;
+    if seal.entries != folders.len() as u64 {
+        return Ok(Some(format!("has {} folders, not {}", seal.entries, folders.len())));
+    }
+    let tree = dir.sub(TREE)?;
+    for (path, look) in &folders {
+        let shown = super::error::Escaped(path);
+        let folder = match tree.sub_bytes(if path.is_empty() { b"." } else { path }) {
+            Ok(folder) => folder,
+            Err(error) => return Ok(Some(format!("{shown} cannot be read: {error}"))),
+        };
+        if Look::of(&folder)? != *look {
+            return Ok(Some(format!("{shown} has another owner, mode, time or attribute")));
+        }
+        let start = if path.is_empty() { Vec::new() } else { [&path[..], b"/"].concat() };
+        let extra = folder.scan(|name, _| {
+            let expected = folders.contains_key(&[&start[..], name].concat());
+            Ok(if expected { ControlFlow::Continue(()) } else { ControlFlow::Break(name.to_vec()) })
+        })?;
+        if let Some(name) = extra {
+            let path = [start, name].concat();
+            return Ok(Some(format!("{} is not meant to be in it", super::error::Escaped(&path))));
+        }
+    }
+    Ok(None)
 }
 
 fn make(tree: &Dir, folders: &BTreeMap<Vec<u8>, Look>) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use runtime::sys::CallError;
 
 use super::digest::Digest;
 use super::platform::Platform;
+use super::registry::Fault;
 use super::tar::TarError;
 
 /// The errors of [`cri::image`](crate::image).
@@ -110,6 +111,14 @@ pub enum Error {
         what: String,
         /// The file.
         member: Vec<u8>,
+    },
+    /// A registry and its mirrors did not give what they were asked for.
+    #[error("{what}: {}", Faults(faults))]
+    Registry {
+        /// The image, or the blob.
+        what: String,
+        /// What each endpoint answered, in the order in which they were tried.
+        faults: Vec<Fault>,
     },
     /// No image has that name or id.
     #[error("no such image: {query}")]
@@ -226,6 +235,15 @@ impl fmt::Display for Escaped<'_> {
             Some(start) => write!(f, "\"{}\"…", start.escape_ascii()),
             None => write!(f, "\"{}\"", self.0.escape_ascii()),
         }
+    }
+}
+
+struct Faults<'a>(&'a [Fault]);
+
+impl fmt::Display for Faults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        f.write_str(&texts.join("; "))
     }
 }
 

@@ -13,8 +13,10 @@ use super::store::{Store, name_of};
 pub struct Image {
     /// The digest of its config; what docker calls the image id.
     pub id: Digest,
-    /// Its names, sorted; none: it is dangling.
+    /// Its names with tags, sorted; none: it is dangling.
     pub names: Vec<Reference>,
+    /// Its names with digests, sorted: what a repository knew it by when it was pulled. docker's `RepoDigests`.
+    pub digests: Vec<Reference>,
     /// The digests of its manifests: more than one if the same image came with differently compressed layers.
     pub manifests: Vec<Descriptor>,
     /// What it says about containers.
@@ -23,6 +25,16 @@ pub struct Image {
     pub layers: Vec<Descriptor>,
     /// Bytes of file contents in its unpacked layers; layers that must be unpacked again do not count.
     pub unpacked_bytes: u64,
+}
+
+impl Image {
+    /// Whether that is one of its names. Beside a digest a tag says nothing.
+    pub fn has_name(&self, name: &Reference) -> bool {
+        match name.digest() {
+            Some(digest) => self.digests.contains(&name.with_digest(digest)) || self.digests.contains(name),
+            None => self.names.contains(name),
+        }
+    }
 }
 
 impl Store {
@@ -53,6 +65,7 @@ impl Store {
         }
         for image in &mut images {
             image.names.sort();
+            image.digests.sort();
         }
         images.sort_by(|one, other| {
             (one.names.is_empty(), &one.names, &one.id).cmp(&(other.names.is_empty(), &other.names, &other.id))
@@ -74,7 +87,10 @@ impl Store {
                 images.last_mut().expect("one was just pushed")
             }
         };
-        image.names.extend(name_of(descriptor));
+        match name_of(descriptor) {
+            Some(name) if name.digest().is_some() => image.digests.push(name),
+            name => image.names.extend(name),
+        }
         if !image.manifests.iter().any(|other| other.digest == descriptor.digest) {
             image.manifests.push(descriptor.bare());
         }
@@ -128,6 +144,7 @@ impl Store {
         Ok(Image {
             id: manifest.config.digest.clone(),
             names: Vec::new(),
+            digests: Vec::new(),
             manifests: Vec::new(),
             config,
             layers: manifest.layers.clone(),
@@ -151,7 +168,7 @@ impl Store {
 /// Finds by name first, then by id.
 fn find(images: Vec<Image>, query: &str) -> Result<Image, Error> {
     if let Ok(name) = query.parse::<Reference>() {
-        let by_name = |image: &Image| image.names.contains(&name) || is_pinned(image, &name);
+        let by_name = |image: &Image| image.has_name(&name) || is_pinned(image, &name);
         if let Some(at) = images.iter().position(by_name) {
             return Ok(images.into_iter().nth(at).expect("the position was just found"));
         }
@@ -174,5 +191,6 @@ fn find(images: Vec<Image>, query: &str) -> Result<Image, Error> {
 fn is_pinned(image: &Image, name: &Reference) -> bool {
     let Some(digest) = name.digest() else { return false };
     let same_repository = |other: &Reference| other.domain() == name.domain() && other.path() == name.path();
-    image.manifests.iter().any(|manifest| manifest.digest == *digest) && image.names.iter().any(same_repository)
+    image.manifests.iter().any(|manifest| manifest.digest == *digest)
+        && image.names.iter().chain(&image.digests).any(same_repository)
 }

@@ -56,6 +56,11 @@ impl<'s> Ingest<'s> {
     pub(crate) fn begin(store: &'s Store) -> Result<Ingest<'s>, Error> {
         let lock = store.lock()?;
         store.clear_stale(&lock)?;
+        Ingest::beside(store, &lock)
+    }
+
+    /// Makes a staging folder beside whatever is there.
+    pub(crate) fn beside(store: &'s Store, _lock: &WriteLock) -> Result<Ingest<'s>, Error> {
         let pid = std::process::id();
         let mut number = 0u32;
         let (name, dir) = loop {
@@ -71,7 +76,6 @@ impl<'s> Ingest<'s> {
             reason: "is new, and locked by another process".into(),
         })?;
         let trash = dir.make("trash")?;
-        drop(lock);
         let (blobs, layers) = (HashMap::new(), HashMap::new());
         Ok(Ingest { store, name, dir, trash, _alive: alive, blobs, layers, counter: 0 })
     }
@@ -107,8 +111,14 @@ impl<'s> Ingest<'s> {
         Ok(())
     }
 
-    fn keep_blob(&self, digest: &Digest) -> Result<(), Error> {
+    /// Nobody removes this blob while the staging folder is there.
+    pub(crate) fn keep_blob(&self, digest: &Digest) -> Result<(), Error> {
         self.keep(&format!("keep-blob-{}-{}", digest.algorithm().name(), digest.hex()))
+    }
+
+    /// Nobody removes the layer of that name while the staging folder is there.
+    pub(crate) fn keep_layer(&self, name: &str) -> Result<(), Error> {
+        self.keep(&format!("keep-layer-{name}"))
     }
 
     fn keep(&self, name: &str) -> Result<(), Error> {
@@ -170,6 +180,12 @@ impl<'s> Ingest<'s> {
         Ok(tree)
     }
 
+    /// An empty folder to unpack into only to look at it, and the folder for what is replaced on the way.
+    pub(crate) fn scratch(&mut self) -> Result<(Dir, Dir), Error> {
+        let name = self.next("scratch");
+        Ok((self.dir.make(&name)?, self.trash.make(&name)?))
+    }
+
     /// Moves a layer out of sight; it is removed with the staging folder.
     pub(crate) fn discard(&mut self, _lock: &WriteLock, layer: &str) -> Result<(), Error> {
         let name = self.next("removed");
@@ -184,7 +200,7 @@ impl<'s> Ingest<'s> {
         known: &[(Digest, Digest)],
     ) -> Result<Result<Descriptor, Job<'j, 'a>>, Error> {
         let diff_id = &layer.diff_id;
-        self.keep(&format!("keep-layer-{}", diff_id.hex()))?;
+        self.keep_layer(diff_id.hex())?;
         let has_layer = self.layers.contains_key(diff_id.hex()) || self.store.sealed_layer(diff_id)?.is_some();
         // An uncompressed layer is its own blob; that is all we can know about one without a digest.
         let digest = layer.digest.as_ref().unwrap_or(diff_id);
@@ -325,7 +341,16 @@ pub(crate) fn try_flock(dir: &Dir) -> Result<Option<Flock<File>>, Error> {
 
 impl Store {
     /// Removes staging folders whose processes ended.
-    pub(crate) fn clear_stale(&self, _lock: &WriteLock) -> Result<(), Error> {
+    pub(crate) fn clear_stale(&self, lock: &WriteLock) -> Result<(), Error> {
+        for name in self.stale(lock)? {
+            self.ingest.remove_tree(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Staging folders whose processes ended.
+    pub(crate) fn stale(&self, _lock: &WriteLock) -> Result<Vec<String>, Error> {
+        let mut stale = Vec::new();
         for name in self.ingest.names()? {
             let dir = match self.ingest.sub(&name) {
                 Ok(dir) => dir,
@@ -333,9 +358,9 @@ impl Store {
                 Err(error) => return Err(error.into()),
             };
             if try_flock(&dir)?.is_some() {
-                self.ingest.remove_tree(&name)?;
+                stale.push(name);
             }
         }
-        Ok(())
+        Ok(stale)
     }
 }

@@ -50,11 +50,15 @@ impl Store {
     ) -> Result<Vec<LoadedImage>, Error> {
         let mut ingest = Ingest::begin(self)?;
         let opened = Opened::open(source, &mut ingest, &self.limits)?;
-        let reading = Reading { opened: &opened, options, limits: &self.limits };
+        let fetch = |descriptor: &Descriptor| {
+            opened.read(blob_member(&descriptor.digest).as_bytes(), self.limits.document_bytes)
+        };
+        let platform = options.platform.as_ref();
+        let reading = Reading { what: opened.what(), fetch: &fetch, platform, limits: &self.limits };
         let mut images = if opened.has("index.json")? && opened.has("oci-layout")? {
-            reading.oci_images()?
+            reading.oci_images(&opened)?
         } else if opened.has("manifest.json")? {
-            reading.docker_images()?
+            reading.docker_images(&opened)?
         } else {
             return Err(Error::NotAnImage { what: opened.what().into() });
         };

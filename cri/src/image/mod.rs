@@ -1,7 +1,7 @@
 //! Images: names, documents, the store on disk, loading and saving.
 //!
 //! ```text
-//!  folder, archive, stream (later: registry) ──▶ load ──▶ ingest: hash ▸ decompress ▸ unpack ──▶ blobs, layers, index
+//!  folder, archive, stream registry ──▶ load ──▶ ingest: hash ▸ decompress ▸ unpack ──▶ blobs, layers, index
 //!                                                                                                  │
 //!  container ◀── prepare: sealed layers top first, ImageConfig ◀── resolve: name or id ◀───────────┘
 //! ```
@@ -9,6 +9,7 @@
 //! Invariants: nothing from an image or an archive is control input; a layer or blob that can be seen is whole; readers
 //! never wait. The modules say more: [`Store`] for what is where on the disk.
 
+mod cancel;
 mod choose;
 mod config;
 mod digest;
@@ -29,13 +30,17 @@ mod prepare;
 mod progress;
 mod receive;
 mod reference;
+pub mod registry;
 mod remove;
 mod save;
 mod source;
 mod store;
 mod tar;
 mod unpack;
+mod usage;
+mod verify;
 
+pub use cancel::Cancel;
 pub use config::{ImageConfig, Step};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use dirs::RootDir;
@@ -53,3 +58,5 @@ pub use save::Format;
 pub use source::Source;
 pub use store::{DEFAULT_ROOT, Store};
 pub use tar::TarError;
+pub use usage::{ImageUsage, ImagesUsage};
+pub use verify::{Damage, Depth, Object, Report};

@@ -18,6 +18,11 @@ pub(crate) fn assign(index: &mut Vec<Descriptor>, image: &Descriptor, name: Opti
     index.push(named(image, name));
 }
 
+/// The entry of a name.
+pub(crate) fn find<'i>(index: &'i [Descriptor], name: &Reference) -> Option<&'i Descriptor> {
+    index.iter().find(|entry| name_of(entry).as_ref() == Some(name))
+}
+
 /// Takes a name away; the image stays, without a name if it was the last. Tells which image it was.
 pub(crate) fn remove_name(index: &mut Vec<Descriptor>, name: &Reference) -> Option<Descriptor> {
     let at = index.iter().position(|entry| name_of(entry).as_ref() == Some(name))?;

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::layer::TREE;
 use super::progress::Progress;
 use super::store::Store;
-use super::unpack::{Found, Stop, Stream, Unpacked, unpack};
+use super::unpack::{Contents, Found, Stop, Stream, Unpacked, unpack};
 
 /// Gives the bytes of a layer, from the start each time it is called.
 pub(crate) type Open<'a> = Box<dyn Fn() -> Result<Box<dyn Read + 'a>, Error> + Send + Sync + 'a>;
@@ -170,7 +170,7 @@ impl Worker<'_> {
             stop: self.stop,
         };
         let (unpacked, found) = stream.run(&store.limits, |plain| match &tree {
-            Some((tree, trash)) => unpack(plain, tree.as_fd(), trash, &store.limits).map(Some),
+            Some((tree, trash)) => unpack(plain, tree.as_fd(), trash, &store.limits, Contents::Written).map(Some),
             None => Ok(None),
         })?;
         check("size", &incoming.size, &found.size)?;

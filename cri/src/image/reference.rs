@@ -82,6 +82,11 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The repository with that digest and without a tag.
+    pub fn with_digest(&self, digest: &Digest) -> Reference {
+        Reference { tag: None, digest: Some(digest.clone()), ..self.clone() }
+    }
+
     /// The short form that people type: `busybox:latest`.
     pub fn familiar(&self) -> String {
         self.with_suffix(self.familiar_repository())

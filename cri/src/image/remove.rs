@@ -14,6 +14,7 @@ use super::ingest::Ingest;
 use super::names;
 use super::reference::Reference;
 use super::store::{Store, WriteLock};
+use crate::disk;
 
 /// Whether an image that has several names may be removed by its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Removed {
     pub untagged: Vec<Reference>,
     /// The ids of images that are gone.
     pub deleted: Vec<Digest>,
+    /// What is free now, in bytes on the disk.
+    pub freed_bytes: u64,
 }
 
 /// Tells which container uses an image, if any. Called under the store's lock.
@@ -48,12 +51,14 @@ impl Store {
         let lock = self.lock()?;
         let image = self.resolve(query)?;
         let mut index = self.read_index()?;
-        let by_name = query.parse::<Reference>().ok().filter(|name| image.names.contains(name));
+        let by_name = query.parse::<Reference>().ok().filter(|name| image.has_name(name));
         let mut removed = Removed::default();
         match by_name {
-            Some(name) if image.names.len() > 1 => {
-                names::remove_name(&mut index, &name);
-                removed.untagged.push(name);
+            Some(name) if untag(&image, &name).len() < image.names.len() + image.digests.len() => {
+                for name in untag(&image, &name) {
+                    names::remove_name(&mut index, &name);
+                    removed.untagged.push(name);
+                }
             }
             by_name => {
                 if by_name.is_none() && image.names.len() > 1 && force == Force::No {
@@ -64,55 +69,71 @@ impl Store {
             }
         }
         self.write_index(&lock, index)?;
-        self.sweep(&lock, &mut staging)?;
+        removed.freed_bytes = self.sweep(&lock, &mut staging)?;
         Ok(removed)
     }
 
-    /// Removes all images that have no name and that no container uses.
+    /// Removes all images that `chosen` says and that no container uses, and what nothing needs.
     ///
     /// # Errors
     /// As [`Store::list`].
-    pub fn remove_dangling(&self, in_use: InUse<'_>) -> Result<Removed, Error> {
+    pub fn prune(&self, chosen: &mut dyn FnMut(&Image) -> bool, in_use: InUse<'_>) -> Result<Removed, Error> {
         let mut staging = Ingest::begin(self)?;
         let lock = self.lock()?;
         let mut index = self.read_index()?;
         let mut removed = Removed::default();
-        for image in self.list()?.into_iter().filter(|image| image.names.is_empty()) {
+        for image in self.list()?.into_iter().filter(|image| chosen(image)) {
             match remove_whole(&mut index, image, in_use, &mut removed) {
                 Ok(()) | Err(Error::InUse { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         self.write_index(&lock, index)?;
-        self.sweep(&lock, &mut staging)?;
+        removed.freed_bytes = self.sweep(&lock, &mut staging)?;
         Ok(removed)
     }
 
     /// Removes the blobs and layers that no image of the index and no running ingest needs.
     ///
-    /// What cannot be read ends the sweep before anything is removed: nothing is guessed to be unused.
-    fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<(), Error> {
+    /// Gives how many bytes of the disk they took. What cannot be read ends the sweep before anything is removed: nothing
+    /// is guessed to be unused.
+    pub(crate) fn sweep(&self, lock: &WriteLock, staging: &mut Ingest<'_>) -> Result<u64, Error> {
+        let unneeded = self.unneeded(lock)?;
+        let mut freed = 0;
+        for digest in unneeded.blobs {
+            let dir = self.blob_dir(digest.algorithm())?;
+            freed += dir.stat_of(digest.hex().as_bytes())?.map_or(0, |stat| disk::blocks(&stat));
+            dir.unlink(digest.hex().as_bytes())?;
+        }
+        for name in unneeded.layers {
+            freed += self.layer_usage(&name)?;
+            staging.discard(lock, &name)?;
+        }
+        Ok(freed)
+    }
+
+    /// What no image of the index and no running ingest needs.
+    ///
+    /// # Errors
+    /// Something cannot be read: nothing is guessed to be unneeded.
+    pub(crate) fn unneeded(&self, _lock: &WriteLock) -> Result<Unneeded, Error> {
         let mut needed = Needed::default();
         for descriptor in self.read_index()? {
             self.mark(&descriptor, &mut needed, 0)?;
         }
         self.mark_kept(&mut needed)?;
+        let mut unneeded = Unneeded::default();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let dir = self.blob_dir(algorithm)?;
-            for name in dir.names()? {
+            for name in self.blob_dir(algorithm)?.names()? {
                 // A name that is no digest is not ours to judge.
-                let digest = format!("{}:{name}", algorithm.name()).parse::<Digest>();
-                if digest.is_ok_and(|digest| !needed.all_blobs && !needed.blobs.contains(&digest)) {
-                    dir.unlink(name.as_bytes())?;
+                let Ok(digest) = format!("{}:{name}", algorithm.name()).parse::<Digest>() else { continue };
+                if !needed.all_blobs && !needed.blobs.contains(&digest) {
+                    unneeded.blobs.push(digest);
                 }
             }
         }
-        for name in self.layers.names()? {
-            if !needed.layers.contains(&name) {
-                staging.discard(lock, &name)?;
-            }
-        }
-        Ok(())
+        unneeded.layers.extend(self.layers.names()?.into_iter().filter(|name| !needed.layers.contains(name)));
+        Ok(unneeded)
     }
 
     fn mark(&self, descriptor: &Descriptor, needed: &mut Needed, depth: usize) -> Result<(), Error> {
@@ -172,12 +193,33 @@ impl Store {
     }
 }
 
+/// What may go.
+#[derive(Debug, Default)]
+pub(crate) struct Unneeded {
+    pub(crate) blobs: Vec<Digest>,
+    /// Names of folders.
+    pub(crate) layers: Vec<String>,
+}
+
 #[derive(Default)]
 struct Needed {
     blobs: HashSet<Digest>,
     all_blobs: bool,
     /// Names of folders.
     layers: HashSet<String>,
+}
+
+/// The names that go with one: with the last tag of a repository also the digests of that repository.
+fn untag(image: &Image, name: &Reference) -> Vec<Reference> {
+    let same_repository = |other: &Reference| other.domain() == name.domain() && other.path() == name.path();
+    if let Some(digest) = name.digest() {
+        return vec![name.with_digest(digest)];
+    }
+    let mut names = vec![name.clone()];
+    if !image.names.iter().any(|other| other != name && same_repository(other)) {
+        names.extend(image.digests.iter().filter(|digest| same_repository(digest)).cloned());
+    }
+    names
 }
 
 fn remove_whole(
@@ -193,6 +235,7 @@ fn remove_whole(
         names::remove_image(index, &manifest.digest);
     }
     removed.untagged.extend(image.names);
+    removed.untagged.extend(image.digests);
     removed.deleted.push(image.id);
     Ok(())
 }

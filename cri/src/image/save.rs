@@ -52,7 +52,7 @@ impl Store {
         let mut chosen: Vec<Chosen> = Vec::new();
         for query in queries {
             let image = self.resolve(query)?;
-            let name = query.parse::<Reference>().ok().filter(|name| image.names.contains(name));
+            let name = query.parse::<Reference>().ok().filter(|name| image.has_name(name));
             match chosen.iter_mut().find(|other| other.image.id == image.id) {
                 Some(other) => other.names.extend(name),
                 None => chosen.push(Chosen { image, names: name.into_iter().collect() }),

@@ -11,6 +11,7 @@
 //! input always gives the same document. Nothing here is granted by an absent value (CVE-2025-27612).
 
 mod capabilities;
+pub mod cdi;
 mod devices;
 mod error;
 mod files;

@@ -1,6 +1,7 @@
 //! The mounts of a container: docker's own, then the user's by depth.
 
 use runtime::spec::Mount;
+use serde::{Deserialize, Serialize};
 
 use super::namespaces::is_private;
 use super::options::{Options, UserNamespace};
@@ -30,6 +31,8 @@ pub enum MountTarget {
         propagation: Propagation,
         /// What happens to mounts below the source.
         recursion: BindRecursion,
+        /// Only what is there below the source, which no link there can lead out of.
+        subpath: Option<String>,
     },
     /// An empty file system in memory.
     Tmpfs {
@@ -88,7 +91,8 @@ impl Propagation {
 }
 
 /// What happens to mounts below the source of a bind mount.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BindRecursion {
     /// They come along, read-only if the mount is.
     #[default]
@@ -152,14 +156,19 @@ fn default_mounts(options: &Options) -> Vec<Mount> {
 
 fn user_mount(request: &MountRequest) -> Mount {
     match &request.target {
-        MountTarget::Bind { source, propagation, recursion } => {
+        MountTarget::Bind { source, propagation, recursion, subpath } => {
             let (kind, read_only) = match recursion {
                 BindRecursion::Enabled => ("rbind", "rro"),
                 BindRecursion::Disabled => ("bind", "ro"),
                 BindRecursion::Writable => ("rbind", "ro"),
             };
-            let access = if request.read_only { read_only } else { "rw" };
-            bind(&request.destination, source, &[kind, access, propagation.name()])
+            let mut options = vec![kind];
+            // Without "rw": what is mounted read-only on the host stays so.
+            options.extend(request.read_only.then_some(read_only));
+            options.push(propagation.name());
+            let below = subpath.as_ref().map(|subpath| format!("{}{subpath}", runtime::plan::SUBPATH));
+            options.extend(below.as_deref());
+            bind(&request.destination, source, &options)
         }
         MountTarget::Tmpfs { options } => {
             // tmpfs mounts are closed unless asked otherwise; a later option wins.

@@ -109,6 +109,7 @@ fn mounts_are_ordered_and_replace_defaults() {
             source: "/srv".to_owned(),
             propagation: Propagation::RPrivate,
             recursion: BindRecursion::Enabled,
+            subpath: None,
         },
         read_only,
     };
@@ -149,7 +150,12 @@ fn propagation_reaches_the_root() {
     {
         let mount = MountRequest {
             destination: "/m".to_owned(),
-            target: MountTarget::Bind { source: "/m".to_owned(), propagation, recursion: BindRecursion::Disabled },
+            target: MountTarget::Bind {
+                source: "/m".to_owned(),
+                propagation,
+                recursion: BindRecursion::Disabled,
+                subpath: None,
+            },
             read_only: true,
         };
         let spec = good(&Options { mounts: vec![mount], ..Options::default() });

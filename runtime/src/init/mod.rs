@@ -16,8 +16,10 @@ mod masks;
 mod mounts;
 mod program;
 mod reaper;
+mod sandbox;
 
 pub(crate) use mounts::set_recursive;
+pub(crate) use sandbox::Sandbox;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -297,7 +299,7 @@ impl Create<'_> {
         if plan.namespaces.makes(NamespaceKind::Network) {
             sys::network::loopback_up().call(|| "ioctl(lo, SIOCSIFFLAGS, IFF_UP)".to_owned()).at(Step::Network)?;
         }
-        self.names().at(Step::Hostname)?;
+        names(plan.hostname.as_deref(), plan.domainname.as_deref()).at(Step::Hostname)?;
         let root = self.root().at(Step::Root)?;
         let made = mounts::make(self, &root)?;
         devices::make(self, &root).at(Step::Devices)?;
@@ -350,16 +352,6 @@ impl Create<'_> {
     fn join(&self) -> Result<(), CallError> {
         for (kind, namespace) in &self.join {
             setns(namespace, *kind).call(|| format!("setns(<namespace>, {kind:?})"))?;
-        }
-        Ok(())
-    }
-
-    fn names(&self) -> Result<(), CallError> {
-        if let Some(name) = &self.plan.hostname {
-            nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})"))?;
-        }
-        if let Some(name) = &self.plan.domainname {
-            sys::process::set_domainname(name).call(|| format!("setdomainname({name:?})"))?;
         }
         Ok(())
     }
@@ -523,6 +515,17 @@ fn leave(fd: OwnedFd) {
 pub(crate) fn enter_cgroups(procs: &[OwnedFd]) -> Result<(), CallError> {
     for file in procs {
         nix::unistd::write(file, b"0").call(|| "write(<cgroup.procs>, \"0\")".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Host and domain name of the uts namespace.
+fn names(hostname: Option<&str>, domainname: Option<&str>) -> Result<(), CallError> {
+    if let Some(name) = hostname {
+        nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})"))?;
+    }
+    if let Some(name) = domainname {
+        sys::process::set_domainname(name).call(|| format!("setdomainname({name:?})"))?;
     }
     Ok(())
 }

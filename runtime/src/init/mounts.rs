@@ -80,7 +80,12 @@ fn file_system(
 }
 
 /// A detached mount of a new file system.
-fn new_mount(kind: &CStr, source: &CStr, parameters: &[Parameter], attributes: u64) -> Result<OwnedFd, CallError> {
+pub(super) fn new_mount(
+    kind: &CStr,
+    source: &CStr,
+    parameters: &[Parameter],
+    attributes: u64,
+) -> Result<OwnedFd, CallError> {
     let fs = fsopen(kind).call(|| format!("fsopen({kind:?})"))?;
     fsconfig_string(&fs, c"source", source).call(|| format!("fsconfig(<{kind:?}>, \"source\", {source:?})"))?;
     for parameter in parameters {

@@ -12,7 +12,7 @@ use super::sync::{Channel, Message, pair};
 use super::{Create, Created, Lifetime, StartMode, Stdio, open};
 use crate::hooks::{self, State, Status};
 use crate::init::{self, Streams, Wait};
-use crate::plan::{Plan, Source};
+use crate::plan::{Namespaces, Plan, Source};
 use crate::seccomp;
 use crate::spec::{IdMapping, NamespaceKind};
 use crate::sys::clone::Clone3;
@@ -127,7 +127,7 @@ fn supervise(
     hooks: Option<&crate::spec::Hooks>,
 ) -> Result<(), Error> {
     if plan.namespaces.makes(NamespaceKind::User) {
-        map_ids(created.pid, plan).during(|| "user namespace".to_owned())?;
+        map_ids(created.pid, &plan.namespaces).during(|| "user namespace".to_owned())?;
         channel.go().during(|| "user namespace".to_owned())?;
     }
     loop {
@@ -159,14 +159,14 @@ fn birth<'a>(joined: &'a open::Joined, procs: &'a [OwnedFd]) -> Birth<'a> {
 }
 
 /// Kills what is left of a failed child, and reaps it.
-fn bury(pidfd: &OwnedFd, error: Error) -> Error {
+pub(super) fn bury(pidfd: &OwnedFd, error: Error) -> Error {
     // It may have ended by itself; either way it is reaped next.
     let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
     let _ = wait(pidfd, Block::Yes);
     error
 }
 
-fn how(pidfd: &OwnedFd) -> String {
+pub(super) fn how(pidfd: &OwnedFd) -> String {
     match wait(pidfd, Block::Yes) {
         Ok(Some(ended)) => format!("{ended:?}"),
         Ok(None) => "still alive".to_owned(),
@@ -192,7 +192,7 @@ fn cgroups(create: &Create<'_>, plan: &Plan) -> Result<Vec<(std::path::PathBuf, 
     open::cgroups(create.cgroup, view, &plan.mounts[index], index)
 }
 
-fn map_ids(pid: Pid, plan: &Plan) -> Result<(), CallError> {
+pub(super) fn map_ids(pid: Pid, namespaces: &Namespaces) -> Result<(), CallError> {
     let write = |file: &str, mappings: &[IdMapping]| {
         let lines: String =
             mappings.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect();
@@ -200,6 +200,6 @@ fn map_ids(pid: Pid, plan: &Plan) -> Result<(), CallError> {
         let mut file = OpenOptions::new().write(true).open(&path).call(|| format!("open({path:?}, O_WRONLY)"))?;
         file.write_all(lines.as_bytes()).call(|| format!("write({path:?}, {lines:?})"))
     };
-    write("gid_map", &plan.namespaces.gid_map)?;
-    write("uid_map", &plan.namespaces.uid_map)
+    write("gid_map", &namespaces.gid_map)?;
+    write("uid_map", &namespaces.uid_map)
 }

@@ -13,6 +13,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// What is asked of a sandbox is wrong.
+    #[error("sandbox.json: {}: {}", .0.at, .0.problem)]
+    Sandbox(PlanError),
     /// The system call filter is wrong.
     #[error("config.json: {0}")]
     Seccomp(seccomp::Error),
@@ -61,7 +64,7 @@ impl Error {
                 (Step::Program | Step::Exec, _) => Kind::CommandNotExecutable,
                 _ => Kind::Other,
             },
-            Self::Plan(_) | Self::Seccomp(_) => Kind::Invalid,
+            Self::Plan(_) | Self::Sandbox(_) | Self::Seccomp(_) => Kind::Invalid,
             Self::Cgroup(_) | Self::Parent { .. } | Self::Hook(_) | Self::Killed(_) => Kind::Other,
         }
     }

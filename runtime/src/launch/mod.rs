@@ -14,6 +14,7 @@ mod error;
 mod exec;
 mod foreign;
 mod open;
+mod sandbox;
 mod sync;
 
 use std::os::fd::OwnedFd;
@@ -27,6 +28,7 @@ use crate::spec::{Process, Spec};
 pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
+pub use sandbox::{Sandbox, sandbox};
 pub(crate) use sync::{Channel, send_fd};
 
 /// A container to be made.

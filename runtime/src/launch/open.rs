@@ -70,11 +70,19 @@ fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Re
         Some((pid, rest)) => {
             // What lies there is another container's doing: a link would be followed from our own root, to the host's files.
             let root = Root::new(directory(format!("/proc/{pid}/root").as_ref())?);
+            let rest = mount.options.subpath.as_ref().map_or(rest.clone(), |subpath| rest.join(subpath));
             let source = root.open(&rest, OFlag::O_PATH, Links::Refuse)?;
             match open_tree(&source, c"", depth) {
                 Err(Errno::EINVAL) => foreign::tree(pid, &rest, depth)?,
                 tree => tree.call(call)?,
             }
+        }
+        None if mount.options.subpath.is_some() => {
+            let source = openat(bundle, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+                .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))?;
+            let subpath = mount.options.subpath.as_deref().unwrap_or(Path::new("."));
+            let inside = Root::new(source).open(subpath, OFlag::O_PATH, Links::InRoot)?;
+            open_tree(&inside, c"", depth).call(|| format!("open_tree({path:?}/{subpath:?})"))?
         }
         None => {
             let path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");

@@ -8,6 +8,7 @@ mod mounts;
 pub(crate) mod namespaces;
 mod options;
 mod process;
+mod sandbox;
 mod sysctl;
 
 use std::path::PathBuf;
@@ -15,8 +16,9 @@ use std::path::PathBuf;
 pub use devices::{Device, DeviceKind, with_default_devices};
 pub use mounts::{Mount, Source};
 pub use namespaces::Namespaces;
-pub use options::{Options, Parameter};
+pub use options::{Options, Parameter, SUBPATH};
 pub use process::{Capabilities, Process, Rlimit, process};
+pub use sandbox::{SandboxPlan, SandboxSpec};
 pub use sysctl::Sysctl;
 
 use crate::root::clean;

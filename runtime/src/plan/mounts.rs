@@ -79,6 +79,8 @@ fn convert(mount: &spec::Mount, at: &str) -> Result<Mount, PlanError> {
     let kind = mount.kind.as_deref().unwrap_or_default();
     let source = if let Some(depth) = bind_depth(kind, &options) {
         bind(mount, depth, &options, at)?
+    } else if options.subpath.is_some() {
+        return Err(refuse(&format!("{at}.options"), format!("{}… is for bind mounts", options::SUBPATH)));
     } else {
         file_system(kind, mount.source.as_deref(), std::mem::take(&mut options.parameters), at)?
     };

@@ -122,7 +122,7 @@ pub(crate) fn name(kind: NamespaceKind) -> &'static str {
     }
 }
 
-fn mappings(mappings: &[IdMapping], at: &str) -> Result<Vec<IdMapping>, PlanError> {
+pub(super) fn mappings(mappings: &[IdMapping], at: &str) -> Result<Vec<IdMapping>, PlanError> {
     if mappings.len() > 340 {
         return Err(refuse(at, "the kernel takes at most 340 mappings"));
     }

@@ -1,6 +1,7 @@
 //! Mount options: the words of fstab(5) and of config.md "Linux mount options" as attributes, propagation and parameters.
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use super::{PlanError, refuse};
 use crate::sys::mount::{Attributes, Depth, attr};
@@ -16,9 +17,16 @@ pub struct Options {
     pub recursive: Attributes,
     /// Propagation settings in the order given.
     pub propagation: Vec<(u64, Depth)>,
+    /// What of a bind source is mounted, below it; absent means all of it. See [`SUBPATH`].
+    pub subpath: Option<PathBuf>,
     /// What is left for the file system.
     pub parameters: Vec<Parameter>,
 }
+
+/// An option of bind mounts, `x-rt.subpath=PATH`: only what is at PATH below the source is mounted. PATH is looked up when the
+/// container is made, with the source as the root: no link that somebody planted there leads out of it (CVE-2017-1002101,
+/// CVE-2021-25741).
+pub const SUBPATH: &str = "x-rt.subpath=";
 
 /// A parameter of a file system, for fsconfig(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +57,11 @@ impl Options {
             merge(&mut self.attributes, set, clear);
         } else if let Some((set, clear)) = option.strip_prefix('r').filter(|rest| recursive(rest)).and_then(attribute) {
             merge(&mut self.recursive, set, clear);
+        } else if let Some(path) = option.strip_prefix(SUBPATH) {
+            if path.is_empty() || path.contains('\0') {
+                return Err("must name a path below the source".to_owned());
+            }
+            self.subpath = Some(PathBuf::from(path));
         } else {
             match option {
                 "bind" => self.bind = Some(Depth::Single),

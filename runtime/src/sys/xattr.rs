@@ -51,6 +51,11 @@ pub fn flist(fd: impl AsFd) -> Result<Vec<CString>, Errno> {
     let mut names = vec![0u8; LIST_MAX];
     // SAFETY: the buffer is valid for the length given.
     let result = unsafe { libc::flistxattr(fd.as_fd().as_raw_fd(), names.as_mut_ptr().cast(), names.len()) };
+    split_names(result, names)
+}
+
+/// The names in a list that the kernel filled, `result` bytes long.
+fn split_names(result: isize, mut names: Vec<u8>) -> Result<Vec<CString>, Errno> {
     let length = match Errno::result(result) {
         Ok(length) => length.unsigned_abs(),
         Err(Errno::EOPNOTSUPP) => 0,
@@ -89,6 +94,37 @@ pub fn remove_at(dir: impl AsFd, leaf: &[u8], name: &CStr) -> Result<(), Errno> 
     }
 }
 
+/// The value of `name` on the entry `leaf` of the open directory `dir` itself, `None` when it has none: lgetxattr(2).
+///
+/// # Errors
+/// `EINVAL` if `leaf` is no single name; else the kernel's answer.
+pub fn get_at(dir: impl AsFd, leaf: &[u8], name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
+    let path = leaf_path(dir, leaf)?;
+    let mut value = vec![0u8; VALUE_MAX];
+    // SAFETY: path and name are NUL-terminated and outlive the call; the buffer is valid for the length given.
+    let result = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    match Errno::result(result) {
+        Ok(length) => {
+            value.truncate(length.unsigned_abs());
+            Ok(Some(value))
+        }
+        Err(Errno::ENODATA) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The names of all attributes of the entry `leaf` of the open directory `dir` itself: llistxattr(2).
+///
+/// # Errors
+/// `EINVAL` if `leaf` is no single name; else the kernel's answer.
+pub fn list_at(dir: impl AsFd, leaf: &[u8]) -> Result<Vec<CString>, Errno> {
+    let path = leaf_path(dir, leaf)?;
+    let mut names = vec![0u8; LIST_MAX];
+    // SAFETY: path is NUL-terminated and outlives the call; the buffer is valid for the length given.
+    let result = unsafe { libc::llistxattr(path.as_ptr(), names.as_mut_ptr().cast(), names.len()) };
+    split_names(result, names)
+}
+
 fn leaf_path(dir: impl AsFd, leaf: &[u8]) -> Result<CString, Errno> {
     if leaf.is_empty() || leaf == b"." || leaf == b".." || leaf.contains(&b'/') {
         return Err(Errno::EINVAL);
@@ -118,6 +154,9 @@ mod tests {
             assert!(flist(&file).unwrap().contains(&c"user.rt".to_owned()));
             set_at(&dir, b"file", c"user.rt", b"").unwrap();
             assert_eq!(fget(&file, c"user.rt"), Ok(Some(Vec::new())));
+            assert_eq!(get_at(&dir, b"file", c"user.rt"), Ok(Some(Vec::new())));
+            assert_eq!(get_at(&dir, b"file", c"user.none"), Ok(None));
+            assert_eq!(list_at(&dir, b"file"), flist(&file));
             remove_at(&dir, b"file", c"user.rt").unwrap();
             remove_at(&dir, b"file", c"user.rt").unwrap();
             assert_eq!(fget(&file, c"user.rt"), Ok(None));

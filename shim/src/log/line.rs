@@ -1,7 +1,7 @@
 //! Output cut into lines and lines into records (pure).
 //!
-//! A record is `<time> <stream> <tag> <text>\n`; see Kubernetes' CRI log format. A line longer than [`TEXT_LIMIT`] becomes
-//! several records tagged `P`, the last of them `F`. Output that ends without a newline ends in a `P`.
+//! In CRI log format a record is `<time> <stream> <tag> <text>\n`. A line longer than [`TEXT_LIMIT`] becomes several records
+//! tagged `P`, the last of them `F`. Output that ends without a newline ends in a `P`.
 
 use memchr::memchr;
 
@@ -10,7 +10,7 @@ use super::time::rfc3339;
 /// Most bytes of text in a record.
 pub const TEXT_LIMIT: usize = 16 << 10;
 
-/// Most bytes that a record has beside its text.
+/// Bytes that a record in CRI format has beside its text.
 pub(super) const RECORD_OVERHEAD: usize = super::time::TIME_LENGTH + " stdout F \n".len();
 
 /// A standard output stream.
@@ -39,8 +39,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes the next bytes of the stream and hands out records as (what was held before, what is new, tag).
-    pub(super) fn push<'a>(&mut self, mut data: &'a [u8], mut record: impl FnMut(&[u8], &'a [u8], Tag)) {
+    /// Takes the next bytes of the stream and hands out records.
+    pub(super) fn push(&mut self, mut data: &[u8], mut record: impl FnMut(&[u8], Tag)) {
         while !data.is_empty() {
             let room = TEXT_LIMIT - self.held.len();
             // One byte more, as a newline after exactly TEXT_LIMIT bytes still ends this record.
@@ -53,8 +53,13 @@ impl Lines {
                     return;
                 }
             };
-            record(&self.held, text, tag);
-            self.held.clear();
+            if self.held.is_empty() {
+                record(text, tag);
+            } else {
+                self.held.extend_from_slice(text);
+                record(&self.held, tag);
+                self.held.clear();
+            }
             data = &data[text.len() + usize::from(tag == Tag::Full)..];
         }
     }
@@ -86,14 +91,13 @@ impl Head {
     }
 
     /// Appends a record to `out`.
-    pub(super) fn append(&mut self, out: &mut Vec<u8>, held: &[u8], text: &[u8], tag: Tag) {
+    pub(super) fn append(&mut self, out: &mut Vec<u8>, text: &[u8], tag: Tag) {
         let place = self.0.len() - 2;
         self.0[place] = match tag {
             Tag::Full => b'F',
             Tag::Partial => b'P',
         };
         out.extend_from_slice(&self.0);
-        out.extend_from_slice(held);
         out.extend_from_slice(text);
         out.push(b'\n');
     }
@@ -109,9 +113,9 @@ mod tests {
         let mut lines = Lines::default();
         let mut records = Vec::new();
         for chunk in chunks {
-            lines.push(chunk, |held, text, tag| records.push(([held, text].concat(), tag)));
+            lines.push(chunk, |text, tag| records.push((text.to_vec(), tag)));
         }
-        lines.finish(|held, tag| records.push((held.to_vec(), tag)));
+        lines.finish(|text, tag| records.push((text.to_vec(), tag)));
         records
     }
 
@@ -145,8 +149,8 @@ mod tests {
     #[test]
     fn records_look_as_the_kubelet_wants_them() {
         let mut out = Vec::new();
-        Head::new(Stream::Stdout, 1).append(&mut out, b"he", b"llo", Tag::Full);
-        Head::new(Stream::Stderr, 0).append(&mut out, b"", b"", Tag::Partial);
+        Head::new(Stream::Stdout, 1).append(&mut out, b"hello", Tag::Full);
+        Head::new(Stream::Stderr, 0).append(&mut out, b"", Tag::Partial);
         let expected = "1970-01-01T00:00:00.000000001Z stdout F hello\n1970-01-01T00:00:00.000000000Z stderr P \n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

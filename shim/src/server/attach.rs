@@ -81,6 +81,7 @@ impl Server {
         let clients = check(streams, fds)?;
         let number = phase.init().ok_or_else(|| not_found(id))?;
         self.add_attachment(connection, id, number, clients)?;
+        self.event(id, "attach", &[]);
         Ok(Reply::Done)
     }
 

@@ -1,7 +1,7 @@
 //! Connections: packets in, replies out. A client that does not read its replies is not listened to.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -21,7 +21,7 @@ pub(super) const SPARE_CONNECTIONS: usize = 16;
 pub(super) struct Connection {
     socket: OwnedFd,
     /// Replies that the socket did not take yet.
-    replies: VecDeque<Vec<u8>>,
+    replies: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
     /// What the client still waits for.
     pub(super) session: Option<Session>,
 }
@@ -106,20 +106,26 @@ impl Server {
 
     /// Sends a reply, or queues it; a client that is gone does not matter.
     pub(super) fn reply(&mut self, id: u64, reply: &Reply) {
+        self.reply_with(id, reply, None);
+    }
+
+    /// As [`Server::reply`], with a descriptor.
+    pub(super) fn reply_with(&mut self, id: u64, reply: &Reply, fd: Option<OwnedFd>) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let text = codec::encode(reply).unwrap_or_else(|error| {
             // A message that repeats a long text of the request.
             let message = format!("the answer cannot be sent: {error}");
             codec::encode(&Reply::Failed { kind: FailureKind::Internal, message }).unwrap_or_default()
         });
-        connection.replies.push_back(text);
+        connection.replies.push_back((text, fd));
         self.send_replies(id);
     }
 
     fn send_replies(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        while let Some(text) = connection.replies.front() {
-            match codec::send(&connection.socket, text, &[]) {
+        while let Some((text, fd)) = connection.replies.front() {
+            let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
+            match codec::send(&connection.socket, text, &fds) {
                 Ok(()) => {
                     connection.replies.pop_front();
                 }

@@ -61,6 +61,8 @@ pub(super) enum Phase {
     Paused(u64),
     /// It has ended; output is still read.
     Ending(u64),
+    /// It has ended and that is recorded; its sandbox is being let go.
+    Releasing,
     /// It starts again at this time, in nanoseconds since the epoch.
     Restarting(u64),
     /// It has ended, or could not be made.
@@ -74,7 +76,7 @@ impl Phase {
             Self::Creating | Self::Created(_) => Condition::Created,
             Self::Running(_) => Condition::Running,
             Self::Paused(_) => Condition::Paused,
-            Self::Ending(_) => Condition::Ending,
+            Self::Ending(_) | Self::Releasing => Condition::Ending,
             Self::Restarting(_) => Condition::Restarting,
             Self::Exited => Condition::Exited,
         }
@@ -84,7 +86,7 @@ impl Phase {
     pub(super) fn init(self) -> Option<u64> {
         match self {
             Self::Created(init) | Self::Running(init) | Self::Paused(init) => Some(init),
-            Self::Creating | Self::Ending(_) | Self::Restarting(_) | Self::Exited => None,
+            Self::Creating | Self::Ending(_) | Self::Releasing | Self::Restarting(_) | Self::Exited => None,
         }
     }
 }
@@ -113,7 +115,7 @@ impl Server {
             Phase::Running(process) | Phase::Ending(process) => State::Running { init: init(process) },
             Phase::Paused(process) => State::Paused { init: init(process) },
             Phase::Restarting(at) => State::Restarting { at },
-            Phase::Exited => State::Exited,
+            Phase::Releasing | Phase::Exited => State::Exited,
         };
         let log = container.log.as_ref();
         let lost = log.and_then(Log::problem).map(|problem| format!("the log loses output: {problem}"));

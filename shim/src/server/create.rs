@@ -69,6 +69,7 @@ impl Server {
             | Phase::Running(_)
             | Phase::Paused(_)
             | Phase::Ending(_)
+            | Phase::Releasing
             | Phase::Exited => self.launch(id),
         };
         match started {
@@ -114,7 +115,6 @@ impl Server {
         let dir = open_below(&self.dir, dir).map_err(Failure::internal)?;
         let mut spec =
             runtime::spec::load(&dir, Path::new("config.json")).map_err(|error| invalid(error.to_string()))?;
-        let joined = hold_namespaces(&mut spec);
         if spec.process.is_none() {
             return Err(invalid("config.json: process: missing; a container needs a program".to_owned()));
         }
@@ -124,6 +124,8 @@ impl Server {
         };
         let task: Task =
             record::read(&dir).map_err(malformed)?.ok_or_else(|| invalid("shim.json: missing".to_owned()))?;
+        self.give_namespaces(&mut spec, &task.sandbox)?;
+        let joined = hold_namespaces(&mut spec);
         let before: Option<Status> = record::read(&dir).map_err(malformed)?;
         if before.as_ref().is_some_and(|status| status.state == State::Removing) {
             let message = "container is being removed; remove it again to finish that";
@@ -164,8 +166,8 @@ impl Server {
         self.clean_work(id)?;
         let inherited = self.inherited;
         let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
-        if let Some(path) = container.task.log.as_deref().filter(|_| container.log.is_none()) {
-            container.log = Some(Log::open(path).map_err(Failure::internal)?);
+        if let Some(target) = container.task.log.as_ref().filter(|_| container.log.is_none()) {
+            container.log = Some(Log::open(target).map_err(Failure::internal)?);
         }
         if let Some(process) = &mut container.spec.process {
             inherited.give(process);
@@ -224,6 +226,7 @@ impl Server {
         container.phase = Phase::Running(number);
         let pid = process.pid.as_raw();
         self.record(id)?;
+        self.event(id, "start", &[]);
         self.run_hooks(id, pid, Moment::Poststart)?;
         Ok(pid)
     }

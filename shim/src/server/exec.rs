@@ -6,6 +6,7 @@ use runtime::launch;
 use runtime::spec::Process as ProcessSpec;
 
 use super::container::{Phase, not_found};
+use super::event::with_command;
 use super::process::{Process, Role, streams};
 use super::signal::check_signal;
 use super::{Failure, Server};
@@ -51,13 +52,17 @@ impl Server {
         let pid = executed.pid;
         let number = self.add_process(Process {
             container: id.clone(),
-            role: Role::Exec { name, pidfd: executed.pidfd },
+            role: Role::Exec { name: name.clone(), pidfd: executed.pidfd },
             pid,
             start_time: record::start_time(pid.as_raw()).ok().flatten().unwrap_or(0),
             ends,
             attachments: Vec::new(),
             exit: None,
         });
+        let execution = [("execID", name)];
+        for action in ["exec_create", "exec_start"] {
+            self.event(&id, &with_command(action, &process.args), &execution);
+        }
         if let Err(error) = connected {
             self.signal(number, 9)?;
             return Err(Failure::internal(error));

@@ -14,8 +14,10 @@ use runtime::sys::process::{Exited, pidfd_send_signal, wait_any};
 use super::connection::Session;
 use super::container::Phase;
 use super::create::Moment;
+use super::event;
 use super::poller::{Interest, Token};
 use super::process::Role;
+use super::relay::watch_journal;
 use super::timers::Timer;
 use super::{Failure, Server};
 use crate::layout::Exit;
@@ -39,8 +41,9 @@ impl Server {
         while let Ok(Some(_)) = self.children.read_signal() {}
         while let Ok(Some((pid, how))) = wait_any() {
             let ours = self.processes.iter().find(|(_, process)| process.pid == pid && process.exit.is_none());
-            if let Some((&number, _)) = ours {
-                self.process_ended(number, how);
+            match ours {
+                Some((&number, _)) => self.process_ended(number, how),
+                None => self.sandbox_process_ended(pid, how),
             }
         }
     }
@@ -57,7 +60,8 @@ impl Server {
             if let Some(container) = self.containers.get_mut(&id) {
                 container.phase = Phase::Ending(number);
                 let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
-                exit.oom_killed = signal == Some(SIGKILL) && kills > container.oom_kills;
+                // Whichever process it was, as docker has it.
+                exit.oom_killed = kills > container.oom_kills;
             }
             self.timers.cancel(&Timer::Stop(id.clone()));
             self.kill_all(&id);
@@ -119,6 +123,10 @@ impl Server {
             self.drain_stream(number, stream);
             self.end_output(number, stream);
         }
+        let id = self.processes.get(&number).map(|process| process.container.clone());
+        if let Some(log) = id.and_then(|id| self.containers.get_mut(&id)).and_then(|it| it.log.as_mut()) {
+            log.abandon();
+        }
         self.process_over(number);
     }
 
@@ -133,22 +141,47 @@ impl Server {
         self.timers.cancel(&Timer::Drain(number));
         let Some(process) = self.processes.get(&number) else { return };
         let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
-        let init = matches!(process.role, Role::Init(_));
-        if init && !self.emptied(&id) {
+        let exec = match &process.role {
+            Role::Init(_) => None,
+            Role::Exec { name, .. } => Some(name.clone()),
+        };
+        let init = exec.is_none();
+        if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }
-        if init {
-            self.run_over(&id, exit.clone());
-        }
-        if init {
-            self.tell_if_exited(&id);
+        match exec {
+            None => self.run_over(&id, exit),
+            Some(name) => self.event(&id, "exec_die", &[("execID", name), ("exitCode", exit.code.to_string())]),
         }
         self.end_input(number);
+        // Else it is told once `on_exit` has been run.
+        if !self.containers.get(&id).is_some_and(|container| init && container.phase == Phase::Releasing) {
+            self.tell_of(number);
+        }
+    }
+
+    /// Tells of the end of a process, which is recorded: its clients, and if it was the container's end all who wait for that.
+    pub(super) fn tell_of(&mut self, number: u64) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let (id, Some(exit)) = (process.container.clone(), process.exit.clone()) else { return };
+        if matches!(process.role, Role::Init(_)) {
+            self.tell_if_exited(&id);
+        }
         let attachments = self.processes.remove(&number).map_or_else(Vec::new, |process| process.attachments);
         for attachment in attachments {
             self.farewell(attachment, &exit);
         }
         self.remove_if_due(&id);
+    }
+
+    /// Whether the last output of a container waits for the journal. What it does not take in [`DRAIN_LIMIT`] is lost.
+    fn journal_behind(&mut self, id: &str, number: u64) -> bool {
+        let Some(log) = self.containers.get_mut(id).and_then(|container| container.log.as_mut()) else { return false };
+        log.finish(record::now(), &mut self.gather);
+        if log.is_behind() {
+            watch_journal(&self.poller, log, number);
+        }
+        log.is_behind()
     }
 
     /// Drops an init process that never ran the program.
@@ -179,7 +212,14 @@ impl Server {
             restarts: container.restart_count,
             pause: container.pause,
         };
-        container.started = None;
+        let ran = container.started.take().is_some();
+        if ran && exit.oom_killed {
+            event::tell(container, id, "oom", &[]);
+        }
+        if ran {
+            let duration = ("execDuration", run.lasted.as_secs().to_string());
+            event::tell(container, id, "die", &[("exitCode", exit.code.to_string()), duration]);
+        }
         container.last_exit = Some(exit);
         let pause = restart::pause(container.task.restart, run);
         self.end_or_restart(id, pause);
@@ -212,6 +252,7 @@ impl Server {
         }
         self.record_quietly(id);
         self.poststop(id);
+        self.release_with(id);
     }
 
     /// A failed poststop hook changes nothing any more (OCI runtime-spec runtime.md, "Lifecycle"); the record names it.
@@ -227,7 +268,7 @@ impl Server {
     /// A container that has no process will not run again: ends it, tells, and removes it if that is due.
     pub(super) fn settle(&mut self, id: &str) {
         self.end(id);
-        self.tell(id);
+        self.tell_if_exited(id);
         self.remove_if_due(id);
     }
 
@@ -242,10 +283,12 @@ impl Server {
     fn tell(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let reply = container.last_exit.clone().map_or(Reply::Done, |exit| Reply::Exited { exit });
-        for session in [Session::Wait(id.to_owned()), Session::Stop(id.to_owned())] {
-            for connection in self.end_sessions(&session) {
-                self.reply(connection, &reply);
-            }
+        let stopped = self.end_sessions(&Session::Stop(id.to_owned()));
+        if !stopped.is_empty() {
+            self.event(id, "stop", &[]);
+        }
+        for connection in self.end_sessions(&Session::Wait(id.to_owned())).into_iter().chain(stopped) {
+            self.reply(connection, &reply);
         }
     }
 }

@@ -16,6 +16,7 @@ mod attach;
 mod connection;
 mod container;
 mod create;
+mod event;
 mod exec;
 mod exit;
 mod poller;
@@ -23,6 +24,7 @@ mod process;
 mod relay;
 mod removal;
 mod request;
+mod sandbox;
 mod signal;
 mod startup;
 mod timers;
@@ -37,12 +39,14 @@ use nix::sys::signalfd::SignalFd;
 use runtime::cgroup;
 use runtime::sys::{Call, CallError};
 
+use crate::layout::Ends;
 use crate::protocol::FailureKind;
 use attach::Attachment;
 use connection::Connection;
 use container::{Container, Phase};
 use poller::{Poller, Token};
 use process::Process;
+use sandbox::Sandbox;
 use startup::Inherited;
 use timers::{Timer, Timers};
 
@@ -89,6 +93,9 @@ struct Server {
     containers: BTreeMap<String, Container>,
     processes: BTreeMap<u64, Process>,
     attachments: BTreeMap<u64, Attachment>,
+    sandbox: Sandbox,
+    /// Most descriptors that are held for clients.
+    held_limit: usize,
     /// Buffers to work in: what was read, and log records.
     scratch: Vec<u8>,
     gather: Vec<u8>,
@@ -111,6 +118,7 @@ impl Server {
                     Timer::Stop(container) => self.stop_overdue(&container),
                     Timer::Restart(container) => self.restart_due(&container),
                     Timer::Drain(process) => self.drain_overdue(process),
+                    Timer::OnExit => self.on_exit_overdue(),
                 }
             }
         }
@@ -126,6 +134,7 @@ impl Server {
             Token::Input(process) => self.input_ready(process),
             Token::Source(attachment) => self.source_ready(attachment),
             Token::Sink(attachment, stream) => self.sink_ready(attachment, stream),
+            Token::Journal(process) => self.journal_ready(process),
         }
     }
 
@@ -141,7 +150,19 @@ impl Server {
             // Whoever has just knocked is served first.
             self.accept();
         }
-        idle && self.connections.is_empty()
+        if !idle || !self.connections.is_empty() {
+            return false;
+        }
+        match &self.sandbox {
+            Sandbox::None => true,
+            Sandbox::Releasing(_) => false,
+            Sandbox::Ready(ready) if ready.ends == Ends::OnRequest => false,
+            // Whoever wanted it has gone before there was a container.
+            Sandbox::Ready(_) => {
+                self.release_sandbox();
+                matches!(self.sandbox, Sandbox::None)
+            }
+        }
     }
 
     fn next_id(&mut self) -> u64 {

@@ -28,6 +28,8 @@ pub(super) enum Token {
     Source(u64),
     /// Where a client reads a process's output.
     Sink(u64, Stream),
+    /// The journal, which the log of a process's container waits for.
+    Journal(u64),
 }
 
 const KIND_BITS: u32 = 4;
@@ -44,6 +46,7 @@ impl Token {
             Self::Source(id) => (6, id),
             Self::Sink(id, Stream::Stdout) => (7, id),
             Self::Sink(id, Stream::Stderr) => (8, id),
+            Self::Journal(id) => (9, id),
         };
         id << KIND_BITS | kind
     }
@@ -59,7 +62,8 @@ impl Token {
             5 => Self::Input(id),
             6 => Self::Source(id),
             7 => Self::Sink(id, Stream::Stdout),
-            _ => Self::Sink(id, Stream::Stderr),
+            8 => Self::Sink(id, Stream::Stderr),
+            _ => Self::Journal(id),
         }
     }
 }
@@ -146,6 +150,7 @@ mod tests {
             Token::Source(5),
             Token::Sink(6, Stream::Stdout),
             Token::Sink(u64::MAX >> KIND_BITS, Stream::Stderr),
+            Token::Journal(7),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

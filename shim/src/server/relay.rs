@@ -15,11 +15,11 @@ use nix::errno::Errno;
 use nix::unistd::{read, write};
 
 use super::attach::Sink;
-use super::poller::{Interest, Token};
+use super::poller::{Interest, Poller, Token};
 use super::process::{Input, Role};
 use super::{Server, would_wait};
 use crate::layout::Stdin;
-use crate::log::Stream;
+use crate::log::{Log, Stream};
 use crate::record;
 
 /// Most bytes of output read at a time.
@@ -108,6 +108,9 @@ impl Server {
             log.append(stream, data, record::now(), &mut self.gather);
             full = log.problem().is_some() && !container.log_problem_told;
             container.log_problem_told |= full;
+            if log.is_behind() {
+                watch_journal(&self.poller, log, number);
+            }
         }
         let mut gone = Vec::new();
         for id in &process.attachments {
@@ -130,6 +133,23 @@ impl Server {
         }
         if let Some(container) = container {
             self.record_quietly(&container);
+        }
+    }
+
+    /// The journal has room for what waits.
+    pub(super) fn journal_ready(&mut self, number: u64) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let ended = self.outputs_ended(number);
+        let Some(log) = self.containers.get_mut(&process.container).and_then(|it| it.log.as_mut()) else { return };
+        // A flush may replace the socket.
+        if let Some(socket) = log.socket() {
+            self.poller.ignore(socket);
+        }
+        log.flush();
+        if log.is_behind() {
+            watch_journal(&self.poller, log, number);
+        } else if ended {
+            self.process_over(number);
         }
     }
 
@@ -285,6 +305,14 @@ impl Server {
         for attachment in attachments {
             self.watch_source(attachment);
         }
+    }
+}
+
+/// Waits for room in the journal.
+pub(super) fn watch_journal(poller: &Poller, log: &Log, number: u64) {
+    if let Some(socket) = log.socket() {
+        // epoll_ctl(2) fails only for lack of memory; what waits is then sent along with what comes next.
+        let _ = poller.watch(socket, Token::Journal(number), Interest::Write);
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use super::connection::Session;
 use super::container::{Container, Phase};
+use super::event;
 use super::{Failure, Server};
 use crate::layout::{State, Task};
 use crate::protocol::Reply;
@@ -24,7 +25,7 @@ impl Server {
         match phase {
             Phase::Restarting(_) => self.settle(id),
             Phase::Created(_) | Phase::Running(_) | Phase::Paused(_) => self.kill_all(id),
-            Phase::Creating | Phase::Ending(_) | Phase::Exited => {}
+            Phase::Creating | Phase::Ending(_) | Phase::Releasing | Phase::Exited => {}
         }
         Ok(None)
     }
@@ -84,6 +85,7 @@ impl Server {
         if let Ok(Some(task)) = record::read::<Task>(&container.dir) {
             container.task.owned = task.owned;
         }
+        let attributes = event::attributes(container);
         if let Err(error) = local::remove_files(container.dir.as_fd(), &name, Some(&container.task)) {
             status.error = Some(error.to_string());
             // The directory may be half gone; then the error below is all there is.
@@ -91,6 +93,7 @@ impl Server {
             return Err(Failure::internal(error));
         }
         self.removed = true;
+        event::tell_with(container, &name, "destroy", attributes);
         Ok(())
     }
 }

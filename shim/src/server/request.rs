@@ -27,8 +27,8 @@ impl Server {
         request: Request,
         fds: Vec<OwnedFd>,
     ) -> Result<Option<Reply>, Failure> {
-        if !fds.is_empty() && !matches!(request, Request::Exec { .. } | Request::Attach { .. }) {
-            return Err(Failure::new(FailureKind::Invalid, "descriptors come with exec and attach only"));
+        if !fds.is_empty() && !matches!(request, Request::Exec { .. } | Request::Attach { .. } | Request::Hold {}) {
+            return Err(Failure::new(FailureKind::Invalid, "descriptors come with exec, attach and hold only"));
         }
         match request {
             Request::Create { container, dir } => self.create(&container, &dir).map(Some),
@@ -61,6 +61,8 @@ impl Server {
                 }
                 Ok(Some(Reply::Done))
             }
+            Request::Sandbox {} => self.make_sandbox(connection).map(|()| None),
+            Request::Hold {} => self.hold_descriptors(fds).map(Some),
             Request::Remove { container, force } => self.remove(connection, &container, force),
         }
     }

@@ -37,6 +37,7 @@ impl Server {
         let container = self.container(id, Verb::Kill { ends })?;
         container.stopped |= ends;
         let phase = container.phase;
+        self.event(id, "kill", &[("signal", signal.to_string())]);
         match phase {
             Phase::Restarting(_) => self.settle(id),
             // Nothing runs that could heed a signal.
@@ -51,7 +52,7 @@ impl Server {
                     self.thaw(id, init)?;
                 }
             }
-            Phase::Creating | Phase::Ending(_) | Phase::Exited => {}
+            Phase::Creating | Phase::Ending(_) | Phase::Releasing | Phase::Exited => {}
         }
         Ok(Reply::Done)
     }
@@ -73,6 +74,8 @@ impl Server {
             return Ok(Some(exit.map_or(Reply::Done, |exit| Reply::Exited { exit })));
         }
         self.set_session(connection, Session::Stop(id.to_owned()))?;
+        let first = if timeout == Some(Duration::ZERO) { SIGKILL } else { signal };
+        self.event(id, "kill", &[("signal", first.to_string())]);
         match phase {
             Phase::Restarting(_) => self.settle(id),
             // Nothing runs that could heed a signal.
@@ -81,7 +84,11 @@ impl Server {
                 let timer = Timer::Stop(id.to_owned());
                 let under_way = self.timers.at(&timer);
                 let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-                if let Some(deadline) = deadline.filter(|deadline| under_way.is_none_or(|before| *deadline < before)) {
+                if timeout == Some(Duration::ZERO) {
+                    self.timers.cancel(&timer);
+                } else if let Some(deadline) =
+                    deadline.filter(|deadline| under_way.is_none_or(|before| *deadline < before))
+                {
                     self.timers.set(deadline, timer);
                 }
                 if timeout == Some(Duration::ZERO) {
@@ -93,13 +100,14 @@ impl Server {
                     self.thaw(id, init)?;
                 }
             }
-            Phase::Creating | Phase::Ending(_) | Phase::Exited => {}
+            Phase::Creating | Phase::Ending(_) | Phase::Releasing | Phase::Exited => {}
         }
         Ok(None)
     }
 
     /// The grace period of a Stop is over.
     pub(super) fn stop_overdue(&mut self, id: &str) {
+        self.event(id, "kill", &[("signal", SIGKILL.to_string())]);
         self.kill_all(id);
     }
 
@@ -115,6 +123,7 @@ impl Server {
         self.record(id).inspect_err(|_| {
             let _ = self.thaw(id, init);
         })?;
+        self.event(id, "pause", &[]);
         Ok(Reply::Done)
     }
 
@@ -163,7 +172,9 @@ impl Server {
             cgroup.thaw().map_err(Failure::internal)?;
         }
         container.phase = Phase::Running(init);
-        self.record(id)
+        self.record(id)?;
+        self.event(id, "unpause", &[]);
+        Ok(())
     }
 }
 

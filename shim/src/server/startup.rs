@@ -18,6 +18,7 @@ use runtime::sys::{Call, CallError, packet, signals};
 use super::Server;
 use super::connection::SPARE_CONNECTIONS;
 use super::poller::{Interest, Poller, Token};
+use super::sandbox::{Sandbox, held_limit};
 use super::timers::Timers;
 use crate::client::{Connection, SOCKET_NAME, address};
 use crate::protocol::{FailureKind, Reply};
@@ -139,6 +140,8 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
         containers: Default::default(),
         processes: Default::default(),
         attachments: Default::default(),
+        sandbox: Sandbox::None,
+        held_limit: held_limit(descriptors),
         scratch: Vec::new(),
         gather: Vec::new(),
         removed: false,

@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Restart(String),
     /// The output of an ended process has been waited for long enough.
     Drain(u64),
+    /// `on_exit` of the sandbox has taken too long.
+    OnExit,
 }
 
 /// Timers in the order in which they are due.

@@ -302,7 +302,7 @@ fn a_shim_of_several_containers() {
         let (mut spec, mut task) = (place.spec.clone(), place.task.clone());
         spec["linux"]["cgroupsPath"] = json!(format!("{}-{name}", place.id));
         spec["process"]["args"] = json!(["/bin/sh", "-c", format!("echo {name}; read x; exit 4")]);
-        task["log"] = json!(place.owned().join(format!("log-{name}")));
+        task["log"] = json!({"k8s-file": {"path": place.owned().join(format!("log-{name}")), "max_files": 1}});
         task["stdin"] = json!("open");
         fs::write(dir.join("config.json"), spec.to_string()).unwrap();
         fs::write(dir.join("shim.json"), task.to_string()).unwrap();

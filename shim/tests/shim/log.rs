@@ -46,7 +46,7 @@ fn a_full_disk_does_not_stop_the_container() {
         let disk = place.path("disk");
         fs::create_dir(&disk).unwrap();
         mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
-        place.task["log"] = json!(disk.join("log"));
+        place.task["log"] = json!({"k8s-file": {"path": disk.join("log"), "max_files": 1}});
         let (connection, shim) = place.spawn();
         place.create(&connection);
         let client = place.attach(place.connect(), false);
@@ -73,7 +73,7 @@ fn a_full_disk_does_not_stop_the_container() {
 #[test]
 fn a_log_that_cannot_be_made_is_an_error_of_create() {
     let mut place = Place::new("");
-    place.task["log"] = json!(place.path("no/such/log"));
+    place.task["log"] = json!({"k8s-file": {"path": place.path("no/such/log"), "max_files": 1}});
     let (connection, _) = place.spawn();
     let request = Request::Create { container: place.id.clone(), dir: ".".into() };
     let error = connection.request(&request, &[]).unwrap_err().to_string();

@@ -11,4 +11,5 @@ mod log;
 mod place;
 mod removal;
 mod restart;
+mod sandbox;
 mod stdio;

@@ -82,7 +82,7 @@ impl Place {
             },
         });
         let task = json!({
-            "version": 1, "layers": null, "log": root.path().join("upper").join(&id).join("log"), "stdin": "closed",
+            "version": 1, "layers": null, "log": {"k8s-file": {"path": root.path().join("upper").join(&id).join("log"), "max_files": 1}}, "stdin": "closed",
             "restart": "no", "auto_remove": false, "owned": [root.path().join("upper").join(&id)], "pid_file": null,
         });
         Self { root, id, spec, task }

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
 
 use super::device::DeviceFlag;
+use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
 use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
 use super::volume::{self, MountFlag};
 use super::{device, restart, security, signal, size, ulimit};
+use crate::transfer::RegistryFlags;
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
@@ -40,6 +42,8 @@ pub(crate) struct CreateFlags {
     /// Whether to get the image: always, missing, never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: Pull,
+    #[command(flatten)]
+    pub(crate) registries: RegistryFlags,
     /// Platform of the image, such as linux/amd64
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
@@ -70,6 +74,8 @@ pub(crate) struct CreateFlags {
     /// Add an annotation
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) annotation: Vec<String>,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
     #[command(flatten)]
     pub(crate) process: ProcessFlags,
     #[command(flatten)]
@@ -128,6 +134,12 @@ pub(crate) struct MountFlags {
     /// Mount, in the long form: type=bind|volume|tmpfs,source=...,target=...
     #[arg(long, value_name = "KEY=VALUE,...", value_parser = volume::mount)]
     pub(crate) mount: Vec<MountFlag>,
+    /// Mount what another container has: its volumes and binds
+    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = volume::volumes_from)]
+    pub(crate) volumes_from: Vec<volume::VolumesFrom>,
+    /// Driver of volumes that are made: local
+    #[arg(long, value_name = "DRIVER", value_parser = volume::driver)]
+    pub(crate) volume_driver: Option<String>,
     /// Mount an empty file system in memory
     #[arg(long, value_name = "DEST[:OPTIONS]", value_parser = volume::tmpfs)]
     pub(crate) tmpfs: Vec<MountFlag>,
@@ -137,9 +149,15 @@ pub(crate) struct MountFlags {
     /// Size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = size::bytes)]
     pub(crate) shm_size: Option<u64>,
-    /// Pass a device of the host
+    /// Pass a device of the host: its path, or its CDI name (vendor.com/class=name)
     #[arg(long, value_name = "HOST[:DEST][:rwm]", value_parser = device::device)]
     pub(crate) device: Vec<DeviceFlag>,
+    /// Pass GPUs by their CDI specs: all, a number, or device=NAME,...
+    #[arg(long, value_name = "GPUS", value_parser = device::gpus)]
+    pub(crate) gpus: Option<device::Gpus>,
+    /// Directory of CDI specs instead of /etc/cdi and /var/run/cdi
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cdi_spec_dir: Vec<PathBuf>,
     /// Allow access to devices, such as 'c 10:* rwm'
     #[arg(long, value_name = "RULE", value_parser = device::rule)]
     pub(crate) device_cgroup_rule: Vec<DeviceRule>,

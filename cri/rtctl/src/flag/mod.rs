@@ -6,6 +6,8 @@
 pub(crate) mod create;
 pub(crate) mod device;
 pub(crate) mod env;
+pub(crate) mod image_filter;
+pub(crate) mod log;
 pub(crate) mod namespace;
 pub(crate) mod refused;
 pub(crate) mod resources;
@@ -16,3 +18,4 @@ pub(crate) mod size;
 pub(crate) mod time;
 pub(crate) mod ulimit;
 pub(crate) mod volume;
+pub(crate) mod volume_filter;

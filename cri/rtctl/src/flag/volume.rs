@@ -1,5 +1,7 @@
 //! `-v`, `--mount` and `--tmpfs`.
 
+use std::collections::BTreeMap;
+
 use cri::spec::{BindRecursion, Propagation};
 
 /// A mount as it was asked for; volumes are not looked up yet.
@@ -28,9 +30,31 @@ pub(crate) enum Source {
         name: Option<String>,
         /// Whether an empty volume gets what the image has at the destination.
         copy: bool,
+        /// Only this directory or file of it, relative to its top.
+        subpath: Option<String>,
+        /// How it is made if it is not there.
+        new: NewVolume,
     },
     /// Memory.
     Tmpfs { options: Vec<String> },
+}
+
+/// How a volume is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NewVolume {
+    /// For one container only.
+    pub(crate) anonymous: bool,
+    /// Labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Options of the driver, checked.
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// A volume as `-v` names it.
+    pub(crate) fn volume(name: Option<String>) -> Source {
+        Source::Volume { name, copy: true, subpath: None, new: NewVolume::default() }
+    }
 }
 
 /// What happens when the source of a bind mount is not there.
@@ -54,7 +78,7 @@ pub(crate) fn volume(text: &str) -> Result<MountFlag, String> {
     let mut mount = MountFlag {
         destination: self::destination(destination)?,
         source: match source {
-            None => Source::Volume { name: None, copy: true },
+            None => Source::volume(None),
             Some(source) => volume_source(source)?,
         },
         read_only: false,
@@ -87,7 +111,7 @@ fn volume_source(source: &str) -> Result<Source, String> {
     if source == "." || source == ".." || source.starts_with("./") || source.starts_with("../") {
         return Ok(Source::Bind { path: absolute(source)?, missing: Missing::Create });
     }
-    Ok(Source::Volume { name: Some(volume_name(source)?), copy: true })
+    Ok(Source::volume(Some(volume_name(source)?)))
 }
 
 /// A path relative to the caller's directory as an absolute one.
@@ -106,6 +130,44 @@ pub(crate) fn volume_name(name: &str) -> Result<String, String> {
         ));
     }
     Ok(name.to_owned())
+}
+
+/// Checks a volume's driver: there is one.
+pub(crate) fn driver(name: &str) -> Result<String, String> {
+    match name {
+        "local" => Ok(name.to_owned()),
+        _ => Err(format!("volume driver {name:?}: must be local, there are no plugins; it mounts what --opt names")),
+    }
+}
+
+/// A path below the top of a volume, normalized.
+fn subpath(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if text.starts_with('/') || text.contains('\0') || parts.is_empty() || parts.contains(&"..") {
+        return Err(format!("{text:?}: must be a path below the volume's top, without .."));
+    }
+    Ok(parts.join("/"))
+}
+
+/// `--volumes-from CONTAINER[:ro|:rw]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VolumesFrom {
+    pub(crate) container: String,
+    pub(crate) read_only: bool,
+}
+
+/// Parses `--volumes-from`.
+pub(crate) fn volumes_from(text: &str) -> Result<VolumesFrom, String> {
+    let (container, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let read_only = match mode {
+        "ro" => true,
+        "rw" | "z" | "Z" => false,
+        _ => return Err(format!("{text:?}: the mode must be ro or rw")),
+    };
+    if container.is_empty() {
+        return Err(format!("{text:?}: write it as CONTAINER[:ro|:rw]"));
+    }
+    Ok(VolumesFrom { container: container.to_owned(), read_only })
 }
 
 /// Checks and normalizes a path in the container.
@@ -198,6 +260,10 @@ struct Keys {
     recursion: Option<BindRecursion>,
     force_recursive_read_only: bool,
     nocopy: Option<bool>,
+    subpath: Option<String>,
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+    driver: Option<String>,
     tmpfs: Vec<String>,
 }
 
@@ -256,9 +322,23 @@ impl Keys {
                     self.tmpfs.push(option.to_owned());
                 }
             }
-            "volume-subpath" | "volume-driver" | "volume-opt" | "volume-label" | "image-subpath" | "consistency" => {
-                return Err(format!("{name} is not built yet; leave it out"));
+            "volume-subpath" => self.subpath = Some(subpath(&value).map_err(|problem| format!("{name}={problem}"))?),
+            "volume-driver" => {
+                driver(&value)?;
+                self.driver = Some(value);
             }
+            "volume-opt" => {
+                let (option, value) =
+                    value.split_once('=').ok_or_else(|| format!("{name}={value}: write NAME=VALUE"))?;
+                self.options.insert(option.to_owned(), value.to_owned());
+            }
+            "volume-label" => {
+                let (label, value) = value.split_once('=').unwrap_or((&value, ""));
+                self.labels.insert(label.to_owned(), value.to_owned());
+            }
+            // A hint for another operating system.
+            "consistency" => {}
+            "image-subpath" => return Err(format!("{name} is not built yet; leave it out")),
             _ => return Err(format!("unknown key {name:?}")),
         }
         Ok(())
@@ -267,17 +347,29 @@ impl Keys {
     fn mount(self) -> Result<MountFlag, String> {
         let kind = self.kind.as_deref().unwrap_or("volume");
         let bind_only = self.propagation.is_some() || self.recursion.is_some();
-        let volume_only = self.nocopy.is_some();
+        let volume_only = self.nocopy.is_some()
+            || self.subpath.is_some()
+            || self.driver.is_some()
+            || !self.labels.is_empty()
+            || !self.options.is_empty();
         let destination = destination(self.destination.as_deref().ok_or("target is missing")?)?;
         let source = match kind {
             "bind" => {
                 let path = self.source.ok_or("source is missing; a bind mount needs a path of the host")?;
                 Source::Bind { path: absolute(&path)?, missing: Missing::Refuse }
             }
-            "volume" => Source::Volume {
-                name: self.source.as_deref().map(volume_name).transpose()?,
-                copy: !self.nocopy.unwrap_or(false),
-            },
+            "volume" => {
+                if self.source.is_none() && (self.subpath.is_some() || !self.options.is_empty()) {
+                    return Err("volume-subpath and volume-opt need a source: the name of a volume".to_owned());
+                }
+                crate::store::volume::backing::backing(&self.options)?;
+                Source::Volume {
+                    name: self.source.as_deref().map(volume_name).transpose()?,
+                    copy: !self.nocopy.unwrap_or(false),
+                    subpath: self.subpath.clone(),
+                    new: NewVolume { anonymous: false, labels: self.labels.clone(), options: self.options.clone() },
+                }
+            }
             "tmpfs" if self.source.is_some() => return Err("a tmpfs has no source".to_owned()),
             "tmpfs" => Source::Tmpfs { options: self.tmpfs.clone() },
             "image" | "npipe" | "cluster" => {
@@ -358,7 +450,7 @@ mod tests {
     }
 
     fn named(name: Option<&str>, copy: bool) -> Source {
-        Source::Volume { name: name.map(str::to_owned), copy }
+        Source::Volume { name: name.map(str::to_owned), copy, subpath: None, new: NewVolume::default() }
     }
 
     #[test]
@@ -421,6 +513,21 @@ mod tests {
             ("target=/b,volume-nocopy", flag("/b", named(None, false))),
             ("type=bind,\"src=/a,b\",dst=/b", flag("/b", bind("/a,b", refuse))),
             (
+                "type=volume,source=data,target=/b,volume-subpath=./x//y,volume-label=a=b,volume-label=c",
+                flag(
+                    "/b",
+                    Source::Volume {
+                        name: Some("data".to_owned()),
+                        copy: true,
+                        subpath: Some("x/y".to_owned()),
+                        new: NewVolume {
+                            labels: [("a".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())].into(),
+                            ..NewVolume::default()
+                        },
+                    },
+                ),
+            ),
+            (
                 "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1777",
                 flag("/t", Source::Tmpfs { options: vec!["size=1048576".to_owned(), "mode=1777".to_owned()] }),
             ),
@@ -443,7 +550,12 @@ mod tests {
             ("type=bind,source=/a,target=/b,bind-recursive=readonly", "needs readonly"),
             ("type=bind,source=/a,target=/b,ro=maybe", "must be true or false"),
             ("type=tmpfs,target=/t,tmpfs-mode=9", "octal"),
-            ("type=volume,source=aa,target=/b,volume-driver=nfs", "not built yet"),
+            ("type=volume,source=aa,target=/b,volume-driver=nfs", "must be local"),
+            ("type=volume,source=aa,target=/b,volume-subpath=../x", "without .."),
+            ("type=volume,source=aa,target=/b,volume-subpath=/", "below the volume's top"),
+            ("type=volume,target=/b,volume-subpath=x", "need a source"),
+            ("type=volume,source=aa,target=/b,volume-opt=type=tmpfs", "option device is missing"),
+            ("type=bind,source=/a,target=/b,volume-subpath=x", "volume-* keys"),
             ("type=bind,source=/a,target=/b,what=1", "unknown key"),
             ("\"type=bind", "a quote is not closed"),
             ("\"type=bind\"x", "after a quote"),
@@ -466,6 +578,15 @@ mod tests {
         assert!(options("/run:bogus").is_err());
         assert!(options("/run:size=").is_err());
         assert!(options("run").is_err());
+    }
+
+    #[test]
+    fn other_containers() {
+        let from = |container: &str, read_only| VolumesFrom { container: container.to_owned(), read_only };
+        assert_eq!(volumes_from("web"), Ok(from("web", false)));
+        assert_eq!(volumes_from("web:ro"), Ok(from("web", true)));
+        assert_eq!(volumes_from("web:rw"), Ok(from("web", false)));
+        assert!(volumes_from("web:up").is_err() && volumes_from(":ro").is_err() && volumes_from("").is_err());
     }
 
     proptest! {

@@ -1,6 +1,11 @@
-//! Reading the log of a container: CRI's format, written by the shim.
+//! Reading the log of a container, as the shim or the journal has it.
 //!
-//! `<time> <stdout|stderr> <F|P> <text>\n`: `F` ends a line, after `P` the line goes on in the next record of the stream.
+//! ```text
+//!  log.2, log.1, log ─▶ files ─▶ record: one line of a file, in either format ─┐
+//!  journalctl ─────────────────▶ journal ───────────────────────────────────────┴▶ printed
+//! ```
 
+pub(crate) mod files;
+pub(crate) mod journal;
 pub(crate) mod record;
 pub(crate) mod tail;

@@ -4,59 +4,65 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::record;
+use super::record::Format;
 
 /// Bytes read at once, from the end towards the beginning.
 const BLOCK: u64 = 64 << 10;
 
-/// Offset of the last `lines` lines of the program, where a line may be several records of the log.
-pub(crate) fn offset(file: &File, lines: u64) -> io::Result<u64> {
-    let end = file.metadata()?.len();
-    if lines == 0 {
-        return Ok(end);
+/// Lines of the program counted from the end of a log, where a line may be several records.
+#[derive(Debug)]
+pub(crate) struct Count {
+    format: Format,
+    wanted: u64,
+    found: u64,
+    /// The last record ends a line in any case: the program may not have finished it.
+    last: bool,
+}
+
+impl Count {
+    pub(crate) fn new(format: Format, wanted: u64) -> Count {
+        Count { format, wanted, found: 0, last: true }
     }
-    let mut found = 0;
-    // What is known of the log from `start` on, newest bytes last; only up to the first newline of it is kept.
-    let mut start = end;
-    let mut rest: Vec<u8> = Vec::new();
-    // The last record ends a line in any case: the program may not have finished it.
-    let mut last = true;
-    while start > 0 {
-        let size = start.min(BLOCK);
-        let mut block = vec![0; usize::try_from(size).unwrap_or(0)];
-        file.read_exact_at(&mut block, start - size)?;
-        start -= size;
-        block.append(&mut rest);
-        // Whole records in the block, the last first; the first may have begun before it.
-        let mut record_end = block.len();
-        while let Some(newline) = block[..record_end.saturating_sub(1)].iter().rposition(|byte| *byte == b'\n') {
-            let line = trim(&block[newline + 1..record_end]);
-            if is_end(line) || last {
-                found += 1;
-                if found > lines {
-                    return Ok(start + record_end as u64);
-                }
-            }
-            last = false;
-            record_end = newline + 1;
+
+    /// Goes through one more file, the newest first: where in it the wanted lines begin, `None` when that is in an older one.
+    pub(crate) fn offset(&mut self, file: &File) -> io::Result<Option<u64>> {
+        let end = file.metadata()?.len();
+        if self.wanted == 0 {
+            return Ok(Some(end));
         }
-        block.truncate(record_end);
-        rest = block;
+        // What is known of the log from `start` on, newest bytes last; only up to the first newline of it is kept.
+        let mut start = end;
+        let mut rest: Vec<u8> = Vec::new();
+        while start > 0 {
+            let size = start.min(BLOCK);
+            let mut block = vec![0; usize::try_from(size).unwrap_or(0)];
+            file.read_exact_at(&mut block, start - size)?;
+            start -= size;
+            block.append(&mut rest);
+            // Whole records in the block, the last first; the first may have begun before it.
+            let mut record_end = block.len();
+            while let Some(newline) = block[..record_end.saturating_sub(1)].iter().rposition(|byte| *byte == b'\n') {
+                if self.is_before(&block[newline + 1..record_end]) {
+                    return Ok(Some(start + record_end as u64));
+                }
+                record_end = newline + 1;
+            }
+            block.truncate(record_end);
+            rest = block;
+        }
+        // The very first record.
+        Ok((!rest.is_empty() && self.is_before(&rest)).then_some(rest.len() as u64))
     }
-    // The very first record.
-    if is_end(trim(&rest)) && found + 1 > lines {
-        return Ok(rest.len() as u64);
+
+    /// Counts a record; whether it is older than what is wanted.
+    fn is_before(&mut self, record: &[u8]) -> bool {
+        let line = record.strip_suffix(b"\n").unwrap_or(record);
+        // What is no record counts as a line.
+        let ends = self.format.parse(line).is_none_or(|record| record.full);
+        self.found += u64::from(ends || self.last);
+        self.last = false;
+        self.found > self.wanted
     }
-    Ok(0)
-}
-
-fn trim(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\n").unwrap_or(line)
-}
-
-/// Whether a record ends a line of the program; what is no record counts as a line.
-fn is_end(line: &[u8]) -> bool {
-    record::parse(line).is_none_or(|record| record.full)
 }
 
 #[cfg(test)]
@@ -72,7 +78,28 @@ mod tests {
     }
 
     fn shown(text: &str, lines: u64) -> String {
-        text[usize::try_from(offset(&file(text), lines).unwrap()).unwrap()..].to_owned()
+        let offset = Count::new(Format::Cri, lines).offset(&file(text)).unwrap().unwrap_or(0);
+        text[usize::try_from(offset).unwrap()..].to_owned()
+    }
+
+    #[test]
+    fn over_files() {
+        let files = ["t stdout F 1\nt stdout P 2\n", "t stdout F 2\n", "", "t stdout F 3\nt stdout P 4\n"];
+        // Two lines: the end of the file before shows that no more is needed of it.
+        for (lines, expected) in [(1, [None, None, None, Some(13)]), (2, [None, Some(13), None, None])] {
+            let mut count = Count::new(Format::Cri, lines);
+            let mut offsets = [None; 4];
+            for (place, text) in files.iter().enumerate().rev() {
+                offsets[place] = count.offset(&file(text)).unwrap();
+                if offsets[place].is_some() {
+                    break;
+                }
+            }
+            assert_eq!(offsets, expected, "{lines}");
+        }
+        let mut count = Count::new(Format::Cri, 3);
+        let offsets: Vec<_> = files.iter().rev().map(|text| count.offset(&file(text)).unwrap()).collect();
+        assert_eq!(offsets, [None, None, None, Some(13)]);
     }
 
     #[test]

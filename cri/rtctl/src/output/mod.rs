@@ -1,7 +1,9 @@
 //! What is printed: tables, templates, JSON, sizes and times for people.
 
+pub(crate) mod confirm;
 pub(crate) mod human;
 pub(crate) mod list;
+pub(crate) mod nearest;
 pub(crate) mod table;
 
 use std::io::Write;

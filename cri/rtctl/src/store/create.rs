@@ -18,15 +18,17 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cri::spec::{Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
-use shim::layout::{Layers, Stdin, Task};
+use shim::layout::{EventTarget, Layers, LogTarget, Stdin, Task};
 
 use super::draft::{Draft, sweep};
 use super::id;
+use super::log;
 use super::plan::Plan;
 use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
-use super::volume::{self, Found};
+use super::volume::{self, Held, TopOwner};
 use crate::copy::place::{Owner, host_id};
+use crate::events;
 use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
 use crate::flag::namespace::Mode;
 use crate::flag::security::SecurityFlag;
@@ -54,6 +56,7 @@ pub(crate) fn create(roots: &Roots, flags: &CreateFlags, attachment: Attachment)
     let plan = Plan::new(roots, flags)?;
     roots.prepare()?;
     sweep(roots)?;
+    volume::sweep(roots)?;
     let draft = Draft::begin(roots, flags)?;
     let mut making = Making { roots, flags, plan, id: draft.id.clone(), draft };
     making.write(attachment)?;
@@ -91,7 +94,7 @@ impl Making<'_> {
         }
         let user = self.flags.process.user.as_ref().unwrap_or(&self.plan.image.user).clone();
         let identity = cri::image::identity::resolve(&root, &user, &self.flags.process.group_add)?;
-        let points = self.make_mounts(&mounts, &root)?;
+        let (points, _held) = self.make_mounts(&mounts, &anonymous, &root)?;
         self.etc_files(&dir)?;
         self.plan.options.rootfs = match &self.plan.origin {
             Origin::Rootfs(rootfs) if !rootfs.overlay => rootfs.dir.clone(),
@@ -99,7 +102,8 @@ impl Making<'_> {
             Origin::Rootfs(_) | Origin::Image { .. } => "rootfs".to_owned(),
         };
         let Plan { image, options, host, .. } = &self.plan;
-        let spec = cri::spec::build(&Input { id: &self.id, image, options, identity: &identity, host })?;
+        let mut spec = cri::spec::build(&Input { id: &self.id, image, options, identity: &identity, host })?;
+        cri::spec::cdi::apply(&self.plan.cdi.1, &mut spec);
         write_json(&dir.join("config.json"), &spec)?;
         let record = self.record(&user, points, attachment, &task)?;
         if let Some(path) = &self.flags.cidfile {
@@ -114,6 +118,7 @@ impl Making<'_> {
             task.owned = kept;
             write_json(&dir.join("shim.json"), &task)?;
         }
+        events::container(self.roots, "create", &record, &self.draft.name, &[]);
         Ok(())
     }
 
@@ -132,10 +137,13 @@ impl Making<'_> {
         let pid_file = self.flags.pidfile.as_ref().map(std::path::absolute).transpose().context("--pidfile")?;
         let stop_signal =
             self.stop_signal().map(|name| signal::parse(&name)).transpose().map_err(anyhow::Error::msg)?;
+        let mut attributes = self.plan.labels.clone();
+        attributes.insert("image".to_owned(), self.plan.origin.name().to_owned());
+        attributes.insert("name".to_owned(), self.draft.name.clone());
         Ok(Task {
             version: shim::layout::VERSION,
             layers,
-            log: Some(upper.join("log")),
+            log: self.log(&upper)?,
             stdin,
             restart: self.flags.restart,
             auto_remove: self.flags.rm,
@@ -143,7 +151,33 @@ impl Making<'_> {
             pid_file,
             stop_signal,
             init: self.flags.process.init,
+            events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
+            sandbox: Vec::new(),
         })
+    }
+
+    /// Where the output goes. A file elsewhere can be written: that is seen now and not when the container starts.
+    fn log(&self, upper: &Path) -> Result<Option<LogTarget>> {
+        let Plan { origin, image, command, options, labels, log, .. } = &self.plan;
+        let env = cri::spec::merged_environment(&image.env, &options.env);
+        let facts = log::Facts { id: &self.id, name: &self.draft.name, origin, command, labels, env: &env };
+        let target = log::target(log, &facts, upper)?;
+        match &target {
+            Some(LogTarget::Journald { socket, .. }) => {
+                let found = std::os::unix::net::UnixDatagram::unbound().and_then(|client| client.connect(socket));
+                found.with_context(|| {
+                    format!(
+                        "--log-driver journald: no journal listens at {}; use k8s-file or json-file",
+                        socket.display()
+                    )
+                })?;
+            }
+            Some(target) if log.path.is_some() => {
+                shim::log::Log::open(target).context("--log-opt path")?;
+            }
+            Some(_) | None => {}
+        }
+        Ok(target)
     }
 
     /// Layers belong to the host's ids. In a user namespace they would be nobody's, so the container gets a copy that belongs to
@@ -184,6 +218,11 @@ impl Making<'_> {
     fn name_volumes(&self) -> Result<(Vec<MountFlag>, Vec<String>)> {
         let flags = &self.flags.mounts;
         let mut mounts: Vec<MountFlag> = flags.volume.iter().chain(&flags.mount).chain(&flags.tmpfs).cloned().collect();
+        for inherited in &self.plan.inherited {
+            if !mounts.iter().any(|mount| mount.destination == inherited.destination) {
+                mounts.push(inherited.clone());
+            }
+        }
         for destination in &self.plan.image.volumes {
             let text = crate::flag::volume::destination(destination).map_err(anyhow::Error::msg);
             let destination = text.context("volume of the image")?;
@@ -193,18 +232,25 @@ impl Making<'_> {
         }
         let mut anonymous = Vec::new();
         for mount in &mut mounts {
-            if let Source::Volume { name: name @ None, .. } = &mut mount.source {
-                let new = id::new()?;
-                anonymous.push(new.clone());
-                *name = Some(new);
+            if let Source::Volume { name: name @ None, new, .. } = &mut mount.source {
+                let id = id::new()?;
+                anonymous.push(id.clone());
+                new.anonymous = true;
+                *name = Some(id);
             }
         }
         Ok((mounts, anonymous))
     }
 
-    /// Makes volumes and missing sources; sets the options' mounts.
-    fn make_mounts(&mut self, mounts: &[MountFlag], root: &OwnedFd) -> Result<Vec<MountPoint>> {
+    /// Makes volumes and missing sources; sets the options' mounts. The volumes are held until the record names them.
+    fn make_mounts(
+        &mut self,
+        mounts: &[MountFlag],
+        anonymous: &[String],
+        root: &OwnedFd,
+    ) -> Result<(Vec<MountPoint>, Vec<Held>)> {
         let mut points = Vec::new();
+        let mut holds = Vec::new();
         for mount in mounts {
             let (target, kind, source) = match &mount.source {
                 Source::Tmpfs { options } => {
@@ -214,18 +260,24 @@ impl Making<'_> {
                     bind_source(path, *missing)?;
                     (self.bind(mount, path), MountKind::Bind, path.clone())
                 }
-                Source::Volume { name, copy } => {
+                Source::Volume { name, copy, subpath, new } => {
                     let name = name.as_deref().context("an anonymous volume without name")?;
-                    let (data, found) = volume::ensure(self.roots, name)?;
-                    if found == Found::New {
-                        self.give_to_root(&data)?;
+                    let inherited = self.plan.inherited.contains(mount);
+                    let held = match inherited {
+                        true => volume::hold_existing(self.roots, name)?,
+                        false => volume::hold(self.roots, name, new, self.volume_owner())?,
+                    };
+                    let data = held.data();
+                    match subpath {
+                        Some(subpath) => require_subpath(name, &data, subpath)?,
+                        None if *copy => volume::fill(&held, root, &mount.destination, &data, self.owner())?,
+                        None => {}
                     }
-                    if *copy {
-                        volume::fill(root, &mount.destination, &data, self.owner())?;
-                    }
+                    holds.push(held);
                     let data = data.into_os_string().into_string();
                     let data = data.map_err(|data| anyhow!("{}: not UTF-8", data.display()))?;
-                    let kind = MountKind::Volume { name: name.to_owned(), anonymous: id::is_id(name) };
+                    let anonymous = anonymous.iter().any(|own| own == name);
+                    let kind = MountKind::Volume { name: name.to_owned(), anonymous, subpath: subpath.clone() };
                     (self.bind(mount, &data), kind, data)
                 }
             };
@@ -239,6 +291,7 @@ impl Making<'_> {
                     Source::Bind { .. } => mount.propagation.name().to_owned(),
                     Source::Volume { .. } | Source::Tmpfs { .. } => String::new(),
                 },
+                recursion: mount.recursion,
             });
             self.plan.options.mounts.push(MountRequest {
                 destination: mount.destination.clone(),
@@ -246,14 +299,27 @@ impl Making<'_> {
                 read_only: mount.read_only,
             });
         }
-        Ok(points)
+        Ok((points, holds))
     }
 
     fn bind(&self, mount: &MountFlag, source: &str) -> MountTarget {
-        MountTarget::Bind { source: source.to_owned(), propagation: mount.propagation, recursion: mount.recursion }
+        let subpath = match &mount.source {
+            Source::Volume { subpath, .. } => subpath.clone(),
+            Source::Bind { .. } | Source::Tmpfs { .. } => None,
+        };
+        let MountFlag { propagation, recursion, .. } = *mount;
+        MountTarget::Bind { source: source.to_owned(), propagation, recursion, subpath }
     }
 
     /// In a user namespace a new volume belongs to the container's root.
+    fn volume_owner(&self) -> TopOwner {
+        match &self.plan.options.userns {
+            UserNamespace::Host => TopOwner(0, 0),
+            UserNamespace::Mapped { uids, gids } => TopOwner(host_id(uids, 0), host_id(gids, 0)),
+        }
+    }
+
+    /// In a user namespace the container's files belong to its root.
     fn give_to_root(&self, path: &Path) -> Result<()> {
         let UserNamespace::Mapped { uids, gids } = &self.plan.options.userns else { return Ok(()) };
         let (uid, gid) = (host_id(uids, 0), host_id(gids, 0));
@@ -348,6 +414,9 @@ impl Making<'_> {
             shm_size: options.shm_size.unwrap_or(cri::spec::SHM_SIZE),
             cidfile: flags.cidfile.as_ref().map(|path| path.display().to_string()),
             nano_cpus: flags.resources.cpus.unwrap_or(0),
+            cdi: self.plan.cdi.0.iter().map(ToString::to_string).collect(),
+            log_driver: self.plan.log.driver.name().to_owned(),
+            log_options: flags.log.pairs(),
         };
         Ok(Record {
             version: VERSION,
@@ -358,8 +427,21 @@ impl Making<'_> {
             config,
             host,
             mounts,
-            log: task.log.as_ref().map(|path| path.display().to_string()),
+            log: task.log.as_ref().and_then(LogTarget::file).map(|file| file.path.display().to_string()),
         })
+    }
+}
+
+/// A subpath is not made: it must be there, and inside.
+fn require_subpath(volume: &str, data: &Path, subpath: &str) -> Result<()> {
+    let flags = nix::fcntl::OFlag::O_PATH;
+    let found = runtime::root::open_in(rootfs::directory(data)?, subpath.as_ref(), flags, runtime::root::Links::InRoot);
+    match found {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno == nix::errno::Errno::ENOENT => {
+            bail!("volume-subpath={subpath}: volume {volume} has no such directory or file; make it first")
+        }
+        Err(error) => Err(error).with_context(|| format!("volume-subpath={subpath}")),
     }
 }
 

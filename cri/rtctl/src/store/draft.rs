@@ -17,6 +17,7 @@ use crate::flag::create::CreateFlags;
 pub(crate) struct Draft {
     roots: Roots,
     pub(super) id: String,
+    pub(super) name: String,
     /// Given away when the container stays.
     lock: Option<Lock>,
     /// Files made outside of the container's directories.
@@ -33,9 +34,10 @@ impl Draft {
         let dir = roots.container(&id);
         DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("mkdir({})", dir.display()))?;
         let directory = Directory::open(&dir)?.context("the directory that was just made is gone")?;
-        let draft = Draft {
+        let mut draft = Draft {
             roots: roots.clone(),
             id,
+            name: String::new(),
             lock: Some(directory.lock(Wait::No)?),
             files: Vec::new(),
             volumes: Vec::new(),
@@ -47,6 +49,7 @@ impl Draft {
         // First the file: with it whoever removes what is left finds the link.
         write(&dir.join("name"), &name, 0o600)?;
         name::claim(roots, &names, &name, &draft.id)?;
+        draft.name = name;
         Ok(draft)
     }
 

@@ -13,6 +13,8 @@
 pub(crate) mod create;
 mod draft;
 pub(crate) mod id;
+mod inherit;
+pub(crate) mod log;
 pub(crate) mod name;
 mod plan;
 pub(crate) mod record;

@@ -3,19 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use cri::image::Store;
+use cri::image::{Platform, Store};
+use cri::spec::cdi::{DeviceName, Edits, Registry, SPEC_DIRS};
 use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, UserNamespace};
 use runtime::spec::IdMapping;
 use shim::layout::RestartPolicy;
 
 use super::record::Origin;
 use super::roots::Roots;
-use super::view;
-use crate::flag::create::{CreateFlags, Pull};
+use super::{inherit, view};
+use crate::flag::create::CreateFlags;
+use crate::flag::device::DeviceFlag;
+use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::security::SecurityFlag;
+use crate::flag::volume::MountFlag;
 use crate::flag::{device, env};
 use crate::rootfs;
+use crate::transfer::display::Stream;
+use crate::transfer::fetch::Fetch;
 
 /// What is known before anything is changed.
 pub(super) struct Plan {
@@ -27,6 +33,11 @@ pub(super) struct Plan {
     pub(super) host: Host,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
+    pub(super) log: LogOptions,
+    /// `--volumes-from`
+    pub(super) inherited: Vec<MountFlag>,
+    /// CDI devices by name, and what they bring.
+    pub(super) cdi: (Vec<DeviceName>, Edits),
 }
 
 /// Namespaces, with containers by their ids.
@@ -39,6 +50,7 @@ pub(super) struct Modes {
 impl Plan {
     pub(super) fn new(roots: &Roots, flags: &CreateFlags) -> Result<Plan> {
         check_flags(flags)?;
+        let log = flags.log.options().map_err(anyhow::Error::msg)?;
         let mut host = Host::read().context("reading the host's capabilities and cgroup version")?;
         if flags.isolation.privileged {
             host.devices = cri::spec::host_nodes(Path::new("/dev")).context("/dev")?;
@@ -64,8 +76,27 @@ impl Plan {
         options.check()?;
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes })
+        let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
+        let cdi = cdi(flags)?;
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited, cdi })
     }
+}
+
+/// Devices by name, and what their specs give the container.
+fn cdi(flags: &CreateFlags) -> Result<(Vec<DeviceName>, Edits)> {
+    let mounts = &flags.mounts;
+    let named = mounts.device.iter().any(|device| matches!(device, DeviceFlag::Cdi(_)));
+    if !named && mounts.gpus.is_none() {
+        return Ok((Vec::new(), Edits::default()));
+    }
+    let dirs = match mounts.cdi_spec_dir.as_slice() {
+        [] => SPEC_DIRS.iter().map(PathBuf::from).collect(),
+        dirs => dirs.to_vec(),
+    };
+    let registry = Registry::read(&dirs);
+    let names = device::cdi_names(&mounts.device, mounts.gpus.as_ref(), &registry)?;
+    let edits = registry.resolve(&names).and_then(Edits::complete).context("--device")?;
+    Ok((names, edits))
 }
 
 fn check_flags(flags: &CreateFlags) -> Result<()> {
@@ -95,17 +126,15 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
     let Some((name, command)) = flags.words.split_first() else {
         bail!("name an image, or a directory with --rootfs DIR; rtctl images lists what is there");
     };
-    if flags.pull == Pull::Always {
-        bail!("--pull always is not built yet: registries come with the next image issue; use rtctl load -i FILE");
-    }
     let store = Store::open(&roots.root)?;
-    let prepared = store.prepare(name, &mut |_| {}).map_err(|error| crate::image::explain(error, name))?;
-    if let Some(wanted) = &flags.platform {
-        let wanted: cri::image::Platform = wanted.parse().context("--platform")?;
-        if wanted.rank(&prepared.config.platform).is_none() {
-            bail!("image {name:?} is for {}, not for {wanted}", prepared.config.platform);
-        }
-    }
+    let platform: Option<Platform> = flags.platform.as_deref().map(str::parse).transpose().context("--platform")?;
+    let source = Fetch {
+        pull: flags.pull,
+        platform: platform.as_ref(),
+        registries: &flags.registries,
+        stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
+    };
+    let prepared = source.prepare(&store, name)?;
     let origin = Origin::Image { name: name.clone(), id: prepared.id.to_string() };
     Ok((origin, crate::image::spec_image(&prepared.config), prepared.layers, command.to_vec()))
 }
@@ -117,7 +146,9 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
     flags.fixed_resources.add_to(&mut resources)?;
     let mut devices = Vec::new();
     for flag in &flags.mounts.device {
-        devices.extend(device::read(flag)?);
+        if let DeviceFlag::Path(flag) = flag {
+            devices.extend(device::read(flag)?);
+        }
     }
     let no_files: &[&str] = &[];
     let sysctl = env::map("--sysctl", no_files, &isolation.sysctl)?;

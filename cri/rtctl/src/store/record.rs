@@ -29,7 +29,7 @@ pub(crate) struct Record {
     pub(crate) host: HostConfig,
     /// Mounts of the user.
     pub(crate) mounts: Vec<MountPoint>,
-    /// Where its log is.
+    /// Its log file.
     pub(crate) log: Option<String>,
 }
 
@@ -108,6 +108,13 @@ pub(crate) struct HostConfig {
     pub(crate) cidfile: Option<String>,
     /// `--cpus` in billionths.
     pub(crate) nano_cpus: u64,
+    /// CDI devices by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cdi: Vec<String>,
+    #[serde(default)]
+    pub(crate) log_driver: String,
+    #[serde(default)]
+    pub(crate) log_options: BTreeMap<String, String>,
 }
 
 /// An element of docker's `Mounts`.
@@ -119,6 +126,13 @@ pub(crate) struct MountPoint {
     pub(crate) options: String,
     pub(crate) read_only: bool,
     pub(crate) propagation: String,
+    /// What happens to mounts below the source of a bind mount.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) recursion: cri::spec::BindRecursion,
+}
+
+fn is_default(recursion: &cri::spec::BindRecursion) -> bool {
+    *recursion == cri::spec::BindRecursion::default()
 }
 
 /// Kind of a mount.
@@ -132,6 +146,9 @@ pub(crate) enum MountKind {
         name: String,
         /// Made for this container and removed with it on request.
         anonymous: bool,
+        /// Only this part of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<String>,
     },
     /// Memory.
     Tmpfs,

@@ -21,6 +21,8 @@ use shim::record;
 
 use super::id;
 use super::roots::Roots;
+use super::view::Container;
+use crate::events;
 
 /// How long a shim may take to answer before it is killed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,8 +71,15 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
             }
             (Asked::Silent, Force::Yes) => kill_shim(&directory)?,
         }
+        let ours = Container::load(roots, id)?;
         match (directory.remove_dead(lock), force) {
-            (Ok(()), _) => return Ok(()),
+            (Ok(()), _) => {
+                // A shim would have told it.
+                if let Some(Container { record: Ok(record), name, .. }) = &ours {
+                    events::container(roots, "destroy", record, name.as_deref().unwrap_or_default(), &[]);
+                }
+                return Ok(());
+            }
             (Err(local::Error::Alive { pid, .. }), _) => wait_for_end(pid, until)?,
             (Err(local::Error::Record(error)), Force::Yes) if !matches!(error, record::Error::Newer { .. }) => {
                 salvage(roots, id, &directory)?;
@@ -106,6 +115,8 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         pid_file: None,
         stop_signal: None,
         init: false,
+        events: None,
+        sandbox: Vec::new(),
     };
     Ok(record::write(directory, &task)?)
 }

@@ -12,8 +12,10 @@ use shim::client::{self, Connection};
 use shim::local::Lock;
 use shim::protocol::{Reply, Request};
 
+use super::record::MountKind;
 use super::roots::Roots;
 use super::view::{Container, Phase};
+use super::volume::{self, Held};
 use super::{create, plan};
 use crate::flag::namespace::Mode;
 use crate::rootfs;
@@ -37,6 +39,7 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
         }
     }
     let directory = container.directory()?;
+    let _volumes = hold_volumes(roots, container)?;
     let connection = match container.connect()? {
         Some(connection) => connection,
         None => {
@@ -66,6 +69,17 @@ impl Ready {
             other => bail!("unexpected answer of the shim: {other:?}"),
         }
     }
+}
+
+/// What is behind its volumes is mounted again where the host was restarted; one that is gone is named.
+fn hold_volumes(roots: &Roots, container: &Container) -> Result<Vec<Held>> {
+    let mut held = Vec::new();
+    for mount in &container.record()?.mounts {
+        if let MountKind::Volume { name, .. } = &mount.kind {
+            held.push(volume::hold_existing(roots, name)?);
+        }
+    }
+    Ok(held)
 }
 
 /// Namespaces of other containers are joined by their processes of now.

@@ -142,7 +142,7 @@ fn document(roots: &Roots, container: &Container, size: bool) -> Result<Value> {
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
-        "LogPath": record.log,
+        "LogPath": record.log.clone().unwrap_or_default(),
         "Name": format!("/{}", container.name.as_deref().unwrap_or_default()),
         "RestartCount": container.status.as_ref().ok().and_then(|status| status.as_ref()).map_or(0, |status| status.restart_count),
         "Driver": driver,
@@ -276,7 +276,7 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "Binds": binds,
         "Tmpfs": tmpfs,
         "ContainerIDFile": host.cidfile.clone().unwrap_or_default(),
-        "LogConfig": { "Type": "cri", "Config": {} },
+        "LogConfig": { "Type": host.log_driver, "Config": host.log_options },
         "NetworkMode": host.network.show("none"),
         "PortBindings": {},
         "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
@@ -311,6 +311,7 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "CpusetCpus": cpu.cpus.unwrap_or_default(),
         "CpusetMems": cpu.mems.unwrap_or_default(),
         "Devices": devices(spec),
+        "DeviceRequests": device_requests(&host.cdi),
         "MemoryReservation": reservation.unwrap_or(0),
         "MemorySwap": swap.unwrap_or(0),
         "MemorySwappiness": swappiness,
@@ -321,6 +322,14 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "MaskedPaths": masked_paths,
         "ReadonlyPaths": readonly_paths,
     })
+}
+
+/// CDI devices in docker's shape.
+fn device_requests(names: &[String]) -> Value {
+    match names {
+        [] => Value::Null,
+        names => json!([{ "Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null }]),
+    }
 }
 
 fn linux_userns(spec: &Spec) -> bool {

@@ -1,21 +1,25 @@
 //! `rtctl logs`
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use shim::client::Connection;
+use shim::layout::{LogFile, LogTarget};
 use shim::protocol::Request;
 
 use crate::flag::time;
-use crate::logs::record::{Stream, parse};
-use crate::logs::tail;
+use crate::logs::files::{self, Part};
+use crate::logs::journal::{self, Query, Reader};
+use crate::logs::record::{Format, Record, Stream};
+use crate::logs::tail::Count;
 use crate::store::roots::Roots;
 use crate::store::view::Container;
 
@@ -38,6 +42,9 @@ pub(crate) struct Args {
     /// Show when each line was written
     #[arg(short, long)]
     timestamps: bool,
+    /// Show the labels and variables that --log-opt chose
+    #[arg(long)]
+    details: bool,
     /// Name or id
     container: String,
 }
@@ -63,41 +70,95 @@ fn lines(text: &str) -> Result<Tail, String> {
 impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
         let container = Container::find(roots, &self.container)?;
-        let path =
-            container.record()?.log.clone().with_context(|| format!("container {} has no log", container.shown()))?;
-        // Watched before it is read: nothing is missed in between.
-        let follow = if self.follow { Follow::new(&container, Path::new(&path))? } else { None };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match &follow {
-                None => return Ok(0),
-                Some(follow) => match follow.wait_for_file(&path)? {
-                    Some(file) => file,
-                    None => return Ok(0),
-                },
-            },
-            Err(error) => return Err(error).context(path),
-        };
-        let mut start = 0;
-        if let Tail::Last(lines) = self.tail {
-            start = tail::offset(&file, lines).with_context(|| path.clone())?;
-        }
-        let mut reader = BufReader::with_capacity(64 << 10, file);
-        reader.seek(SeekFrom::Start(start)).with_context(|| path.clone())?;
+        container.record()?;
         let mut printer = Printer { args: &self, line: Vec::new(), middle: [false; 2] };
+        match container.task()?.log {
+            Some(LogTarget::K8sFile(file)) => self.files(&container, &file, Format::Cri, &mut printer)?,
+            Some(LogTarget::JsonFile { file, .. }) => self.files(&container, &file, Format::Docker, &mut printer)?,
+            Some(LogTarget::Journald { .. }) => self.journal(&container, &mut printer)?,
+            None => bail!("container {} has no log: it was made with --log-driver none", container.shown()),
+        }
+        Ok(0)
+    }
+
+    fn files(&self, container: &Container, log: &LogFile, format: Format, printer: &mut Printer<'_>) -> Result<()> {
+        let shown = || log.path.display().to_string();
+        // Watched before it is read: nothing is missed in between.
+        let follow = if self.follow { Follow::new(container, Some(&log.path))? } else { None };
+        let mut parts = files::open(log).with_context(shown)?;
+        if let Tail::Last(lines) = self.tail {
+            skip(&mut parts, format, lines).with_context(shown)?;
+        }
+        let mut last = None;
         loop {
-            let more = printer.all(&mut reader)?;
-            match &follow {
-                Some(follow) if more == More::Perhaps => {
-                    if follow.wait()? == Event::Ended {
-                        printer.all(&mut reader)?;
-                        return Ok(0);
-                    }
-                }
-                Some(_) | None => return Ok(0),
+            if printer.parts(&mut last, parts, format)?.is_break() {
+                return Ok(());
+            }
+            let Some(follow) = &follow else { return Ok(()) };
+            let event = follow.wait()?;
+            // What was written before a rotation comes first.
+            if let Some(part) = &last
+                && printer.part(part, format)?.is_break()
+            {
+                return Ok(());
+            }
+            parts = files::newer(log, last.as_ref()).with_context(shown)?;
+            if !parts.is_empty()
+                && let Some(part) = &last
+                && printer.part(part, format)?.is_break()
+            {
+                return Ok(());
+            }
+            if event == Event::Ended {
+                return printer.parts(&mut last, parts, format).map(drop);
             }
         }
     }
+
+    fn journal(&self, container: &Container, printer: &mut Printer<'_>) -> Result<()> {
+        let follow = if self.follow { Follow::new(container, None)? } else { None };
+        let last = match self.tail {
+            Tail::All => None,
+            Tail::Last(count) => Some(count),
+        };
+        let query = Query { id: &container.id, last, since: self.since, follow: follow.is_some(), after: None };
+        let (reader, mut output) = Reader::start(&query)?;
+        let mut cursor = None;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            if let Some(follow) = &follow
+                && follow.wait_for(Some(output.as_fd()))? == Event::Ended
+            {
+                break;
+            }
+            let size = output.read(&mut buffer).context("read(<journalctl>)")?;
+            if size == 0 || printer.entries(&buffer[..size], &mut cursor)?.is_break() {
+                return Ok(());
+            }
+        }
+        // All has been sent to the journal: whatever the first reader did not get before it was ended.
+        drop(reader);
+        printer.line.clear();
+        let after = cursor.clone();
+        let query = Query { id: &container.id, since: self.since, after: after.as_deref(), ..Query::default() };
+        let (_reader, mut output) = Reader::start(&query)?;
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).context("read(<journalctl>)")?;
+        printer.entries(&rest, &mut cursor).map(drop)
+    }
+}
+
+/// Drops what is before the last `lines` lines: whole files, and the beginning of one.
+fn skip(parts: &mut Vec<Part>, format: Format, lines: u64) -> std::io::Result<()> {
+    let mut count = Count::new(format, lines);
+    for place in (0..parts.len()).rev() {
+        if let Some(offset) = count.offset(&parts[place].file)? {
+            (&parts[place].file).seek(SeekFrom::Start(offset))?;
+            parts.drain(..place);
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 struct Printer<'a> {
@@ -108,41 +169,66 @@ struct Printer<'a> {
     middle: [bool; 2],
 }
 
-/// Whether there can be more to print.
-#[derive(Debug, PartialEq, Eq)]
-enum More {
-    Perhaps,
-    /// What follows is after `--until`.
-    No,
-}
-
 impl Printer<'_> {
-    /// Prints all records there are.
-    fn all(&mut self, reader: &mut impl BufRead) -> Result<More> {
-        let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
-        loop {
-            let read = reader.read_until(b'\n', &mut self.line).context("read(<log>)")?;
-            if read == 0 || self.line.last() != Some(&b'\n') {
-                stdout.flush().context("write(stdout)")?;
-                return Ok(More::Perhaps);
-            }
-            let line = std::mem::take(&mut self.line);
-            if self.one(&line[..line.len() - 1], &mut stdout, &mut stderr)? == More::No {
-                stdout.flush().context("write(stdout)")?;
-                return Ok(More::No);
+    /// Prints files to their ends, one after the other; `last` becomes the last of them.
+    fn parts(&mut self, last: &mut Option<Part>, parts: Vec<Part>, format: Format) -> Result<ControlFlow<()>> {
+        for part in parts {
+            // What a shim that was killed did not finish stays so.
+            self.line.clear();
+            let more = self.part(&part, format)?;
+            *last = Some(part);
+            if more.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn one(&mut self, line: &[u8], stdout: &mut impl Write, stderr: &mut impl Write) -> Result<More> {
-        // What the shim did not write is not shown as the program's.
-        let Some(record) = parse(line) else { return Ok(More::Perhaps) };
+    /// Prints all records that there are from where the file was last read.
+    fn part(&mut self, part: &Part, format: Format) -> Result<ControlFlow<()>> {
+        let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
+        let mut held = std::mem::take(&mut self.line);
+        let read = files::read_lines(part, &mut held, |line| match format.parse(line) {
+            Some(record) => self.one(&record, &mut stdout, &mut stderr),
+            // What the shim did not write is not shown as the program's.
+            None => Ok(ControlFlow::Continue(())),
+        });
+        self.line = held;
+        stdout.flush().context("write(stdout)")?;
+        read
+    }
+
+    /// Prints journalctl's lines; `cursor` becomes that of the last.
+    fn entries(&mut self, text: &[u8], cursor: &mut Option<String>) -> Result<ControlFlow<()>> {
+        let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
+        let mut more = ControlFlow::Continue(());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(line);
+            if line.last() != Some(&b'\n') || more.is_break() {
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            if let Some((record, place)) = journal::parse(&line) {
+                *cursor = Some(place);
+                more = self.one(&record, &mut stdout, &mut stderr)?;
+            }
+        }
+        stdout.flush().context("write(stdout)")?;
+        Ok(more)
+    }
+
+    fn one(
+        &mut self,
+        record: &Record<'_>,
+        stdout: &mut impl Write,
+        stderr: &mut impl Write,
+    ) -> Result<ControlFlow<()>> {
         let nanos = record.nanos().unwrap_or(0);
         if self.args.until.is_some_and(|until| nanos > until) {
-            return Ok(More::No);
+            return Ok(ControlFlow::Break(()));
         }
         if self.args.since.is_some_and(|since| nanos < since) {
-            return Ok(More::Perhaps);
+            return Ok(ControlFlow::Continue(()));
         }
         let mut text = Vec::with_capacity(record.text.len() + 40);
         let middle = &mut self.middle[usize::from(record.stream == Stream::Stderr)];
@@ -150,7 +236,10 @@ impl Printer<'_> {
             text.extend_from_slice(record.time.as_bytes());
             text.push(b' ');
         }
-        text.extend_from_slice(record.text);
+        if self.args.details && !*middle {
+            text.extend_from_slice(details(&record.attributes).as_bytes());
+        }
+        text.extend_from_slice(&record.text);
         if record.full {
             text.push(b'\n');
         }
@@ -159,8 +248,14 @@ impl Printer<'_> {
             Stream::Stdout => stdout.write_all(&text).context("write(stdout)")?,
             Stream::Stderr => stderr.write_all(&text).context("write(stderr)")?,
         }
-        Ok(More::Perhaps)
+        Ok(ControlFlow::Continue(()))
     }
+}
+
+/// `a=1,b=2 `, as docker shows them.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{} ", pairs.join(","))
 }
 
 /// Waits for more of a log.
@@ -180,13 +275,15 @@ enum Event {
 
 impl Follow {
     /// `None` when the container does not run: then there is nothing to wait for.
-    fn new(container: &Container, log: &Path) -> Result<Option<Follow>> {
+    fn new(container: &Container, log: Option<&Path>) -> Result<Option<Follow>> {
         let Some(shim) = container.connect()? else { return Ok(None) };
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).context("inotify_init1")?;
-        let dir = log.parent().unwrap_or(Path::new("/"));
-        // The directory: the file may not be there yet.
-        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
-        inotify.add_watch(dir, flags).with_context(|| format!("inotify_add_watch({dir:?})"))?;
+        if let Some(log) = log {
+            let dir = log.parent().unwrap_or(Path::new("/"));
+            // The directory: the file may not be there yet, and it is replaced when it is full.
+            let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+            inotify.add_watch(dir, flags).with_context(|| format!("inotify_add_watch({dir:?})"))?;
+        }
         match shim.send(&Request::Wait { container: container.id.clone() }, &[]) {
             Ok(()) => Ok(Some(Follow { inotify, shim })),
             Err(shim::client::Error::Gone) => Ok(None),
@@ -195,13 +292,21 @@ impl Follow {
     }
 
     fn wait(&self) -> Result<Event> {
-        let mut set =
-            [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(self.shim.as_fd(), PollFlags::POLLIN)];
+        self.wait_for(None)
+    }
+
+    /// Waits for the file, the end, or `other` to be readable.
+    fn wait_for(&self, other: Option<BorrowedFd<'_>>) -> Result<Event> {
+        let mut set = vec![
+            PollFd::new(self.shim.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
+        ];
+        set.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
         loop {
             match poll(&mut set, PollTimeout::NONE) {
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno).context("poll"),
-                Ok(_) if set[1].any() == Some(true) => return Ok(Event::Ended),
+                Ok(_) if set[0].any() == Some(true) => return Ok(Event::Ended),
                 Ok(_) => {
                     match self.inotify.read_events() {
                         Ok(_) | Err(Errno::EAGAIN) => {}
@@ -209,18 +314,6 @@ impl Follow {
                     }
                     return Ok(Event::Changed);
                 }
-            }
-        }
-    }
-
-    fn wait_for_file(&self, path: &str) -> Result<Option<File>> {
-        loop {
-            let event = self.wait()?;
-            match File::open(path) {
-                Ok(file) => return Ok(Some(file)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && event == Event::Changed => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error).context(path.to_owned()),
             }
         }
     }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::container_stop::{How, finish};
 use super::{container_start, each};
+use crate::events;
 use crate::store::roots::Roots;
 use crate::store::view::Container;
 
@@ -25,7 +26,11 @@ impl Args {
             if let Some(connection) = self.how.ask(&container)? {
                 finish(&connection)?;
             }
-            container_start::background(roots, &container.id)
+            container_start::background(roots, &container.id)?;
+            if let Ok(record) = &container.record {
+                events::container(roots, "restart", record, container.shown(), &[]);
+            }
+            Ok(())
         }))
     }
 }

@@ -10,6 +10,7 @@ use crate::store::remove::{Force, remove_with};
 use crate::store::roots::Roots;
 use crate::store::view::{self, Container, Phase};
 use crate::store::volume;
+use crate::store::volume::users::Users;
 
 /// Remove containers
 #[derive(Debug, clap::Args)]
@@ -63,17 +64,22 @@ impl Args {
             }
         }
         let kept = container.as_ref().filter(|_| self.volumes);
-        let anonymous = kept.map(|container| anonymous(roots, container)).unwrap_or_default();
+        let anonymous = kept.map(|container| anonymous(roots, container)).transpose()?.unwrap_or_default();
         remove_with(roots, &id, &lock, if self.force { Force::Yes } else { Force::No }, &anonymous)
     }
 }
 
-/// Directories of its anonymous volumes.
-fn anonymous(roots: &Roots, container: &Container) -> Vec<PathBuf> {
-    let Ok(record) = &container.record else { return Vec::new() };
+/// Directories of its anonymous volumes, but those that others use, too (`--volumes-from`).
+fn anonymous(roots: &Roots, container: &Container) -> Result<Vec<PathBuf>> {
+    let Ok(record) = &container.record else { return Ok(Vec::new()) };
     let name = |kind: &MountKind| match kind {
-        MountKind::Volume { name, anonymous: true } => Some(volume::dir(roots, name)),
+        MountKind::Volume { name, anonymous: true, .. } => Some(name.clone()),
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Tmpfs => None,
     };
-    record.mounts.iter().filter_map(|mount| name(&mount.kind)).collect()
+    let mut names: Vec<String> = record.mounts.iter().filter_map(|mount| name(&mount.kind)).collect();
+    if !names.is_empty() {
+        let others = Users::without(roots, Some(&container.id))?;
+        names.retain(|name| others.of(name).is_empty());
+    }
+    Ok(names.iter().map(|name| volume::dir(roots, name)).collect())
 }

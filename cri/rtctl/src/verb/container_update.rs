@@ -5,6 +5,7 @@ use shim::layout::RestartPolicy;
 use shim::local::Wait;
 use shim::protocol::{Reply, Request};
 
+use crate::events;
 use crate::flag::resources::ResourceFlags;
 use crate::flag::restart;
 use crate::store::roots::Roots;
@@ -36,6 +37,12 @@ impl Args {
 
     fn one(&self, roots: &Roots, query: &str, resources: Option<&runtime::spec::Resources>) -> Result<()> {
         let container = Container::find(roots, query)?;
+        self.change(&container, resources)?;
+        events::container(roots, "update", container.record()?, container.shown(), &[]);
+        Ok(())
+    }
+
+    fn change(&self, container: &Container, resources: Option<&runtime::spec::Resources>) -> Result<()> {
         let record = container.record()?;
         if record.host.auto_remove && self.restart.is_some_and(|policy| policy != RestartPolicy::No) {
             bail!("container {}: a restart policy makes no sense with --rm", container.shown());

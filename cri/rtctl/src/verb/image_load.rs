@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use cri::image::{LoadOptions, Platform, Progress, Source, Store};
 
+use crate::events;
 use crate::output::human;
 use crate::output::say;
 use crate::store::roots::Roots;
@@ -51,6 +52,8 @@ impl Args {
             eprint!("\r\x1b[K");
         }
         for image in loaded {
+            let name = image.names.first().map(|name| name.familiar().to_string()).unwrap_or_default();
+            events::record(roots, "image", "load", &image.id.to_string(), [("name", &name)]);
             if image.names.is_empty() {
                 say(&format!("Loaded image ID: {}", image.id))?;
             }

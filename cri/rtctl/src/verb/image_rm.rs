@@ -3,6 +3,7 @@
 use anyhow::Result;
 use cri::image::{Digest, Force, Store};
 
+use crate::events;
 use crate::image::explain;
 use crate::output::say;
 use crate::store::id;
@@ -34,9 +35,12 @@ impl Args {
             match store.remove(name, force, &mut |image| used_by(roots, image)) {
                 Ok(removed) => {
                     for name in &removed.untagged {
+                        let name_text = name.familiar().to_string();
+                        events::record(roots, "image", "untag", &name_text, [("name", &name_text)]);
                         say(&format!("Untagged: {}", name.familiar()))?;
                     }
                     for image in &removed.deleted {
+                        events::record(roots, "image", "delete", &image.to_string(), []);
                         say(&format!("Deleted: {image}"))?;
                     }
                 }
@@ -51,7 +55,7 @@ impl Args {
 }
 
 /// The container that was made from an image. One whose record cannot be read may need any image.
-fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
+pub(super) fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
     let image = image.to_string();
     let list = match Container::list(roots) {
         Ok(list) => list,

@@ -10,6 +10,7 @@ use cri::image::Store;
 
 use crate::copy::place::{Owner, Place};
 use crate::copy::{archive, tree};
+use crate::events;
 use crate::image::explain;
 use crate::rootfs;
 use crate::store::roots::Roots;
@@ -48,9 +49,15 @@ impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
         let store = Store::open(&roots.root)?;
         let names: Vec<&str> = self.images.iter().map(String::as_str).collect();
+        let mut ids = Vec::new();
         for name in &names {
-            store.resolve(name).map_err(|error| explain(error, name))?;
+            ids.push(store.resolve(name).map_err(|error| explain(error, name))?.id.to_string());
         }
+        let told = || {
+            for (id, name) in ids.iter().zip(&names) {
+                events::record(roots, "image", "save", id, [("name", name)]);
+            }
+        };
         let format = match self.format {
             Kind::Oci | Kind::OciDir => cri::image::Format::Oci,
             Kind::Docker => cri::image::Format::Docker,
@@ -66,6 +73,7 @@ impl Args {
             let mut output = BufWriter::with_capacity(1 << 20, stdout.lock());
             store.save(&names, format, &mut output)?;
             output.flush().context("write(stdout)")?;
+            told();
             return Ok(0);
         };
         // Beside the file and then in its place: an error leaves nothing, and what was there before stays whole.
@@ -82,7 +90,9 @@ impl Args {
         if saved.is_err() || self.format == Kind::OciDir {
             let _gone_already = std::fs::remove_file(&part);
         }
-        saved.map(|()| 0)
+        saved?;
+        told();
+        Ok(0)
     }
 }
 

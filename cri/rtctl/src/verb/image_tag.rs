@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use cri::image::{Reference, Store};
 
+use crate::events;
 use crate::image::explain;
 use crate::store::roots::Roots;
 
@@ -21,6 +22,8 @@ impl Args {
         let target: Reference = self.target.parse().with_context(|| format!("name {:?}", self.target))?;
         let store = Store::open(&roots.root)?;
         store.tag(&self.source, &target).map_err(|error| explain(error, &self.source))?;
+        let id = store.resolve(&self.source).map(|image| image.id.to_string()).unwrap_or_default();
+        events::record(roots, "image", "tag", &id, [("name", &target.familiar().to_string())]);
         Ok(0)
     }
 }

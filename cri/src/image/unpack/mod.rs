@@ -13,6 +13,7 @@
 //! Source: OCI image-spec layer.md; CVE-2021-32760, CVE-2025-47290.
 
 mod attributes;
+mod contents;
 mod path;
 mod stream;
 mod tree;
@@ -26,6 +27,7 @@ use super::limits::Limits;
 use super::tar::{Reader, TarError};
 
 pub(crate) use attributes::{OPAQUE, is_taken};
+pub(crate) use contents::{ContentHash, Contents, Record, Records};
 pub(crate) use stream::{Compression, Found, Stop, Stream, bounded_decoder, own_error};
 
 use tree::Tree;
@@ -49,9 +51,15 @@ pub(crate) struct Unpacked {
 ///
 /// # Errors
 /// Which entry, or which byte of the archive, and what is allowed. The folder is of no use then.
-pub(crate) fn unpack(input: impl Read, fs: BorrowedFd<'_>, trash: &Dir, limits: &Limits) -> Result<Unpacked, Error> {
+pub(crate) fn unpack(
+    input: impl Read,
+    fs: BorrowedFd<'_>,
+    trash: &Dir,
+    limits: &Limits,
+    contents: Contents<'_>,
+) -> Result<Unpacked, Error> {
     let mut reader = Reader::new(BufReader::with_capacity(64 << 10, input));
-    let mut tree = Tree::new(fs, trash, limits)?;
+    let mut tree = Tree::new(fs, trash, limits, contents)?;
     loop {
         let offset = reader.position();
         match reader.next_entry() {

@@ -20,6 +20,7 @@ use super::super::error::{EntryFault, Error};
 use super::super::limits::Limits;
 use super::super::tar::{Entry, Kind, Piece, Reader};
 use super::attributes::{self, Attributes, OPAQUE};
+use super::contents::{ContentHash, Contents};
 use super::path::{EntryPath, Marker, marker};
 use super::stream::own_error;
 use super::{Unpacked, tar_error};
@@ -33,6 +34,7 @@ pub(super) struct Tree<'a> {
     root: BorrowedFd<'a>,
     trash: &'a Dir,
     limits: &'a Limits,
+    contents: Contents<'a>,
     /// The folder that the last entry was made in. Only this one may have a modification time that is not its own;
     /// leaving it puts the time right, so nothing must be remembered until the end.
     folder: Option<Folder>,
@@ -52,11 +54,17 @@ struct Folder {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, trash: &'a Dir, limits: &'a Limits) -> Result<Tree<'a>, Error> {
+    pub(super) fn new(
+        root: BorrowedFd<'a>,
+        trash: &'a Dir,
+        limits: &'a Limits,
+        contents: Contents<'a>,
+    ) -> Result<Tree<'a>, Error> {
         let mut tree = Tree {
             root,
             trash,
             limits,
+            contents,
             folder: None,
             implied: BTreeSet::new(),
             implied_bytes: 0,
@@ -304,24 +312,47 @@ impl<'a> Tree<'a> {
             let allowed = self.limits.unpacked_bytes;
             return Err(EntryFault::Number { what: "a size of", value: size, allowed }.into());
         }
-        let mut output = file;
-        match pieces {
-            None => self.copy(&mut output, size, data)?,
-            Some(pieces) => {
+        let whole = [Piece { offset: 0, length: size }];
+        let pieces = pieces.unwrap_or(&whole);
+        match self.contents {
+            Contents::Written => {
+                let mut output = file;
                 for piece in pieces {
                     output.seek(SeekFrom::Start(piece.offset)).call(|| format!("lseek({})", Shown(file)))?;
-                    self.copy(&mut output, piece.length, data)?;
+                    self.copy(piece.length, data, |bytes, _| {
+                        output.write_all(bytes).call(|| format!("write({})", Shown(file)))
+                    })?;
                 }
-                file.set_len(size).call(|| format!("ftruncate({}, {size})", Shown(file)))?;
+                let ends_in_a_hole = pieces.last().is_none_or(|piece| piece.offset + piece.length < size);
+                if ends_in_a_hole && size > 0 {
+                    file.set_len(size).call(|| format!("ftruncate({}, {size})", Shown(file)))?;
+                }
+            }
+            Contents::Recorded(records) => {
+                let mut hash = ContentHash::new();
+                for piece in pieces {
+                    self.copy(piece.length, data, |bytes, at| {
+                        hash.add(piece.offset + at, bytes);
+                        Ok(())
+                    })?;
+                }
+                let number = records.add(size, &hash.finish())?;
+                file.set_len(number).call(|| format!("ftruncate({}, {number})", Shown(file)))?;
             }
         }
         Ok(())
     }
 
-    fn copy<R: Read>(&mut self, output: &mut &File, size: u64, data: &mut Reader<R>) -> Done {
-        let mut left = size;
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+    /// Passes `size` bytes of data on, piece by piece, each with its place among them.
+    fn copy<R: Read>(
+        &mut self,
+        size: u64,
+        data: &mut Reader<R>,
+        mut take: impl FnMut(&[u8], u64) -> Result<(), CallError>,
+    ) -> Done {
+        let mut done = 0;
+        while done < size {
+            let most = usize::try_from(size - done).unwrap_or(usize::MAX).min(self.buffer.len());
             let offset = data.position();
             let length = match data.read(&mut self.buffer[..most]) {
                 Ok(0) => return Err(Failure::Whole(tar_error(offset, super::super::tar::TarError::Truncated))),
@@ -329,8 +360,8 @@ impl<'a> Tree<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Whole(read_error(offset, error))),
             };
-            output.write_all(&self.buffer[..length]).call(|| format!("write({})", Shown(*output)))?;
-            left -= length as u64;
+            take(&self.buffer[..length], done)?;
+            done += length as u64;
             self.done.bytes += length as u64;
         }
         Ok(())
