@@ -17,6 +17,7 @@ mod dir;
 mod dirs;
 mod document;
 mod error;
+mod footprint;
 pub mod identity;
 #[allow(clippy::module_inception, reason = "the module is named after the type it defines")]
 mod image;
@@ -46,6 +47,7 @@ pub use digest::{Algorithm, Digest, DigestError};
 pub use dirs::RootDir;
 pub use document::Descriptor;
 pub use error::{EntryFault, Error};
+pub use footprint::Footprint;
 pub use image::Image;
 pub use limits::Limits;
 pub use load::{LoadOptions, LoadedImage};
