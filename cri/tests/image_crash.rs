@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cri::image::{Digest, Force, LoadOptions, Source, Store};
+use cri::image::{Depth, Digest, Force, LoadOptions, Source, Store};
 use image_layout::{Layer, Tar, is_root, layout};
 
 const CHILD: &str = "RT_TEST_CRASH";
@@ -135,6 +135,97 @@ fn root_a_load_may_be_killed_anywhere() {
     }
     eprintln!("killed {kills} times");
     assert!(kills > 50, "killed {kills} times");
+}
+
+/// What a loss of power does on top of a kill: data that was not waited for is not there.
+///
+/// Everything of an ingest is waited for by one `syncfs` before anything gets its name, so only what is still in the staging
+/// folder, and a temporary index, can be cut or empty.
+fn lose_power(store: &Path) {
+    for path in inventory(&store.join("ingest")) {
+        let path = store.join("ingest").join(path);
+        if path.symlink_metadata().unwrap().is_file() {
+            fs::OpenOptions::new().write(true).open(path).unwrap().set_len(0).unwrap();
+        }
+    }
+    let temporary = store.join("images/.index.json.new");
+    if let Ok(file) = fs::OpenOptions::new().write(true).open(temporary) {
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    }
+}
+
+/// What strace saw of a load in the order in which it happened: renames into the store come after the data was waited for.
+#[test]
+fn root_nothing_gets_its_name_before_its_data_is_on_the_disk() {
+    if !ready() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    scene(folder);
+    copy(&folder.join("store-old"), &folder.join("store"));
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-y", "-o", "trace", "-e", "trace=renameat,renameat2,syncfs,fsync"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "work_in_child", "--quiet"])
+        .env(CHILD, "load")
+        .current_dir(folder)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let trace = fs::read_to_string(folder.join("trace")).unwrap();
+    let lines: Vec<&str> = trace.lines().collect();
+    let all = |what: &str| (0..lines.len()).filter(|at| lines[*at].contains(what)).collect::<Vec<_>>();
+    let sync = all("syncfs(");
+    assert_eq!(sync.len(), 1, "{trace}");
+    let layers = all("\"layer-");
+    let blobs: Vec<usize> = all("/blobs/sha256>").into_iter().filter(|at| lines[*at].contains("rename")).collect();
+    let seals: Vec<usize> = all("seal.json").into_iter().filter(|at| lines[*at].contains("fsync")).collect();
+    let index = all(".index.json.new\"").into_iter().find(|at| lines[*at].contains("rename")).unwrap();
+    assert_eq!((layers.len(), seals.len(), blobs.len()), (2, 2, 4), "{trace}");
+    assert!(sync[0] < seals[0] && seals[1] < layers[0] && layers[1] < index, "{trace}");
+    let folders =
+        all("fsync(").into_iter().filter(|at| lines[*at].contains("/layers>) ") || lines[*at].contains("/sha256>) "));
+    let folders: Vec<usize> = folders.filter(|at| *at < index && *at > layers[1]).collect();
+    assert!(folders.len() >= 2, "the folders are waited for before the index: {trace}");
+    let temporary = all(".index.json.new>").into_iter().find(|at| lines[*at].contains("fsync")).unwrap();
+    assert!(temporary < index, "{trace}");
+}
+
+#[test]
+fn root_power_may_be_lost_anywhere() {
+    if !ready() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let (old, new) = scene(folder);
+    let store_path = folder.join("store");
+    let mut losses = 0;
+    for call in ["renameat", "fsync", "syncfs", "mkdirat"] {
+        for count in 1.. {
+            copy(&folder.join("store-old"), &store_path);
+            if !killed(folder, "load", call, count) {
+                break;
+            }
+            losses += 1;
+            lose_power(&store_path);
+            let store = Store::open(&store_path).unwrap();
+            let report = store.verify(&[], Depth::Deep, &mut |_, _| {}).unwrap();
+            let worse: Vec<_> = report.damages.iter().filter(|damage| damage.object.matters()).collect();
+            assert!(worse.is_empty(), "{call} {count}: {worse:?}");
+            let found = store.resolve("app:1").unwrap().id;
+            assert!(found == old || found == new, "{call} {count}");
+            let failed = store.repair(&report, &mut |_| None, &mut |_| panic!("nothing is lost"), &mut |_| {}).unwrap();
+            assert!(failed.is_empty(), "{call} {count}: {failed:?}");
+            assert_eq!(store.verify(&[], Depth::Deep, &mut |_, _| {}).unwrap().damages, [], "{call} {count}");
+            store.load(Source::Path(folder.join("new")), &LoadOptions::default(), &mut |_| {}).unwrap();
+            assert_eq!(store.resolve("app:1").unwrap().id, new, "{call} {count}");
+        }
+    }
+    eprintln!("lost power {losses} times");
+    assert!(losses > 20, "lost power {losses} times");
 }
 
 #[test]

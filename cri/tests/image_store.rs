@@ -378,7 +378,7 @@ fn root_the_platform_is_chosen() {
     index(&folder, &[named(blob(&folder, list.to_string().as_bytes(), INDEX), "multi")]);
     let loaded_for = |platform: Option<&str>| {
         let store = Store::open(&scratch.path().join(platform.unwrap_or("own").replace('/', "-"))).unwrap();
-        let options = LoadOptions { platform: platform.map(|text| text.parse().unwrap()), name: None };
+        let options = LoadOptions { platform: platform.map(|text| text.parse().unwrap()), ..LoadOptions::default() };
         store.load(Source::Path(folder.clone()), &options, &mut |_| {})?;
         let prepared = store.prepare("multi", &mut |_| {})?;
         Ok::<_, Error>(fs::read_to_string(prepared.layers[0].join("for")).unwrap())

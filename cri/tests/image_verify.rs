@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use cri::image::{Depth, Digest, LoadOptions, Object, Report, Source, Store};
+use cri::image::{Blobs, Depth, Digest, Error, Format, LoadOptions, Object, Report, Source, Store};
 use image_layout::{Layer, Tar, is_root, layout};
 use runtime::sys::xattr;
 use tar::EntryType;
@@ -251,4 +251,153 @@ fn device(path: &Path, major: u64, minor: u64) {
 
 fn set(path: &Path, name: &std::ffi::CStr, value: &[u8]) {
     xattr::fset(fs::File::open(path).unwrap(), &CString::from(name), value).unwrap();
+}
+
+/// Nobody can be asked for what is lost.
+fn repair(store: &Store) -> (Vec<(Vec<&'static str>, String)>, Vec<String>) {
+    let report = check(store);
+    let mut nothing = |_: &cri::image::Lost| Err(Error::NotFound { query: "source".into() });
+    let failed = store.repair(&report, &mut |_| None, &mut nothing, &mut |_| {}).unwrap();
+    let failed = failed
+        .iter()
+        .map(|failed| (failed.objects.iter().map(Object::kind).collect(), failed.error.to_string()))
+        .collect();
+    (failed, shown(&check(store)))
+}
+
+#[test]
+fn root_what_the_blobs_hold_is_repaired_from_them() {
+    if !is_root() {
+        return;
+    }
+    type Change = fn(&Path, &Store);
+    let changes: [(&str, Change); 9] = [
+        ("layout", |root, _| fs::remove_file(root.join("images/oci-layout")).unwrap()),
+        ("contents", |_, store| change_byte(&layers(store)[0].join("d/file"), 3)),
+        ("zeroed", |_, store| zero(&layers(store)[0].join("sparse"))),
+        ("both layers", |_, store| {
+            chmod(&layers(store)[0].join("noted"), 0o4777);
+            fs::remove_file(layers(store)[1].join("gone")).unwrap();
+        }),
+        ("seal", |_, store| truncate(&layers(store)[0].with_file_name("seal.json"))),
+        ("layer", |_, store| fs::remove_dir_all(layers(store)[1].parent().unwrap()).unwrap()),
+        ("tree", |_, store| fs::remove_dir_all(&layers(store)[1]).unwrap()),
+        ("extra", |_, store| fs::write(layers(store)[2].join("d/more"), "x").unwrap()),
+        ("rubbish", |root, _| {
+            fs::create_dir(root.join("ingest/1-0")).unwrap();
+            fs::create_dir(root.join("layers/abc")).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = scene(scratch.path());
+        change(&scratch.path().join("store"), &store);
+        assert_ne!(check(&store).damages, [], "{what}");
+        assert_eq!(repair(&store), (Vec::new(), Vec::new()), "{what}");
+        assert_eq!(fs::read_to_string(layers(&store)[0].join("d/file")).unwrap(), "contents", "{what}");
+    }
+}
+
+#[test]
+fn root_what_is_lost_is_not_used() {
+    if !is_root() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let store = scene(scratch.path());
+    let root = scratch.path().join("store");
+    let damaged = layers(&store)[0].clone();
+    change_byte(&damaged.join("d/file"), 3);
+    zero(&blob(&root, &layer_blob(&store)));
+    let (failed, left) = repair(&store);
+    assert_eq!(failed, [(vec!["blob"], "no such image: source".to_owned())]);
+    // Nobody can say whether the layer is damaged: it stays.
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    // A layer that is known to be damaged, and cannot be unpacked again, loses its place.
+    fs::remove_file(blob(&root, &layer_blob(&store))).unwrap();
+    truncate(&damaged.with_file_name("seal.json"));
+    let (failed, left) = repair(&store);
+    assert_eq!(failed[0].0, ["blob", "layer"]);
+    assert_eq!(left, ["blob: is missing", "layer: is missing"]);
+    assert!(store.prepare("app:1", &mut |_| {}).is_err());
+}
+
+#[test]
+fn root_layers_of_running_containers_are_left_alone() {
+    if !is_root() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let store = scene(scratch.path());
+    let damaged = layers(&store)[0].clone();
+    change_byte(&damaged.join("d/file"), 3);
+    let name = damaged.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let report = check(&store);
+    let mut busy = |folder: &str| (folder == name).then(|| "web".to_owned());
+    let failed = store.repair(&report, &mut busy, &mut |_| panic!("nothing is lost"), &mut |_| {}).unwrap();
+    assert!(failed[0].error.to_string().contains("web"), "{failed:?}");
+    assert_eq!(check(&store).damages, report.damages);
+}
+
+#[test]
+fn root_a_lost_index_is_made_again() {
+    if !is_root() {
+        return;
+    }
+    for change in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| truncate(path)] {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = scene(scratch.path());
+        let id = id(&store);
+        change(&scratch.path().join("store/images/index.json"));
+        // An empty one in its place would make everything rubbish.
+        let store = {
+            drop(store);
+            Store::open(&scratch.path().join("store")).unwrap()
+        };
+        assert!(store.list().is_err());
+        assert!(store.prune(&mut |_| true, &mut |_| None).is_err());
+        assert_eq!(repair(&store), (Vec::new(), Vec::new()));
+        let images = store.list().unwrap();
+        assert_eq!((images.len(), &images[0].id, images[0].names.len()), (1, &id, 0));
+        store.tag(&id.to_string(), &"app:1".parse().unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(layers(&store)[0].join("d/file")).unwrap(), "contents");
+    }
+}
+
+#[test]
+fn root_discarded_blobs_are_no_damage() {
+    if !is_root() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let store = scene(scratch.path());
+    let root = scratch.path().join("store");
+    let blobs = || fs::read_dir(root.join("images/blobs/sha256")).unwrap().count();
+    let load = |blobs| {
+        let options = LoadOptions { blobs, ..LoadOptions::default() };
+        store.load(Source::Path(scratch.path().join("layout")), &options, &mut |_| {}).unwrap();
+    };
+    assert_eq!(blobs(), 4, "manifest, config, two layers");
+    load(Blobs::Discard);
+    assert_eq!(blobs(), 2);
+    let report = check(&store);
+    assert_eq!((shown(&report), report.uncompared.len()), (Vec::new(), 2));
+    assert_eq!(fs::read_to_string(layers(&store)[0].join("d/file")).unwrap(), "contents");
+    let error = store.save(&["app:1"], Format::Oci, &mut Vec::new()).unwrap_err().to_string();
+    for text in ["app:1", &layer_blob(&store).to_string(), "--discard-blobs", "rtctl pull app:1"] {
+        assert!(error.contains(text), "{error}");
+    }
+    store.tag("app:1", &"again".parse().unwrap()).unwrap();
+    store.prune(&mut |_| false, &mut |_| None).unwrap();
+    assert_eq!(shown(&check(&store)), Vec::<String>::new(), "the other name knows it, too");
+    // Without its blob a damaged layer cannot be unpacked again.
+    truncate(&layers(&store)[0].with_file_name("seal.json"));
+    assert!(store.prepare("app:1", &mut |_| {}).is_err());
+    assert_eq!(repair(&store).0.len(), 1);
+
+    load(Blobs::Keep);
+    assert_eq!(blobs(), 4);
+    assert_eq!((shown(&check(&store)), check(&store).uncompared), (Vec::new(), Vec::new()));
+    store.save(&["app:1"], Format::Oci, &mut Vec::new()).unwrap();
 }

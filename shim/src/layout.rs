@@ -158,6 +158,40 @@ pub enum Ends {
     OnRequest,
 }
 
+/// `sandbox-status.json`: how the sandbox of a pod is, written by its shim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SandboxStatus {
+    /// [`VERSION`].
+    pub version: u32,
+    /// As in [`Status`].
+    pub boot_id: String,
+    /// As in [`Status`].
+    pub shim: (i32, u64),
+    /// How it is.
+    pub state: SandboxState,
+    /// When it was made, in nanoseconds since the epoch.
+    pub started_at: u64,
+    /// When it ended; absent while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
+    /// Process 1 of its pid namespace: process id on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<i32>,
+    /// Why it ended by itself, or what went wrong with `on_exit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// State of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxState {
+    /// Its namespaces are there.
+    Ready,
+    /// It has ended.
+    Ended,
+}
+
 /// How long `on_exit` of a sandbox may take; then it is killed.
 pub const ON_EXIT_LIMIT: Duration = Duration::from_secs(10);
 

@@ -22,7 +22,7 @@ use runtime::sys::process::pidfd_open;
 use runtime::sys::{Call, CallError};
 
 use crate::client::{self, Connection};
-use crate::layout::{Exit, State, Status, Task};
+use crate::layout::{Exit, SandboxState, SandboxStatus, State, Status, Task};
 use crate::protocol::{FailureKind, Request};
 use crate::{record, remove};
 
@@ -339,6 +339,39 @@ pub fn remove_files(dir: BorrowedFd<'_>, id: &str, task: Option<&Task>) -> Resul
         .call(|| "openat(\"..\", O_PATH)".to_owned())
         .map_err(|error| left(vec![error]))?;
     remove::tree_at(&parent, OsStr::new(id)).map_err(left)
+}
+
+/// Removes the directory of a pod whose processes are gone: its record first, so that what is left is known as a remnant.
+///
+/// # Errors
+/// [`Error::Left`]: what could not be removed.
+pub fn remove_pod_files(dir: impl AsFd, path: &Path) -> Result<(), Error> {
+    let id = path.file_name().unwrap_or_default();
+    let left = |problems: Vec<CallError>| Error::Left {
+        id: id.to_string_lossy().into_owned(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    };
+    unlink(&dir, "pod.json").map_err(|error| left(vec![error]))?;
+    let parent = openat(&dir, "..", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| "openat(\"..\", O_PATH)".to_owned())
+        .map_err(|error| left(vec![error]))?;
+    remove::tree_at(&parent, id).map_err(left)
+}
+
+/// How the sandbox of a pod in the directory `dir` is, whatever became of its shim. `None`: it has never been made.
+///
+/// # Errors
+/// [`record::Error`].
+pub fn sandbox_status(dir: impl AsFd) -> Result<Option<SandboxStatus>, Error> {
+    let Some(status) = record::read::<SandboxStatus>(dir)? else { return Ok(None) };
+    let (pid, start) = status.shim;
+    let boot = record::boot_id()?;
+    if status.state == SandboxState::Ended || (record::start_time(pid)? == Some(start) && boot == status.boot_id) {
+        return Ok(Some(status));
+    }
+    let why = if status.boot_id == boot { "the shim died" } else { "the host was restarted" };
+    let error = Some(status.error.clone().unwrap_or_else(|| why.to_owned()));
+    Ok(Some(SandboxStatus { state: SandboxState::Ended, ended_at: Some(record::now()), init: None, error, ..status }))
 }
 
 fn unlink(dir: impl AsFd, name: &str) -> Result<(), CallError> {

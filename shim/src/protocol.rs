@@ -39,7 +39,8 @@ pub const FDS_LIMIT: usize = 64;
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Makes the container that `<dir>/config.json` and `<dir>/shim.json` describe; `dir` is relative to the shim's
-    /// directory, `.` for a standalone container. Answer: [`Reply::Created`].
+    /// directory, `.` for a standalone container, `containers/<id>` for one of a pod. With a descriptor `dir` is relative to that
+    /// directory instead, and the container's own, which is removed along with it. Answer: [`Reply::Created`].
     Create {
         /// Id of the container.
         container: String,
@@ -153,6 +154,16 @@ pub enum Request {
     /// network namespace if it has one. It ends, and `on_exit` is run, when its container has ended for good or the last
     /// connection is closed before there was one; that of a pod at [`Request::StopSandbox`].
     Sandbox {},
+    /// Stops a pod's sandbox: each container by its stop signal, and all that are left after `timeout` by SIGKILL; none starts
+    /// again. Then the sandbox ends and `on_exit` is run. The shim ends when nobody is connected any more. Answer, once it is all
+    /// over or if there is no sandbox: [`Reply::Done`].
+    StopSandbox {
+        /// Grace period; absent waits for ever.
+        timeout: Option<Duration>,
+    },
+    /// The same without a grace period; then removes all containers, whoever made their directories, and the shim's directory
+    /// with all that is left in it. The shim ends after the answer. Answer: [`Reply::Done`].
+    RemoveSandbox {},
     /// Keeps the descriptors that come with it, 1 to [`FDS_LIMIT`], open until the sandbox ends; sockets, as a rule, that are
     /// bound to the ports of a published service. May be repeated, up to a limit. Answer: [`Reply::Done`].
     Hold {},

@@ -12,7 +12,7 @@ use runtime::sys::{Call, CallError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::layout::{Sandbox, Status, Task, VERSION};
+use crate::layout::{Sandbox, SandboxStatus, Status, Task, VERSION};
 
 /// Largest record that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -55,6 +55,10 @@ impl Record for Status {
 
 impl Record for Sandbox {
     const NAME: &'static str = "sandbox.json";
+}
+
+impl Record for SandboxStatus {
+    const NAME: &'static str = "sandbox-status.json";
 }
 
 #[derive(serde::Deserialize)]

@@ -6,6 +6,7 @@
 mod attach;
 mod attacks;
 mod cdi;
+mod changes;
 mod copy;
 mod crash;
 mod disk_usage;

@@ -11,11 +11,11 @@ fn unknown_flags_and_verbs() {
 }
 
 #[test]
-fn publishing_ports_waits_for_the_bridge() {
+fn flags_that_are_not_built() {
     rtctl_test(|r| {
         for args in [
-            &["run", "--rm", "-p", "80:80", "busybox", "true"] as &[&str],
-            &["run", "--rm", "--network", "bridge", "busybox", "true"],
+            &["run", "--rm", "--link-local-ip", "169.254.0.2", "busybox", "true"] as &[&str],
+            &["network", "create", "--driver", "overlay", "mine"],
         ] {
             let output = r.call(args);
             assert_eq!(output.code, 125, "{args:?}: {output}");

@@ -60,6 +60,9 @@ pub(crate) enum Command {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Port(container_port::Args),
     Pull(image_pull::Args),
     Load(image_load::Args),
     Save(image_save::Args),
@@ -76,6 +79,13 @@ pub(crate) enum Command {
     /// Commands on images
     #[command(subcommand)]
     Image(ImageCommand),
+    Completion(system_completion::Args),
+    #[command(name = "__complete", hide = true)]
+    Complete(system_completion::CompleteArgs),
+    Man(system_man::Args),
+    /// Commands on networks
+    #[command(subcommand)]
+    Network(NetworkCommand),
     /// Commands on everything
     #[command(subcommand)]
     System(SystemCommand),
@@ -107,7 +117,7 @@ pub(crate) enum ContainerCommand {
     Kill(container_kill::Args),
     #[command(alias = "remove")]
     Rm(container_rm::Args),
-    #[command(visible_aliases = ["list", "ps"])]
+    #[command(visible_alias = "ps")]
     Ls(container_list::Args),
     Logs(container_logs::Args),
     Exec(container_exec::Args),
@@ -121,6 +131,10 @@ pub(crate) enum ContainerCommand {
     Cp(container_cp::Args),
     Update(container_update::Args),
     Rename(container_rename::Args),
+    Diff(container_diff::Args),
+    Export(container_export::Args),
+    Prune(container_prune::Args),
+    Port(container_port::Args),
 }
 
 /// `rtctl image ...`
@@ -148,6 +162,22 @@ pub(crate) enum SystemCommand {
     Info(system_info::Args),
 }
 
+/// `rtctl network ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    Create(network_create::Args),
+    #[command(visible_alias = "list")]
+    Ls(network_list::Args),
+    Inspect(network_inspect::Args),
+    #[command(alias = "remove")]
+    Rm(network_rm::Args),
+    Connect(network_connect::Args),
+    Disconnect(network_disconnect::Args),
+    Prune(network_prune::Args),
+    #[command(hide = true)]
+    Release(network_release::Args),
+}
+
 impl Command {
     /// Carries it out; the exit code.
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
@@ -172,6 +202,9 @@ impl Command {
             Command::Cp(args) => args.run(roots),
             Command::Update(args) => args.run(roots),
             Command::Rename(args) => args.run(roots),
+            Command::Diff(args) => args.run(roots),
+            Command::Export(args) => args.run(roots),
+            Command::Port(args) => args.run(roots),
             Command::Pull(args) => args.run(roots),
             Command::Load(args) => args.run(roots),
             Command::Save(args) => args.run(roots),
@@ -184,6 +217,10 @@ impl Command {
             Command::Events(args) => args.run(roots),
             Command::Container(command) => command.run(roots),
             Command::Image(command) => command.run(roots),
+            Command::Completion(args) => args.run(),
+            Command::Complete(args) => args.run(roots),
+            Command::Man(args) => args.run(),
+            Command::Network(command) => command.run(roots),
             Command::System(command) => command.run(roots),
             Command::Volume(command) => command.run(roots),
         }
@@ -226,6 +263,10 @@ impl ContainerCommand {
             ContainerCommand::Cp(args) => args.run(roots),
             ContainerCommand::Update(args) => args.run(roots),
             ContainerCommand::Rename(args) => args.run(roots),
+            ContainerCommand::Diff(args) => args.run(roots),
+            ContainerCommand::Export(args) => args.run(roots),
+            ContainerCommand::Prune(args) => args.run(roots),
+            ContainerCommand::Port(args) => args.run(roots),
         }
     }
 }
@@ -264,6 +305,21 @@ impl VolumeCommand {
             VolumeCommand::Inspect(args) => args.run(roots),
             VolumeCommand::Rm(args) => args.run(roots),
             VolumeCommand::Prune(args) => args.run(roots),
+        }
+    }
+}
+
+impl NetworkCommand {
+    fn run(self, roots: &Roots) -> Result<u8> {
+        match self {
+            NetworkCommand::Create(args) => args.run(roots),
+            NetworkCommand::Ls(args) => args.run(roots),
+            NetworkCommand::Inspect(args) => args.run(roots),
+            NetworkCommand::Rm(args) => args.run(roots),
+            NetworkCommand::Connect(args) => args.run(roots),
+            NetworkCommand::Disconnect(args) => args.run(roots),
+            NetworkCommand::Prune(args) => args.run(roots),
+            NetworkCommand::Release(args) => args.run(roots),
         }
     }
 }

@@ -11,11 +11,13 @@
 #![recursion_limit = "256"]
 
 mod cli;
+mod complete;
 mod copy;
 mod events;
 mod flag;
 mod image;
 mod logs;
+mod manual;
 mod output;
 mod rootfs;
 mod session;

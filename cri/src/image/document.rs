@@ -34,6 +34,11 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The full name, as containerd and docker write it into layouts.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
+/// In our own `index.json`: the blobs of the image's layers were not kept.
+pub(crate) const LAYER_BLOBS: &str = "rt.layer-blobs";
+/// The value of [`LAYER_BLOBS`].
+pub(crate) const DISCARDED: &str = "discarded";
+
 /// Points to a blob. Source: OCI image-spec descriptor.md.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -120,6 +120,18 @@ pub enum Error {
         /// What each endpoint answered, in the order in which they were tried.
         faults: Vec<Fault>,
     },
+    /// The compressed layers of an image are needed, but were not kept.
+    #[error(
+        "image {image}: {} of its compressed layers are not here: {}; it was received without keeping them. \
+         Get them with: rtctl pull {image} (without --discard-blobs)",
+        missing.len(), List(missing)
+    )]
+    NoBlobs {
+        /// The image.
+        image: String,
+        /// The digests of the blobs.
+        missing: Vec<String>,
+    },
     /// No image has that name or id.
     #[error("no such image: {query}")]
     NotFound {

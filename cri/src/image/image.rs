@@ -4,9 +4,10 @@ use super::config::ImageConfig;
 use super::digest::Digest;
 use super::document::{Descriptor, Kind, Manifest, parse_manifest};
 use super::error::Error;
+use super::ingest::Blobs;
 use super::names;
 use super::reference::Reference;
-use super::store::{Store, name_of};
+use super::store::{Store, blobs_of, name_of};
 
 /// An image in the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Image {
     pub config: ImageConfig,
     /// The blobs of its layers (of the first manifest), bottom first.
     pub layers: Vec<Descriptor>,
+    /// Whether these blobs were kept.
+    pub blobs: Blobs,
     /// Bytes of file contents in its unpacked layers; layers that must be unpacked again do not count.
     pub unpacked_bytes: u64,
 }
@@ -87,6 +90,9 @@ impl Store {
                 images.last_mut().expect("one was just pushed")
             }
         };
+        if image.manifests.is_empty() {
+            image.blobs = blobs_of(descriptor);
+        }
         match name_of(descriptor) {
             Some(name) if name.digest().is_some() => image.digests.push(name),
             name => image.names.extend(name),
@@ -148,6 +154,7 @@ impl Store {
             manifests: Vec::new(),
             config,
             layers: manifest.layers.clone(),
+            blobs: Blobs::Keep,
             unpacked_bytes,
         })
     }

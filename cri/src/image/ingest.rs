@@ -10,7 +10,7 @@
 //! that these name is removed while its process lives. A crash at any point leaves the index as it was and a staging
 //! folder that the next change of the store clears away.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -43,6 +43,18 @@ pub(crate) struct Ingest<'s> {
     /// By the name that they will have among the layers.
     layers: HashMap<String, Staged>,
     counter: u64,
+    keeping: Blobs,
+    distrusted: HashSet<String>,
+}
+
+/// Whether the blobs of layers stay when the layers are unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blobs {
+    /// They stay: the image can be saved, pushed and repaired without its registry.
+    #[default]
+    Keep,
+    /// They go, which saves their space.
+    Discard,
 }
 
 struct Staged {
@@ -76,8 +88,33 @@ impl<'s> Ingest<'s> {
             reason: "is new, and locked by another process".into(),
         })?;
         let trash = dir.make("trash")?;
-        let (blobs, layers) = (HashMap::new(), HashMap::new());
-        Ok(Ingest { store, name, dir, trash, _alive: alive, blobs, layers, counter: 0 })
+        Ok(Ingest {
+            store,
+            name,
+            dir,
+            trash,
+            _alive: alive,
+            blobs: HashMap::new(),
+            layers: HashMap::new(),
+            counter: 0,
+            keeping: Blobs::Keep,
+            distrusted: HashSet::new(),
+        })
+    }
+
+    /// Says whether the blobs of layers are kept.
+    pub(crate) fn keeping(mut self, blobs: Blobs) -> Ingest<'s> {
+        self.keeping = blobs;
+        self
+    }
+
+    /// Names blobs and layers of the store that are damaged: they are received again, and replaced.
+    pub(crate) fn distrust(&mut self, digest: &Digest) {
+        self.distrusted.insert(digest.to_string());
+    }
+
+    fn trusts(&self, digest: &Digest) -> bool {
+        !self.distrusted.contains(&digest.to_string())
     }
 
     /// A new file in the staging folder, for a source that must be spooled.
@@ -201,13 +238,17 @@ impl<'s> Ingest<'s> {
     ) -> Result<Result<Descriptor, Job<'j, 'a>>, Error> {
         let diff_id = &layer.diff_id;
         self.keep_layer(diff_id.hex())?;
-        let has_layer = self.layers.contains_key(diff_id.hex()) || self.store.sealed_layer(diff_id)?.is_some();
+        let sealed = self.trusts(diff_id) && self.store.sealed_layer(diff_id)?.is_some();
+        let has_layer = self.layers.contains_key(diff_id.hex()) || sealed;
         // An uncompressed layer is its own blob; that is all we can know about one without a digest.
         let digest = layer.digest.as_ref().unwrap_or(diff_id);
-        self.keep_blob(digest)?;
+        if self.keeping == Blobs::Keep {
+            self.keep_blob(digest)?;
+        }
         let blob_size = match self.blobs.get(digest) {
             Some(name) => self.dir.stat_of(name.as_bytes())?.map(|stat| stat.st_size.unsigned_abs()),
             None => match self.store.open_blob(digest)? {
+                Some(_) if !self.trusts(digest) => None,
                 Some(file) => Some(file.metadata().call(|| format!("fstat({})", Shown(&file)))?.len()),
                 None => None,
             },
@@ -215,10 +256,11 @@ impl<'s> Ingest<'s> {
         let has_blob = blob_size == Some(layer.size);
         // Whether an image in the store says that this blob unpacks to this layer: it was checked then.
         let verified = digest == diff_id || known.iter().any(|(blob, layer)| blob == digest && layer == diff_id);
-        if has_layer && has_blob && verified {
+        let discards = self.keeping == Blobs::Discard;
+        if has_layer && (has_blob || discards) && verified {
             return Ok(Ok(blob_descriptor(self.compression_of(digest)?, digest, layer.size)));
         }
-        let blob = (!has_blob).then(|| self.next("blob"));
+        let blob = (!has_blob && !discards).then(|| self.next("blob"));
         let folder = (!has_layer && !self.layers.contains_key(diff_id.hex())).then(|| self.next("layer"));
         if let Some(folder) = &folder {
             // Taken now, so that a second blob with the same contents is only checked.
@@ -252,7 +294,9 @@ impl<'s> Ingest<'s> {
             if let (Some(folder), Some(unpacked)) = (&layer, unpacked) {
                 self.stage(diff_id.hex(), &diff_id, folder, unpacked);
             }
-            self.keep_blob(&found.digest)?;
+            if self.keeping == Blobs::Keep {
+                self.keep_blob(&found.digest)?;
+            }
             received[at] = Some(blob_descriptor(found.compression, &found.digest, found.size));
             if let Some(blob) = blob {
                 self.blobs.insert(found.digest, blob);
@@ -291,12 +335,16 @@ impl<'s> Ingest<'s> {
         if new != old {
             self.store.write_index(&lock, new)?;
         }
+        if self.keeping == Blobs::Discard {
+            // An image that had blobs may need none now. What cannot be judged stays until the next removal.
+            let _ = self.store.sweep(&lock, &mut self);
+        }
         Ok(())
     }
 
     /// Gives a sealed folder its name among the layers, unless a whole one has it.
     fn place(&self, id: &Digest, name: &str, folder: &str) -> Result<(), Error> {
-        if sealed(&self.store.layers, name, id)?.is_some() {
+        if self.trusts(id) && sealed(&self.store.layers, name, id)?.is_some() {
             return Ok(());
         }
         match self.store.layers.rename(name, &self.trash, &format!("damaged-{name}")) {

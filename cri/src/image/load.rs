@@ -4,7 +4,7 @@ use super::choose::{Chosen, Layers, Reading, blob_member, check_digest};
 use super::digest::Digest;
 use super::document::{Descriptor, Manifest, OCI_CONFIG, OCI_MANIFEST};
 use super::error::Error;
-use super::ingest::Ingest;
+use super::ingest::{Blobs, Ingest};
 use super::names;
 use super::platform::Platform;
 use super::progress::Progress;
@@ -20,6 +20,8 @@ pub struct LoadOptions {
     pub platform: Option<Platform>,
     /// The name for the image, in place of the names that the source gives. The source must hold one image only.
     pub name: Option<Reference>,
+    /// Whether the blobs of layers are kept.
+    pub blobs: Blobs,
 }
 
 /// An image that is in the store now.
@@ -48,7 +50,7 @@ impl Store {
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<LoadedImage>, Error> {
-        let mut ingest = Ingest::begin(self)?;
+        let mut ingest = Ingest::begin(self)?.keeping(options.blobs);
         let opened = Opened::open(source, &mut ingest, &self.limits)?;
         let fetch = |descriptor: &Descriptor| {
             opened.read(blob_member(&descriptor.digest).as_bytes(), self.limits.document_bytes)
@@ -99,6 +101,7 @@ impl Store {
                 for name in &image.names {
                     names::assign(&mut index, descriptor, Some(name));
                 }
+                names::mark(&mut index, &descriptor.digest, options.blobs);
             }
             Ok(index)
         })?;

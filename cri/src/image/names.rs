@@ -4,8 +4,9 @@
 
 use super::digest::Digest;
 use super::document::Descriptor;
+use super::ingest::Blobs;
 use super::reference::Reference;
-use super::store::{name_of, named};
+use super::store::{name_of, named, with_blobs};
 
 /// Gives `name` to the image, or keeps it without one. An image that had the name stays, without it.
 pub(crate) fn assign(index: &mut Vec<Descriptor>, image: &Descriptor, name: Option<&Reference>) {
@@ -16,6 +17,13 @@ pub(crate) fn assign(index: &mut Vec<Descriptor>, image: &Descriptor, name: Opti
         return;
     }
     index.push(named(image, name));
+}
+
+/// Says for all names of an image whether the blobs of its layers are kept.
+pub(crate) fn mark(index: &mut [Descriptor], manifest: &Digest, blobs: Blobs) {
+    for entry in index.iter_mut().filter(|entry| entry.digest == *manifest) {
+        *entry = with_blobs(entry, blobs);
+    }
 }
 
 /// The entry of a name.
@@ -75,5 +83,23 @@ mod tests {
         assert_eq!(shown(&index), ["a -", "b -"]);
         remove_image(&mut index, &image("a").digest);
         assert_eq!(shown(&index), ["b -"]);
+    }
+
+    #[test]
+    fn discarded_blobs_are_a_matter_of_the_image() {
+        use super::super::store::blobs_of;
+        let name: Reference = "x:1".parse().unwrap();
+        let (one, other) = (image("a"), image("b"));
+        let mut index = Vec::new();
+        assign(&mut index, &one, Some(&name));
+        assign(&mut index, &other, None);
+        mark(&mut index, &one.digest, Blobs::Discard);
+        let again = index[0].clone();
+        assign(&mut index, &again, Some(&"x:2".parse().unwrap()));
+        remove_name(&mut index, &name);
+        assert_eq!(shown(&index), ["b -", "a x:2"]);
+        assert_eq!(index.iter().map(blobs_of).collect::<Vec<_>>(), [Blobs::Keep, Blobs::Discard]);
+        mark(&mut index, &one.digest, Blobs::Keep);
+        assert_eq!(index[1], named(&one, Some(&"x:2".parse().unwrap())));
     }
 }

@@ -73,18 +73,8 @@ impl Store {
     /// Unpacks layers from the blobs that the store kept.
     fn rebuild(&self, missing: &[(Digest, Descriptor)], progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
         let mut ingest = Ingest::begin(self)?;
-        let incoming: Vec<Incoming<'_>> = missing
-            .iter()
-            .map(|(diff_id, blob)| Incoming {
-                diff_id: diff_id.clone(),
-                digest: Some(blob.digest.clone()),
-                size: blob.size,
-                open: Box::new(|| match self.open_blob(&blob.digest)? {
-                    Some(file) => Ok(Box::new(file)),
-                    None => Err(Error::Damaged { what: format!("blob {}", blob.digest), reason: "is missing".into() }),
-                }),
-            })
-            .collect();
+        let incoming: Vec<Incoming<'_>> =
+            missing.iter().map(|(diff_id, blob)| self.incoming_blob(diff_id, blob)).collect();
         ingest.layers(&incoming, progress)?;
         ingest.commit(progress, Ok)
     }

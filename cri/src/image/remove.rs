@@ -10,10 +10,10 @@ use super::digest::{Algorithm, Digest};
 use super::document::{Descriptor, Kind, parse_index};
 use super::error::Error;
 use super::image::Image;
-use super::ingest::Ingest;
+use super::ingest::{Blobs, Ingest};
 use super::names;
 use super::reference::Reference;
-use super::store::{Store, WriteLock};
+use super::store::{Store, WriteLock, blobs_of};
 use crate::disk;
 
 /// Whether an image that has several names may be removed by its id.
@@ -152,7 +152,9 @@ impl Store {
                 needed.layers.extend(config.diff_ids.iter().map(|diff_id| diff_id.hex().to_owned()));
                 needed.layers.extend(super::dirs::layer_name(&config.diff_ids));
                 needed.blobs.insert(manifest.config.digest);
-                needed.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+                if blobs_of(descriptor) == Blobs::Keep {
+                    needed.blobs.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+                }
             }
             Kind::Index if depth < self.limits.index_depth => {
                 let index = parse_index(&self.read_document(descriptor)?, &what, &self.limits)?;

@@ -13,6 +13,7 @@ use super::digest::{Digest, HashingReader};
 use super::document::{Descriptor, Index};
 use super::error::Error;
 use super::image::Image;
+use super::ingest::Blobs;
 use super::reference::Reference;
 use super::store::{Store, named};
 use super::unpack::{Stop, Stream, own_error};
@@ -52,6 +53,7 @@ impl Store {
         let mut chosen: Vec<Chosen> = Vec::new();
         for query in queries {
             let image = self.resolve(query)?;
+            self.check_blobs(query, &image)?;
             let name = query.parse::<Reference>().ok().filter(|name| image.has_name(name));
             match chosen.iter_mut().find(|other| other.image.id == image.id) {
                 Some(other) => other.names.extend(name),
@@ -64,6 +66,23 @@ impl Store {
             Format::Docker => self.save_docker(&chosen, &mut archive)?,
         }
         archive.finish().map_err(written)
+    }
+
+    /// Checks that the compressed layers of an image are there.
+    ///
+    /// # Errors
+    /// [`Error::NoBlobs`] if they were not kept.
+    pub(crate) fn check_blobs(&self, query: &str, image: &Image) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for blob in &image.layers {
+            if image.blobs == Blobs::Discard && self.open_blob(&blob.digest)?.is_none() {
+                missing.push(blob.digest.to_string());
+            }
+        }
+        match missing.as_slice() {
+            [] => Ok(()),
+            _ => Err(Error::NoBlobs { image: query.into(), missing }),
+        }
     }
 
     fn save_oci(&self, chosen: &[Chosen], archive: &mut Builder<&mut dyn Write>) -> Result<(), Error> {

@@ -11,7 +11,9 @@
 //! Readers take no lock: files appear and change only by rename. Blobs stay after unpacking, because `save` needs the
 //! exact bytes and a damaged layer is rebuilt from them.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
+use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -23,8 +25,9 @@ use runtime::sys::{Call, CallError};
 
 use super::digest::{Algorithm, Digest};
 use super::dir::{Dir, read_bounded};
-use super::document::{CONTAINERD_NAME, Descriptor, Index, REF_NAME, parse_index};
+use super::document::{CONTAINERD_NAME, DISCARDED, Descriptor, Index, LAYER_BLOBS, REF_NAME, parse_index};
 use super::error::Error;
+use super::ingest::Blobs;
 use super::layer::{Seal, sealed};
 use super::limits::Limits;
 use super::reference::Reference;
@@ -84,14 +87,20 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes the two files that make a folder an OCI layout.
+    /// Writes the two files that make a folder an OCI layout. An index that got lost is not replaced by an empty one: then
+    /// nothing would be needed any more, and everything be removed.
     fn start(&self) -> Result<(), Error> {
         let lock = self.lock()?;
-        self.images.replace(LAYOUT, LAYOUT_TEXT.as_bytes())?;
-        if self.images.stat_of(INDEX.as_bytes())?.is_none() {
+        self.write_layout(&lock)?;
+        let blobs = self.blob_dir(Algorithm::Sha256)?.scan(|_, _| Ok(ControlFlow::Break(())))?;
+        if blobs.is_none() && self.images.stat_of(INDEX.as_bytes())?.is_none() {
             self.write_index(&lock, Vec::new())?;
         }
         Ok(())
+    }
+
+    pub(crate) fn write_layout(&self, _lock: &WriteLock) -> Result<(), Error> {
+        self.images.replace(LAYOUT, LAYOUT_TEXT.as_bytes())
     }
 
     /// Waits until nobody else changes the store.
@@ -114,7 +123,10 @@ impl Store {
     pub(crate) fn read_index(&self) -> Result<Vec<Descriptor>, Error> {
         let what = format!("{}/{INDEX}", self.images.path().display());
         let bytes = self.images.read(INDEX, INDEX_MAX)?;
-        let bytes = bytes.ok_or_else(|| Error::Damaged { what: what.clone(), reason: "is missing".into() })?;
+        let bytes = bytes.ok_or_else(|| Error::Damaged {
+            what: what.clone(),
+            reason: "is missing; rtctl image fsck --repair finds the images again".into(),
+        })?;
         let limits = Limits { images: usize::MAX, ..self.limits.clone() };
         Ok(parse_index(&bytes, &what, &limits)?.manifests)
     }
@@ -171,11 +183,35 @@ pub(crate) fn name_of(descriptor: &Descriptor) -> Option<Reference> {
     descriptor.annotation(REF_NAME)?.parse().ok()
 }
 
+/// Whether the blobs of the image's layers are kept, as our own index says.
+pub(crate) fn blobs_of(descriptor: &Descriptor) -> Blobs {
+    match descriptor.annotation(LAYER_BLOBS) {
+        Some(DISCARDED) => Blobs::Discard,
+        Some(_) | None => Blobs::Keep,
+    }
+}
+
 /// The descriptor under which `index.json` keeps an image of that name.
 pub(crate) fn named(descriptor: &Descriptor, name: Option<&Reference>) -> Descriptor {
-    let annotations = name.map(|name| {
+    let mut annotations = BTreeMap::new();
+    if let Some(name) = name {
         let full = name.to_string();
-        [(REF_NAME.to_owned(), full.clone()), (CONTAINERD_NAME.to_owned(), full)].into()
-    });
+        annotations.insert(REF_NAME.to_owned(), full.clone());
+        annotations.insert(CONTAINERD_NAME.to_owned(), full);
+    }
+    if blobs_of(descriptor) == Blobs::Discard {
+        annotations.insert(LAYER_BLOBS.to_owned(), DISCARDED.to_owned());
+    }
+    let annotations = (!annotations.is_empty()).then_some(annotations);
     Descriptor { annotations, platform: descriptor.platform.clone(), ..descriptor.bare() }
+}
+
+/// The same with another answer to whether the blobs are kept.
+pub(crate) fn with_blobs(descriptor: &Descriptor, blobs: Blobs) -> Descriptor {
+    let annotations = match blobs {
+        Blobs::Keep => None,
+        Blobs::Discard => Some(BTreeMap::from([(LAYER_BLOBS.to_owned(), DISCARDED.to_owned())])),
+    };
+    let marked = Descriptor { annotations, ..descriptor.clone() };
+    named(&marked, name_of(descriptor).as_ref())
 }

@@ -11,11 +11,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use runtime::sys::Call;
+
 use super::bridge;
 use super::definition::{Network, Range};
 use super::error::Error;
 use super::files::random;
-use super::host;
+use super::firewall::obstacles;
+use super::host::{self, get_sysctl, set_sysctl};
 use super::ipam::{self, Full};
 use super::mac::Mac;
 use super::name;
@@ -24,6 +27,7 @@ use super::networks::{LOCK, Networks};
 use super::plumb::{Move, Plumb, plumb};
 use super::publish::Publish;
 use super::record::{Assigned, Attachment, Book, file_name, last_key};
+use super::reserve::reserve;
 use super::subnet::Family;
 
 /// Highest and lowest priority of a default route: what docker's `gw-priority` is used for fits well into it.
@@ -85,6 +89,9 @@ impl Networks {
 
         let mut record = plan(attach, &network, &book)?;
         let moves = rank(&mut record, &book);
+        let reserved = reserve(attach.ports, &network, &record, &mut book)?;
+        record.ports = reserved.ports;
+        let mut notes = forwarding(&network)?;
         let bridge = bridge::ensure(&mut socket, &links, &network)?;
 
         book.next = record.order + 1;
@@ -103,26 +110,29 @@ impl Networks {
             attachment: &record,
             bridge: bridge.index,
             mtu: bridge.mtu,
+            icc: network.policy.icc,
             moves: moving.collect(),
         };
-        let made = plumb(&mut socket, &plan);
-        match made {
-            Ok(ifindex) => {
-                record.ifindex = ifindex;
-                for attachment in &mut book.attachments {
-                    if attachment.order == record.order {
-                        attachment.ifindex = ifindex;
-                    }
-                    if let Some((_, metric)) = moves.iter().find(|(order, _)| *order == attachment.order) {
-                        attachment.metric = *metric;
-                    }
+        let made = plumb(&mut socket, &plan).and_then(|ifindex| {
+            for attachment in &mut book.attachments {
+                if attachment.order == record.order {
+                    attachment.ifindex = ifindex;
                 }
-                if let Err(error) = book.write(&self.state, &file) {
-                    self.bury(&mut book, &file, &mut socket, &[record])?;
-                    return Err(error);
+                if let Some((_, metric)) = moves.iter().find(|(order, _)| *order == attachment.order) {
+                    attachment.metric = *metric;
                 }
-                Ok(Attached { record, reserved: Vec::new(), notes: Vec::new() })
             }
+            record.ifindex = ifindex;
+            if bridge.new {
+                notes.extend(obstacles(self.firewall.table())?);
+                self.firewall.rebuild(&self.list()?, &book.attachments)?;
+            } else {
+                self.firewall.add(&network, &record, &self.list()?, &book.attachments)?;
+            }
+            book.write(&self.state, &file)
+        });
+        match made {
+            Ok(()) => Ok(Attached { record, reserved: reserved.sockets, notes }),
             Err(error) => {
                 // The first error is what went wrong; what cannot be undone now is found by the next call.
                 let _ = self.bury(&mut book, &file, &mut socket, &[record]);
@@ -130,6 +140,38 @@ impl Networks {
             }
         }
     }
+}
+
+/// Lets the host pass packets on. Says so when that was not so before.
+fn forwarding(network: &Network) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    if network.internal {
+        return Ok(notes);
+    }
+    if network.range(Family::V4).is_some() && get_sysctl("ipv4/ip_forward")? != "1" {
+        set_sysctl("ipv4/ip_forward", "1")?;
+        notes.push("IPv4 forwarding was off on this host and is on now (net.ipv4.ip_forward=1)".to_owned());
+    }
+    if network.range(Family::V6).is_some() && get_sysctl("ipv6/conf/all/forwarding")? != "1" {
+        keep_router_advertisements()?;
+        set_sysctl("ipv6/conf/all/forwarding", "1")?;
+        notes.push("IPv6 forwarding was off on this host and is on now (net.ipv6.conf.all.forwarding=1)".to_owned());
+    }
+    Ok(notes)
+}
+
+/// A host that forwards ignores router advertisements, and would lose its own way out, unless accept_ra is 2.
+fn keep_router_advertisements() -> Result<(), Error> {
+    let path = "/proc/sys/net/ipv6/conf";
+    for entry in std::fs::read_dir(path).call(|| format!("open(\"{path}\", O_RDONLY|O_DIRECTORY)"))? {
+        let entry = entry.call(|| format!("getdents64({path})"))?;
+        let Ok(interface) = entry.file_name().into_string() else { continue };
+        let name = format!("ipv6/conf/{interface}/accept_ra");
+        if interface != "all" && interface != "default" && get_sysctl(&name).is_ok_and(|value| value == "1") {
+            set_sysctl(&name, "2")?;
+        }
+    }
+    Ok(())
 }
 
 impl Attach<'_> {

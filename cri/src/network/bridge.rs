@@ -18,13 +18,14 @@ const ETHERNET: u32 = 1500;
 pub(super) struct Made {
     pub(super) index: u32,
     pub(super) mtu: u32,
+    /// Whether it was made, or completed, just now.
+    pub(super) new: bool,
 }
 
 /// Finds the network's bridge, or makes it.
 pub(super) fn ensure(socket: &mut Socket, links: &[Link], network: &Network) -> Result<Made, Error> {
     let found = links.iter().find(|link| link.name == network.bridge);
-    let ours = |link: &Link| link.kind.as_deref() == Some("bridge") && link.alias.as_deref() == Some(&network.alias());
-    if found.is_some_and(|link| !ours(link)) {
+    if found.is_some_and(|link| !is_ours(link, network)) {
         return Err(Error::ForeignInterface { interface: network.bridge.clone(), network: network.name.clone() });
     }
     let link = match found {
@@ -35,7 +36,7 @@ pub(super) fn ensure(socket: &mut Socket, links: &[Link], network: &Network) -> 
     if !link.up {
         finish(socket, network, &link)?;
     }
-    Ok(Made { index: link.index, mtu: link.mtu.unwrap_or(ETHERNET) })
+    Ok(Made { index: link.index, mtu: link.mtu.unwrap_or(ETHERNET), new: !link.up })
 }
 
 fn make(socket: &mut Socket, links: &[Link], network: &Network) -> Result<Link, Error> {
@@ -77,11 +78,27 @@ pub(super) fn finish(socket: &mut Socket, network: &Network, link: &Link) -> Res
     Ok(())
 }
 
-/// Removes the network's bridge; already gone is done.
-pub(super) fn remove(socket: &mut Socket, links: &[Link], network: &Network) -> Result<(), Error> {
-    let ours = |link: &&Link| link.name == network.bridge && link.alias.as_deref() == Some(&network.alias());
-    if links.iter().find(ours).is_some() {
-        socket.run(&[delete_link(&network.bridge)])?;
+/// Whether there was a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    /// It is gone now.
+    Yes,
+    /// There was none.
+    No,
+}
+
+/// Removes the network's bridge.
+pub(super) fn remove(socket: &mut Socket, links: &[Link], network: &Network) -> Result<Removed, Error> {
+    if !links.iter().any(|link| is_ours(link, network)) {
+        return Ok(Removed::No);
     }
-    Ok(())
+    socket.run(&[delete_link(&network.bridge)])?;
+    Ok(Removed::Yes)
+}
+
+/// Whether the link is the bridge of this network.
+pub(super) fn is_ours(link: &Link, network: &Network) -> bool {
+    link.name == network.bridge
+        && link.kind.as_deref() == Some("bridge")
+        && link.alias.as_deref() == Some(&network.alias())
 }

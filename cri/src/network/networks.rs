@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use runtime::sys::Call;
+
 use super::bridge;
 use super::create::{self, Given, NewNetwork, Taken};
 use super::definition::Network;
 use super::error::Error;
 use super::files::{Folder, Keep, random};
+use super::firewall::Firewall;
 use super::host;
 use super::name;
 use super::netlink::{Link, Socket};
@@ -21,6 +24,7 @@ pub(super) const LOCK: &str = "lock";
 pub struct Networks {
     pub(super) definitions: Folder,
     pub(super) state: Folder,
+    pub(super) firewall: Firewall,
 }
 
 impl Networks {
@@ -29,9 +33,11 @@ impl Networks {
     /// # Errors
     /// The kernel's; folders that other users may write to.
     pub fn open(root: &Path, state: &Path) -> Result<Networks, Error> {
+        let absolute = std::path::absolute(state).call(|| "getcwd()".to_owned())?;
         Ok(Networks {
             definitions: Folder::open(&root.join("networks"))?,
             state: Folder::open(&state.join("network"))?,
+            firewall: Firewall::new(&absolute),
         })
     }
 
@@ -175,9 +181,11 @@ impl Networks {
             containers.sort();
             return Err(Error::InUse { name: network.name, containers });
         }
-        bridge::remove(&mut socket, &links, &network)?;
         self.definitions.remove(&format!("{}.json", network.name))?;
         self.definitions.sync()?;
+        if bridge::remove(&mut socket, &links, &network)? == bridge::Removed::Yes {
+            self.firewall.rebuild(&self.list()?, &book.attachments)?;
+        }
         Ok(network)
     }
 

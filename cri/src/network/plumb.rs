@@ -14,8 +14,8 @@ use runtime::sys::{Call, CallError};
 use super::error::Error;
 use super::host::{get_sysctl, set_sysctl_v6};
 use super::netlink::{
-    Gateway, Request, Socket, Veth, delete_default, get_link, link_by_name, new_address, new_default, new_veth,
-    no_link_local, set_hairpin, set_up,
+    Gateway, Port, Request, Socket, Veth, delete_default, get_link, link_by_name, new_address, new_default, new_veth,
+    no_link_local, set_port, set_up,
 };
 use super::record::Attachment;
 use super::subnet::Family;
@@ -38,6 +38,8 @@ pub(super) struct Plumb<'a> {
     pub(super) attachment: &'a Attachment,
     pub(super) bridge: u32,
     pub(super) mtu: u32,
+    /// Whether it may reach the other ports of the bridge.
+    pub(super) icc: bool,
     pub(super) moves: Vec<Move<'a>>,
 }
 
@@ -74,8 +76,9 @@ fn pair(host: &mut Socket, inner: &mut Socket, plumb: &Plumb<'_>) -> Result<u32,
     };
     let mut requests = vec![new_veth(&veth), no_link_local(&attachment.veth)];
     // With br_netfilter a port that leads back to the same container is turned around in the bridge itself.
-    if get_sysctl("bridge/bridge-nf-call-iptables").is_ok_and(|value| value == "1") {
-        requests.push(set_hairpin(&attachment.veth));
+    let hairpin = get_sysctl("bridge/bridge-nf-call-iptables").is_ok_and(|value| value == "1");
+    if hairpin || !plumb.icc {
+        requests.push(set_port(&attachment.veth, Port { hairpin, isolated: !plumb.icc }));
     }
     requests.push(set_up(&attachment.veth));
     requests.push(get_link(&attachment.veth));

@@ -1,5 +1,9 @@
 //! Finding out what a crash left, by asking the kernel: an attachment is alive as long as its interface on the host is there.
 
+use nix::errno::Errno;
+use runtime::sys::CallError;
+
+use super::bridge;
 use super::error::Error;
 use super::host;
 use super::netlink::{Link, Socket, delete_link, get_link};
@@ -7,7 +11,8 @@ use super::networks::{LOCK, Networks};
 use super::record::{Attachment, Book, file_name};
 
 impl Networks {
-    /// Removes what is left of attachments whose container is gone; returns them.
+    /// Removes what is left of attachments whose container is gone, and returns them. Makes the rules anew for those that live,
+    /// and gives bridges back their addresses.
     ///
     /// # Errors
     /// The kernel's.
@@ -17,7 +22,19 @@ impl Networks {
         let mut book = Book::read(&self.state, &file)?;
         let mut socket = Socket::route()?;
         let links = host::all_links(&mut socket)?;
-        self.sweep(&mut book, &file, &mut socket, &links)
+        let dead = self.sweep(&mut book, &file, &mut socket, &links)?;
+        let networks = self.list()?;
+        let mut any = false;
+        for network in &networks {
+            for link in links.iter().filter(|link| bridge::is_ours(link, network)) {
+                bridge::finish(&mut socket, network, link)?;
+                any = true;
+            }
+        }
+        if any {
+            self.firewall.rebuild(&networks, &book.attachments)?;
+        }
+        Ok(dead)
     }
 
     /// Takes what is dead out of the book. The caller holds the lock, so that one that is being made is being made by nobody.
@@ -41,7 +58,7 @@ impl Networks {
         Ok(dead)
     }
 
-    /// Removes links, elements and records of attachments, in that order: as long as there is a record, it is found again.
+    /// Removes elements, links and records of attachments, in that order: as long as there is a record, it is found again.
     pub(super) fn bury(
         &self,
         book: &mut Book,
@@ -49,10 +66,16 @@ impl Networks {
         socket: &mut Socket,
         dead: &[Attachment],
     ) -> Result<(), Error> {
+        book.attachments.retain(|attachment| !dead.iter().any(|gone| gone.order == attachment.order));
+        let firewall = self.firewall.remove(dead, &self.list()?, &book.attachments);
         let requests: Vec<_> = dead.iter().map(|attachment| delete_link(&attachment.veth)).collect();
         socket.run(&requests)?;
-        book.attachments.retain(|attachment| !dead.iter().any(|gone| gone.order == attachment.order));
-        book.write(&self.state, file)
+        firewall?;
+        match book.write(&self.state, file) {
+            // The record of something that is gone is found to be one.
+            Err(Error::Call(CallError { errno: Errno::ENOSPC | Errno::EDQUOT, .. })) => Ok(()),
+            other => other,
+        }
     }
 }
 
@@ -63,7 +86,7 @@ fn is_alive(socket: &mut Socket, attachment: &Attachment) -> Result<bool, Error>
     }
     match socket.run(&[get_link(&attachment.veth)]) {
         Ok(replies) => Ok(replies.iter().filter_map(Link::parse).any(|link| link.index == attachment.ifindex)),
-        Err(Error::Netlink { errno: nix::errno::Errno::ENODEV, .. }) => Ok(false),
+        Err(Error::Netlink { errno: Errno::ENODEV, .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

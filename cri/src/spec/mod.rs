@@ -14,12 +14,13 @@ mod capabilities;
 pub mod cdi;
 mod devices;
 mod error;
-mod files;
 mod host;
+mod hosts;
 mod mounts;
 mod namespaces;
 mod options;
 mod process;
+mod resolv_conf;
 mod seccomp_profile;
 mod sysctl;
 
@@ -39,12 +40,13 @@ pub fn all_capabilities() -> impl Iterator<Item = String> {
 
 pub use devices::{DeviceNode, DeviceRequest, NodeKind, host_nodes};
 pub use error::Error;
-pub use files::{HostEntry, Resolver, hosts, resolv_conf};
 pub use host::{CgroupMode, Host};
+pub use hosts::{HostEntry, hosts, own_names, with_current};
 pub use mounts::{BindRecursion, BindSource, MountRequest, MountTarget, Propagation, SHM_SIZE};
 pub use namespaces::is_private;
 pub use options::*;
 pub use process::{DEFAULT_PATH, command, environment, merged_environment};
+pub use resolv_conf::{BEHIND_RESOLVED, Families, RESOLV_CONF_LIMIT, ResolvConf, Resolver, resolv_conf};
 pub use seccomp_profile::{kernel_version, parse as parse_seccomp_profile};
 
 /// Everything that [`build`] looks at.

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,19 +19,20 @@ use tempfile::TempDir;
 /// Where Debian puts the plugins.
 pub const PLUGINS: &str = "/usr/lib/cni";
 
-/// Whether these tests can run; says why not.
+/// Whether these tests can run; says why not, and counts as skipped.
 pub fn ready(plugins: &[&str]) -> bool {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
-        return false;
+    let missing = plugins.iter().find(|plugin| !Path::new(PLUGINS).join(plugin).try_exists().unwrap());
+    let reason = match missing {
+        _ if !nix::unistd::geteuid().is_root() => "needs root".to_owned(),
+        Some(plugin) => format!("no {PLUGINS}/{plugin} (hack/setup installs containernetworking-plugins)"),
+        None => return true,
+    };
+    println!("skipped: {reason}");
+    if let Some(path) = std::env::var_os("RT_TEST_SKIPS") {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{}: {reason}", std::thread::current().name().unwrap_or("main")).unwrap();
     }
-    match plugins.iter().find(|plugin| !Path::new(PLUGINS).join(plugin).try_exists().unwrap()) {
-        Some(plugin) => {
-            eprintln!("skipped: no {PLUGINS}/{plugin} (hack/setup installs containernetworking-plugins)");
-            false
-        }
-        None => true,
-    }
+    false
 }
 
 pub fn soon() -> Instant {

@@ -24,7 +24,7 @@ use crate::sys::{Call, CallError};
 ///
 /// # Errors
 /// [`Error`]; [`Error::kind`] tells missing programs apart.
-pub fn create(create: Create<'_>) -> Result<Created, Error> {
+pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
     let plan = Plan::new(create.spec)?;
     let seccomp = create.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let filter = seccomp.map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
@@ -44,7 +44,7 @@ pub fn create(create: Create<'_>) -> Result<Created, Error> {
         join: std::mem::take(&mut joined.others),
         procs: create.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
         rootfs: Some(open::rootfs(&create.rootfs, &plan, &bundle)?),
-        sources: open::sources(&plan, &bundle)?,
+        sources: open::sources(&plan, &bundle, create.shm.take())?,
         cgroups: cgroups(&create, &plan)?,
         null: open::null(&plan)?,
         devices: open::devices(&plan)?,

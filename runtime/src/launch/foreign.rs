@@ -34,11 +34,15 @@ pub(super) fn split(path: &Path) -> Option<(i32, PathBuf)> {
 /// A detached copy of the mount at `path` in the mount namespace of a process. No link on the way is followed: what lies there
 /// is the other container's doing.
 pub(super) fn tree(pid: i32, path: &Path, depth: Depth) -> Result<OwnedFd, CallError> {
-    let namespace = open::namespace(format!("/proc/{pid}/ns/mnt").as_ref())?;
+    tree_in(&open::namespace(format!("/proc/{pid}/ns/mnt").as_ref())?, path, depth)
+}
+
+/// As [`tree`], in a mount namespace.
+pub(super) fn tree_in(namespace: &OwnedFd, path: &Path, depth: Depth) -> Result<OwnedFd, CallError> {
     let (ours, theirs) = pair()?;
     let messenger = match clone3(0, None, Parent::Caller).call(|| "clone3()".to_owned())? {
         Clone3::Parent(_, messenger) => messenger,
-        Clone3::Child => match fetch(&namespace, path, depth).and_then(|tree| theirs.born(tree.as_fd())) {
+        Clone3::Child => match fetch(namespace, path, depth).and_then(|tree| theirs.born(tree.as_fd())) {
             Ok(()) => exit_now(0),
             Err(error) => fail(&theirs, error),
         },
@@ -50,7 +54,7 @@ pub(super) fn tree(pid: i32, path: &Path, depth: Depth) -> Result<OwnedFd, CallE
         Message::Born(tree) => Ok(tree),
         Message::Failed(Failure { errno, text, .. }) => Err(CallError { call: text, errno }),
         Message::Ended | Message::Namespaces | Message::Console(_) | Message::Warning(_) | Message::Created => {
-            Err(Errno::EIO).call(|| format!("open_tree(<mounts of {pid}>, {path:?})"))
+            Err(Errno::EIO).call(|| format!("open_tree(<mount namespace>, {path:?})"))
         }
     }
 }
@@ -63,7 +67,8 @@ fn fetch(namespace: &OwnedFd, path: &Path, depth: Depth) -> Result<OwnedFd, Call
     open_tree(target, c"", depth).call(|| format!("open_tree({path:?})"))
 }
 
-fn fail(channel: &Channel, error: CallError) -> ! {
+/// Reports a failed call and ends.
+pub(super) fn fail(channel: &Channel, error: CallError) -> ! {
     let call = error.call.clone();
     let failed: Result<(), Failure> = Err(error).at(Step::Mounts);
     if let Err(failure) = failed {

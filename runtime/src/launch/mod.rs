@@ -15,6 +15,7 @@ mod exec;
 mod foreign;
 mod open;
 mod sandbox;
+mod shm;
 mod sync;
 
 use std::os::fd::OwnedFd;
@@ -29,6 +30,7 @@ pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
 pub use sandbox::{Sandbox, sandbox};
+pub use shm::Shm;
 pub(crate) use sync::{Channel, send_fd};
 
 /// A container to be made.
@@ -41,6 +43,8 @@ pub struct Create<'a> {
     pub spec: &'a Spec,
     /// Where its root file system comes from.
     pub rootfs: Rootfs,
+    /// Detached mount that goes to /dev/shm instead of the source of that bind mount ([`Shm::copy`]).
+    pub shm: Option<OwnedFd>,
     /// The group its processes are born into; limits are applied by the caller.
     pub cgroup: Option<&'a Cgroup>,
     /// Standard streams of the init process.

@@ -54,10 +54,13 @@ fn from_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
 }
 
 /// Detached mounts of the bind sources, by index of the mounts.
-pub(super) fn sources(plan: &Plan, bundle: &OwnedFd) -> Result<Vec<Option<OwnedFd>>, Error> {
+pub(super) fn sources(plan: &Plan, bundle: &OwnedFd, mut shm: Option<OwnedFd>) -> Result<Vec<Option<OwnedFd>>, Error> {
     let open = |(index, mount): (usize, &Mount)| match &mount.source {
         Source::Bind(path, depth) => {
-            bind_source(mount, path, *depth, bundle).during(|| format!("mounts[{index}].source")).map(Some)
+            let given = if mount.destination == Path::new("dev/shm") { shm.take() } else { None };
+            let tree = given.map_or_else(|| bind_source(mount, path, *depth, bundle), Ok);
+            let tree = tree.and_then(|tree| with_options(tree, mount, path));
+            tree.during(|| format!("mounts[{index}].source")).map(Some)
         }
         Source::FileSystem { .. } | Source::Cgroup => Ok(None),
     };
@@ -66,15 +69,15 @@ pub(super) fn sources(plan: &Plan, bundle: &OwnedFd) -> Result<Vec<Option<OwnedF
 
 fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
     let call = || format!("open_tree({path:?})");
-    let tree = match foreign::split(path) {
+    match foreign::split(path) {
         Some((pid, rest)) => {
             // What lies there is another container's doing: a link would be followed from our own root, to the host's files.
             let root = Root::new(directory(format!("/proc/{pid}/root").as_ref())?);
             let rest = mount.options.subpath.as_ref().map_or(rest.clone(), |subpath| rest.join(subpath));
             let source = root.open(&rest, OFlag::O_PATH, Links::Refuse)?;
             match open_tree(&source, c"", depth) {
-                Err(Errno::EINVAL) => foreign::tree(pid, &rest, depth)?,
-                tree => tree.call(call)?,
+                Err(Errno::EINVAL) => foreign::tree(pid, &rest, depth),
+                tree => tree.call(call),
             }
         }
         None if mount.options.subpath.is_some() => {
@@ -82,13 +85,17 @@ fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Re
                 .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))?;
             let subpath = mount.options.subpath.as_deref().unwrap_or(Path::new("."));
             let inside = Root::new(source).open(subpath, OFlag::O_PATH, Links::InRoot)?;
-            open_tree(&inside, c"", depth).call(|| format!("open_tree({path:?}/{subpath:?})"))?
+            open_tree(&inside, c"", depth).call(|| format!("open_tree({path:?}/{subpath:?})"))
         }
         None => {
             let path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
-            open_tree(bundle, &path, depth).call(call)?
+            open_tree(bundle, &path, depth).call(call)
         }
-    };
+    }
+}
+
+/// Gives a detached mount the attributes of the plan's.
+fn with_options(tree: OwnedFd, mount: &Mount, path: &Path) -> Result<OwnedFd, CallError> {
     let set = |depth, attributes: Attributes| {
         if attributes.is_empty() { Ok(()) } else { mount_setattr(&tree, depth, attributes) }
     };

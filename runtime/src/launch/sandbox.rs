@@ -10,9 +10,11 @@
 //! What keeps them afterwards are the descriptors: the namespaces go when the last one is closed and the last process in them has
 //! ended. A pid namespace lives as long as its process 1, which ends along with the caller.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
@@ -20,12 +22,13 @@ use super::birth::{Birth, clone};
 use super::create::{bury, how, map_ids};
 use super::error::{During, Error};
 use super::open;
+use super::shm::Shm;
 use super::sync::{Channel, Message, pair};
 use crate::init;
 use crate::plan::namespaces::flag;
 use crate::plan::{SandboxPlan, SandboxSpec};
 use crate::seccomp;
-use crate::spec::{NamespaceKind, Seccomp, SeccompRule};
+use crate::spec::{IdMapping, NamespaceKind, Seccomp, SeccompRule};
 use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
 use crate::sys::{Call, CallError};
@@ -37,6 +40,8 @@ pub struct Sandbox {
     pub namespaces: Vec<(NamespaceKind, OwnedFd)>,
     /// Process 1 of the pid namespace, a child of the caller: its id and pidfd.
     pub init: Option<(Pid, OwnedFd)>,
+    /// A /dev/shm for all.
+    pub shm: Option<Shm>,
 }
 
 impl Sandbox {
@@ -46,13 +51,27 @@ impl Sandbox {
         self.namespaces.iter().find(|(other, _)| *other == kind).map(|(_, namespace)| namespace)
     }
 
-    /// Ends process 1, and with it all of its pid namespace, and reaps it.
+    /// Kills process 1, and with it all of its pid namespace, and reaps it if it ends within `patience`. It ends after all
+    /// others there have been reaped by their parents, which may be other programs.
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn end(self) -> Result<(), CallError> {
+    pub fn end(self, patience: PollTimeout) -> Result<(), CallError> {
         let Some((pid, pidfd)) = &self.init else { return Ok(()) };
-        end(*pid, pidfd)
+        match pidfd_send_signal(pidfd, libc::SIGKILL) {
+            // It has ended and was reaped.
+            Err(Errno::ESRCH) => return Ok(()),
+            answer => answer.call(|| format!("pidfd_send_signal([{pid}], SIGKILL)"))?,
+        }
+        let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut set, patience) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).call(|| format!("poll(<pidfd {pid}>)")),
+        }
+        match wait(pidfd, Block::No) {
+            Ok(_) | Err(Errno::ECHILD) => Ok(()),
+            Err(errno) => Err(errno).call(|| format!("waitid([{pid}])")),
+        }
     }
 }
 
@@ -65,6 +84,7 @@ pub fn sandbox(spec: &SandboxSpec<'_>) -> Result<Sandbox, Error> {
     let process_one = plan.namespaces.makes(NamespaceKind::Pid);
     let filter = process_one.then(|| seccomp::compile(&waiting())).transpose().map_err(Error::Seccomp)?;
     let proc = (!plan.sysctls.is_empty()).then(procfs).transpose().during(|| "sysctl".to_owned())?;
+    let shm = plan.shm_size.map(|size| shm(size, &plan)).transpose().during(|| "shm".to_owned())?;
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let child = init::Sandbox { plan: &plan, channel: theirs, proc, filter: filter.as_ref() };
     // Process 1 lets go of the host's root.
@@ -85,22 +105,19 @@ pub fn sandbox(spec: &SandboxSpec<'_>) -> Result<Sandbox, Error> {
     };
     drop(ours);
     if process_one {
-        return Ok(Sandbox { namespaces, init: Some((pid, pidfd)) });
+        return Ok(Sandbox { namespaces, init: Some((pid, pidfd)), shm });
     }
     wait(&pidfd, Block::Yes).call(|| "waitid(<sandbox>)".to_owned()).during(|| "namespaces".to_owned())?;
-    Ok(Sandbox { namespaces, init: None })
+    Ok(Sandbox { namespaces, init: None, shm })
 }
 
-fn end(pid: Pid, pidfd: &OwnedFd) -> Result<(), CallError> {
-    match pidfd_send_signal(pidfd, libc::SIGKILL) {
-        // It has ended and was reaped.
-        Err(nix::errno::Errno::ESRCH) => return Ok(()),
-        answer => answer.call(|| format!("pidfd_send_signal([{pid}], SIGKILL)"))?,
-    }
-    match wait(pidfd, Block::Yes) {
-        Ok(_) | Err(nix::errno::Errno::ECHILD) => Ok(()),
-        Err(errno) => Err(errno).call(|| format!("waitid([{pid}])")),
-    }
+/// It belongs to the root of the user namespace, if there is one.
+fn shm(size: u64, plan: &SandboxPlan) -> Result<Shm, CallError> {
+    let root = |mappings: &[IdMapping]| {
+        let first = mappings.iter().find(|mapping| mapping.container_id == 0);
+        first.map_or(0, |mapping| mapping.host_id)
+    };
+    Shm::new(size, root(&plan.namespaces.uid_map), root(&plan.namespaces.gid_map))
 }
 
 /// The parent's side until the child says that all is made.

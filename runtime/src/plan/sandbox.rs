@@ -69,10 +69,11 @@ impl SandboxPlan {
             gid_map: namespaces::mappings(spec.gid_mappings, "gid_mappings")?,
         };
         let user = namespaces.makes(NamespaceKind::User);
-        if user && (namespaces.uid_map.is_empty() || namespaces.gid_map.is_empty()) {
+        let (uids, gids) = (!namespaces.uid_map.is_empty(), !namespaces.gid_map.is_empty());
+        if user && !(uids && gids) {
             return Err(refuse("namespaces", "a user namespace needs uid_mappings and gid_mappings"));
         }
-        if !user && !(namespaces.uid_map.is_empty() && namespaces.gid_map.is_empty()) {
+        if (uids || gids) && !user {
             return Err(refuse("uid_mappings", "needs user in namespaces"));
         }
         name(spec.hostname, "hostname", &namespaces)?;

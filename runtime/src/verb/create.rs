@@ -185,6 +185,7 @@ fn populate(
         start: start(directory)?,
         lifetime: Lifetime::Own,
         process_one: ProcessOne::Program,
+        shm: None,
         preserve_fds,
     })?;
     let written = finish(directory, record, &created, pid_file);

@@ -37,6 +37,10 @@ pub(super) enum Session {
     Stop(String),
     /// The same, then the removal.
     Remove(String),
+    /// The end of the sandbox.
+    StopSandbox,
+    /// The same, then its removal.
+    RemoveSandbox,
 }
 
 impl Server {

@@ -19,13 +19,16 @@ pub(super) struct Container {
     pub(super) dir: OwnedFd,
     /// Absolute path of its directory.
     pub(super) path: PathBuf,
-    /// Whether its directory is the shim's own: it is removed along with it.
-    pub(super) standalone: bool,
+    pub(super) home: Home,
     pub(super) spec: Spec,
     /// Namespaces of others that it joins, held open; the spec names them by descriptor.
     #[expect(dead_code, reason = "held, not read")]
     pub(super) joined: Vec<OwnedFd>,
     pub(super) task: Task,
+    /// Whether its /dev/shm is the sandbox's.
+    pub(super) shares_shm: bool,
+    /// Whether a process of it may trace others that are not its own.
+    pub(super) traces: bool,
     pub(super) cgroup: Option<Cgroup>,
     /// Its path, for the record.
     pub(super) cgroup_path: String,
@@ -46,6 +49,17 @@ pub(super) struct Container {
     pub(super) error: Option<String>,
     /// Whether the record says already that the log loses output.
     pub(super) log_problem_told: bool,
+}
+
+/// Whose a container's directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    /// The shim's own: it is removed along with the container, and the shim ends then.
+    Shim,
+    /// The container's, given by descriptor: removed along with it.
+    Own,
+    /// Below the shim's; whoever made it removes it.
+    Below,
 }
 
 /// State of a container; numbers are of its init process in `Server::processes`.

@@ -9,14 +9,15 @@ use nix::sys::stat::Mode;
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks;
 use runtime::launch::{self, Kind, Lifetime, ProcessOne, Rootfs, StartMode};
+use runtime::root::magic_link;
 use runtime::spec::Spec;
 use runtime::sys::{Call, CallError};
 
-use super::container::{Container, Phase, not_found};
+use super::container::{Container, Home, Phase, not_found};
 use super::poller::{Interest, Token};
 use super::process::{Process, Role, streams};
 use super::timers::Timer;
-use super::{Failure, Server};
+use super::{Failure, Server, tracers};
 use crate::layout::{State, Status, Task};
 use crate::local;
 use crate::log::{Log, Stream};
@@ -43,11 +44,12 @@ impl Failure {
 
 impl Server {
     /// Create: reads the configuration and makes the init process.
-    pub(super) fn create(&mut self, id: &str, dir: &str) -> Result<Reply, Failure> {
+    pub(super) fn create(&mut self, id: &str, dir: &str, given: Vec<OwnedFd>) -> Result<Reply, Failure> {
+        self.refuse_stopping()?;
         if self.containers.contains_key(id) {
             self.container(id, Verb::Create)?;
         }
-        let container = self.load(id, dir)?;
+        let container = self.load(id, dir, given)?;
         self.containers.insert(id.to_owned(), container);
         match self.make(id) {
             Ok(pid) => Ok(Reply::Created { pid }),
@@ -57,6 +59,8 @@ impl Server {
 
     /// Start: lets the init process run the program.
     pub(super) fn start(&mut self, id: &str) -> Result<Reply, Failure> {
+        self.refuse_stopping()?;
+        self.refuse_tracer(id)?;
         let container = self.container(id, Verb::Start)?;
         let started = match container.phase {
             Phase::Restarting(_) => {
@@ -85,7 +89,7 @@ impl Server {
             return;
         }
         container.restart_count = container.restart_count.saturating_add(1);
-        if let Err(failure) = self.make(id).and_then(|_| self.launch(id)) {
+        if let Err(failure) = self.refuse_tracer(id).and_then(|()| self.make(id)).and_then(|_| self.launch(id)) {
             self.undo(id, &failure);
             let Some(container) = self.containers.get_mut(id) else { return };
             container.error = Some(failure.message);
@@ -105,14 +109,27 @@ impl Server {
     }
 
     /// Reads what is in a container's directory.
-    fn load(&mut self, id: &str, dir: &str) -> Result<Container, Failure> {
+    fn load(&mut self, id: &str, dir: &str, mut given: Vec<OwnedFd>) -> Result<Container, Failure> {
         let plain = Path::new(dir).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !plain || dir.is_empty() {
             return Err(invalid(format!("dir {dir:?} must be a relative path without \"..\"")));
         }
-        let standalone = Path::new(dir).components().all(|part| part == Component::CurDir);
-        let path = if standalone { self.path.clone() } else { self.path.join(dir) };
-        let dir = open_below(&self.dir, dir).map_err(Failure::internal)?;
+        let here = Path::new(dir).components().all(|part| part == Component::CurDir);
+        let (home, top, base) = match (given.pop(), here) {
+            (_, _) if !given.is_empty() => {
+                return Err(invalid("create: more than one descriptor came with it".to_owned()));
+            }
+            (Some(given), _) => {
+                let link = magic_link(&given);
+                let path =
+                    std::fs::read_link(&link).call(|| format!("readlink({link:?})")).map_err(Failure::internal)?;
+                (Home::Own, Some(given), path)
+            }
+            (None, true) => (Home::Shim, None, self.path.clone()),
+            (None, false) => (Home::Below, None, self.path.clone()),
+        };
+        let path = if here { base } else { base.join(dir) };
+        let dir = open_below(top.as_ref().unwrap_or(&self.dir), dir).map_err(Failure::internal)?;
         let mut spec =
             runtime::spec::load(&dir, Path::new("config.json")).map_err(|error| invalid(error.to_string()))?;
         if spec.process.is_none() {
@@ -124,7 +141,8 @@ impl Server {
         };
         let task: Task =
             record::read(&dir).map_err(malformed)?.ok_or_else(|| invalid("shim.json: missing".to_owned()))?;
-        self.give_namespaces(&mut spec, &task.sandbox)?;
+        let traces = tracers::may_trace(&spec);
+        let shares_shm = self.give_namespaces(&mut spec, &task.sandbox)?;
         let joined = hold_namespaces(&mut spec);
         let before: Option<Status> = record::read(&dir).map_err(malformed)?;
         if before.as_ref().is_some_and(|status| status.state == State::Removing) {
@@ -136,10 +154,12 @@ impl Server {
         Ok(Container {
             dir,
             path,
-            standalone,
+            home,
             spec,
             joined,
             task,
+            shares_shm,
+            traces,
             cgroup: None,
             cgroup_path,
             log: None,
@@ -161,6 +181,7 @@ impl Server {
         let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
         container.phase = Phase::Creating;
         container.error = None;
+        self.freeze_tracers(id)?;
         self.record(id)?;
         self.make_cgroup(id)?;
         self.clean_work(id)?;
@@ -172,10 +193,11 @@ impl Server {
         if let Some(process) = &mut container.spec.process {
             inherited.give(process);
         }
+        let shm = if container.shares_shm { self.sandbox.copy_shm().map_err(Failure::internal)? } else { None };
         let Some(process) = &container.spec.process else { return Err(not_found(id)) };
         let stdin = container.task.stdin;
         let (stdio, mut ends) = streams(process, &container.spec, stdin).map_err(Failure::internal)?;
-        let mut created = launch::create(launch::Create {
+        let created = launch::create(launch::Create {
             id,
             bundle: &container.path,
             spec: &container.spec,
@@ -186,8 +208,9 @@ impl Server {
             lifetime: Lifetime::Parent,
             process_one: if container.task.init { ProcessOne::Reaper } else { ProcessOne::Program },
             preserve_fds: 0,
-        })
-        .map_err(|error| Failure::launch(&error))?;
+            shm,
+        });
+        let mut created = created.map_err(|error| Failure::launch(&error))?;
         let connected = ends.connect(created.console.take(), stdin);
         let pid = created.pid;
         let start_time = record::start_time(pid.as_raw());
@@ -352,7 +375,7 @@ fn hold_namespaces(spec: &mut Spec) -> Vec<OwnedFd> {
     for namespace in spec.linux.iter_mut().flat_map(|linux| &mut linux.namespaces) {
         let Some(path) = namespace.path.as_deref().filter(|path| path.starts_with('/')) else { continue };
         if let Ok(fd) = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
-            namespace.path = Some(runtime::root::magic_link(&fd));
+            namespace.path = Some(magic_link(&fd));
             joined.push(fd);
         }
     }

@@ -30,6 +30,7 @@ impl Server {
         let Exec { container: id, name, mut process, streams: wanted, fds } = exec;
         self.inherited.give(&mut process);
         let phase = self.container(&id, Verb::Exec)?.phase;
+        self.allow_exec(&id, &process)?;
         if self.find_exec(&id, &name).is_ok() {
             return Err(Failure::new(FailureKind::Invalid, format!("exec session {name:?} exists already")));
         }

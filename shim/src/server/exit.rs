@@ -146,6 +146,10 @@ impl Server {
             Role::Exec { name, .. } => Some(name.clone()),
         };
         let init = exec.is_none();
+        // A terminal's end may be seen once more after the process was over.
+        if init && self.containers.get(&id).is_some_and(|container| container.phase == Phase::Releasing) {
+            return;
+        }
         if init && (!self.emptied(&id) || self.journal_behind(&id, number)) {
             return self.timers.set(Instant::now() + DRAIN_LIMIT, Timer::Drain(number));
         }

@@ -19,6 +19,7 @@ mod create;
 mod event;
 mod exec;
 mod exit;
+mod pod;
 mod poller;
 mod process;
 mod relay;
@@ -28,6 +29,7 @@ mod sandbox;
 mod signal;
 mod startup;
 mod timers;
+mod tracers;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -94,6 +96,8 @@ struct Server {
     processes: BTreeMap<u64, Process>,
     attachments: BTreeMap<u64, Attachment>,
     sandbox: Sandbox,
+    /// Containers that are frozen while another one enters their pid namespace.
+    frozen: Vec<String>,
     /// Most descriptors that are held for clients.
     held_limit: usize,
     /// Buffers to work in: what was read, and log records.
@@ -119,8 +123,12 @@ impl Server {
                     Timer::Restart(container) => self.restart_due(&container),
                     Timer::Drain(process) => self.drain_overdue(process),
                     Timer::OnExit => self.on_exit_overdue(),
+                    Timer::StopSandbox => self.stop_sandbox_overdue(),
+                    Timer::Entering => self.entering_overdue(),
                 }
             }
+            self.thaw_tracers();
+            self.release_if_stopped();
         }
         Ok(())
     }

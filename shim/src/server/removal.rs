@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::connection::Session;
-use super::container::{Container, Phase};
+use super::container::{Container, Home, Phase};
 use super::event;
 use super::{Failure, Server};
 use crate::layout::{State, Task};
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Removes a container that has ended: for a standalone one all that it has, after which the shim ends.
-    fn remove_container(&mut self, id: &str) -> Result<(), Failure> {
+    pub(super) fn remove_container(&mut self, id: &str) -> Result<(), Failure> {
         // Out of the map first: what is done for its last clients must not begin this again.
         let Some(mut container) = self.containers.remove(id) else { return Ok(()) };
         let left: Vec<u64> =
@@ -73,14 +73,14 @@ impl Server {
             cgroup.kill().and_then(|()| cgroup.remove()).map_err(Failure::internal)?;
             container.cgroup = None;
         }
-        if !container.standalone {
+        if container.home == Home::Below {
             return Ok(());
         }
         let mut status = self.status(container);
         status.state = State::Removing;
         // A full disk is no reason to keep it: `remove_files` makes it a remnant first of all.
         let _ = record::write(&container.dir, &status);
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = container.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Whoever asks for the removal may have given it more to take along (`local::Directory::own`).
         if let Ok(Some(task)) = record::read::<Task>(&container.dir) {
             container.task.owned = task.owned;
@@ -92,7 +92,7 @@ impl Server {
             let _ = record::write(&container.dir, &status);
             return Err(Failure::internal(error));
         }
-        self.removed = true;
+        self.removed |= container.home == Home::Shim;
         event::tell_with(container, &name, "destroy", attributes);
         Ok(())
     }

@@ -27,11 +27,15 @@ impl Server {
         request: Request,
         fds: Vec<OwnedFd>,
     ) -> Result<Option<Reply>, Failure> {
-        if !fds.is_empty() && !matches!(request, Request::Exec { .. } | Request::Attach { .. } | Request::Hold {}) {
-            return Err(Failure::new(FailureKind::Invalid, "descriptors come with exec, attach and hold only"));
+        let takes = matches!(
+            request,
+            Request::Create { .. } | Request::Exec { .. } | Request::Attach { .. } | Request::Hold {}
+        );
+        if !fds.is_empty() && !takes {
+            return Err(Failure::new(FailureKind::Invalid, "descriptors come with create, exec, attach and hold only"));
         }
         match request {
-            Request::Create { container, dir } => self.create(&container, &dir).map(Some),
+            Request::Create { container, dir } => self.create(&container, &dir, fds).map(Some),
             Request::Start { container } => self.start(&container).map(Some),
             Request::Kill { container, signal, all } => {
                 let targets = if all { Targets::All } else { Targets::Init };
@@ -62,6 +66,8 @@ impl Server {
                 Ok(Some(Reply::Done))
             }
             Request::Sandbox {} => self.make_sandbox(connection).map(|()| None),
+            Request::StopSandbox { timeout } => self.stop_sandbox(connection, timeout),
+            Request::RemoveSandbox {} => self.remove_sandbox(connection),
             Request::Hold {} => self.hold_descriptors(fds).map(Some),
             Request::Remove { container, force } => self.remove(connection, &container, force),
         }

@@ -9,26 +9,30 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nix::poll::PollTimeout;
 use nix::unistd::Pid;
 use runtime::launch;
 use runtime::plan::SandboxSpec;
-use runtime::root::magic_link;
-use runtime::spec::{Namespace, NamespaceKind, Spec};
+use runtime::root::{clean, magic_link};
+use runtime::spec::{Mount, Namespace, NamespaceKind, Spec};
 use runtime::sys::process::{Exited, pidfd_open, pidfd_send_signal};
 use runtime::sys::{Call, CallError};
 
-use super::container::Phase;
+use super::container::{Home, Phase};
 use super::process::{Process, Role};
 use super::timers::Timer;
 use super::{Failure, Server};
-use crate::layout::{self, Ends, ON_EXIT_LIMIT};
+use crate::layout::{self, Ends, ON_EXIT_LIMIT, SandboxState, SandboxStatus, VERSION};
 use crate::protocol::{FailureKind, Reply};
 use crate::record;
 
 /// Most descriptors that are held, however many there may be.
 const HELD_LIMIT: usize = 4096;
+
+/// How long process 1 of a pid namespace is waited for, in milliseconds.
+const LAST_MOMENTS: u16 = 1000;
 
 /// Most descriptors that are held for clients: a quarter of what there may be.
 pub(super) fn held_limit(descriptors: u64) -> usize {
@@ -52,12 +56,28 @@ pub(super) struct Ready {
     on_exit: Vec<String>,
     /// What clients asked to keep open.
     held: Vec<OwnedFd>,
+    /// It is being stopped: no container starts any more.
+    pub(super) stopping: bool,
+    started_at: u64,
+}
+
+impl Sandbox {
+    /// A mount of its /dev/shm, if it has one.
+    pub(super) fn copy_shm(&self) -> Result<Option<OwnedFd>, CallError> {
+        match self {
+            Self::Ready(Ready { pinned: launch::Sandbox { shm: Some(shm), .. }, .. }) => shm.copy().map(Some),
+            Self::Ready(_) | Self::None | Self::Releasing(_) => Ok(None),
+        }
+    }
 }
 
 /// `on_exit` under way.
 pub(super) struct Release {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Of the sandbox, for its record.
+    ends: Ends,
+    started_at: u64,
 }
 
 impl Server {
@@ -67,8 +87,17 @@ impl Server {
             return Err(Failure::new(FailureKind::WrongState, "sandbox is ending; wait for it first"));
         }
         if matches!(self.sandbox, Sandbox::None) {
-            self.sandbox = Sandbox::Ready(self.new_sandbox()?);
+            let ready = self.new_sandbox()?;
+            let (ends, started_at) = (ready.ends, ready.started_at);
+            self.sandbox = Sandbox::Ready(ready);
+            let recorded = self.record_sandbox(ends, started_at, None);
+            if let Err(error) = recorded {
+                // What the record does not say may not be.
+                self.release_sandbox();
+                return Err(Failure::internal(error));
+            }
         }
+        self.refuse_stopping()?;
         let Sandbox::Ready(ready) = &self.sandbox else { return Ok(()) };
         let network =
             ready.pinned.namespace(NamespaceKind::Network).map(|namespace| namespace.as_fd().try_clone_to_owned());
@@ -100,7 +129,14 @@ impl Server {
             shm_size: sandbox.shm_size,
         })
         .map_err(|error| Failure::launch(&error))?;
-        Ok(Ready { pinned, ends: sandbox.ends, on_exit: sandbox.on_exit, held: Vec::new() })
+        Ok(Ready {
+            pinned,
+            ends: sandbox.ends,
+            on_exit: sandbox.on_exit,
+            held: Vec::new(),
+            stopping: false,
+            started_at: record::now(),
+        })
     }
 
     /// Hold: keeps descriptors until the sandbox ends.
@@ -126,11 +162,13 @@ impl Server {
 
     /// Names the sandbox's namespaces in a configuration, by descriptor.
     ///
+    /// Returns whether its /dev/shm is the sandbox's.
+    ///
     /// # Errors
     /// There is no sandbox, it has no such namespace, or the configuration wants another one.
-    pub(super) fn give_namespaces(&self, spec: &mut Spec, kinds: &[NamespaceKind]) -> Result<(), Failure> {
+    pub(super) fn give_namespaces(&self, spec: &mut Spec, kinds: &[NamespaceKind]) -> Result<bool, Failure> {
         if kinds.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let Sandbox::Ready(ready) = &self.sandbox else {
             return Err(Failure::new(FailureKind::WrongState, "shim.json: sandbox: there is none; make it first"));
@@ -150,14 +188,14 @@ impl Server {
                 None => namespaces.push(Namespace { kind: *kind, path }),
             }
         }
-        Ok(())
+        Ok(kinds.contains(&NamespaceKind::Ipc) && ready.pinned.shm.is_some() && share_shm(spec))
     }
 
     /// A container has ended for good: so has the sandbox that was made for it alone.
     pub(super) fn release_with(&mut self, id: &str) {
         let Some(container) = self.containers.get(id) else { return };
         let ends = matches!(&self.sandbox, Sandbox::Ready(ready) if ready.ends == Ends::WithContainer);
-        if !container.standalone || !ends {
+        if container.home != Home::Shim || !ends {
             return;
         }
         self.release_sandbox();
@@ -171,17 +209,23 @@ impl Server {
     /// Lets the sandbox go, then runs `on_exit`.
     pub(super) fn release_sandbox(&mut self) {
         let Sandbox::Ready(ready) = std::mem::replace(&mut self.sandbox, Sandbox::None) else { return };
-        let Ready { pinned, on_exit, held, .. } = ready;
-        // Processes in its pid namespace are containers', which have ended; with process 1 not reaped it is still gone.
-        let _ = pinned.end();
+        let Ready { pinned, on_exit, held, ends, started_at, .. } = ready;
+        // Processes in its pid namespace are containers', which have ended. One of a container elsewhere that joined it holds
+        // process 1 up until its own parent has reaped it; then it is reaped like any child.
+        let _ = pinned.end(PollTimeout::from(LAST_MOMENTS));
         drop(held);
+        // On a full disk the old record is read as "the shim died" once it has.
+        let _ = self.record_sandbox(ends, started_at, None);
         match run(&on_exit) {
-            Ok(Some(release)) => {
+            Ok(Some((pid, pidfd))) => {
                 self.timers.set(Instant::now() + ON_EXIT_LIMIT, Timer::OnExit);
-                self.sandbox = Sandbox::Releasing(release);
+                self.sandbox = Sandbox::Releasing(Release { pid, pidfd, ends, started_at });
             }
-            Ok(None) => {}
-            Err(error) => self.release_problem(&error.to_string()),
+            Ok(None) => self.sandbox_over(),
+            Err(error) => {
+                self.release_problem(ends, started_at, &error.to_string());
+                self.sandbox_over();
+            }
         }
     }
 
@@ -195,22 +239,34 @@ impl Server {
 
     /// A child that is no container's process has ended.
     pub(super) fn sandbox_process_ended(&mut self, pid: Pid, how: Exited) {
-        let Sandbox::Releasing(release) = &self.sandbox else { return };
-        if release.pid != pid {
-            return;
+        match &self.sandbox {
+            Sandbox::Ready(ready) if ready.pinned.init.as_ref().is_some_and(|(init, _)| *init == pid) => {
+                let (ends, started_at) = (ready.ends, ready.started_at);
+                // All of its pid namespace ends along with it, and nothing can be born there any more.
+                let why = format!("process 1 of the shared pid namespace has ended ({how:?})");
+                let _ = self.record_sandbox(ends, started_at, Some(why));
+                self.stop_containers(Some(Duration::ZERO));
+            }
+            Sandbox::Releasing(release) if release.pid == pid => {
+                let (ends, started_at) = (release.ends, release.started_at);
+                let overdue = self.timers.at(&Timer::OnExit).is_none();
+                self.timers.cancel(&Timer::OnExit);
+                self.sandbox = Sandbox::None;
+                match how {
+                    Exited::Code(0) => {}
+                    _ if overdue => {
+                        let problem = format!("killed after {} s", ON_EXIT_LIMIT.as_secs());
+                        self.release_problem(ends, started_at, &problem);
+                    }
+                    how => self.release_problem(ends, started_at, &format!("{how:?}")),
+                }
+                self.released();
+            }
+            Sandbox::Ready(_) | Sandbox::Releasing(_) | Sandbox::None => {}
         }
-        let overdue = self.timers.at(&Timer::OnExit).is_none();
-        self.timers.cancel(&Timer::OnExit);
-        self.sandbox = Sandbox::None;
-        match how {
-            Exited::Code(0) => {}
-            _ if overdue => self.release_problem(&format!("killed after {} s", ON_EXIT_LIMIT.as_secs())),
-            how => self.release_problem(&format!("{how:?}")),
-        }
-        self.released();
     }
 
-    /// Those who waited for the release are told.
+    /// The sandbox has ended and `on_exit` is over: those who waited for that are told.
     fn released(&mut self) {
         let waiting = self.containers.iter().filter(|(_, container)| container.phase == Phase::Releasing);
         let ids: Vec<String> = waiting.map(|(id, _)| id.clone()).collect();
@@ -228,20 +284,69 @@ impl Server {
                 }
             }
         }
+        self.sandbox_over();
     }
 
-    /// What went wrong with `on_exit` is in the record of the container that the sandbox was for.
-    fn release_problem(&mut self, problem: &str) {
-        let standalone = self.containers.iter_mut().find(|(_, container)| container.standalone);
+    /// What went wrong with `on_exit` is in the record of what the sandbox was for.
+    fn release_problem(&mut self, ends: Ends, started_at: u64, problem: &str) {
+        let problem = format!("sandbox.json: on_exit: {problem}");
+        // A full disk loses it: there is nobody else to tell.
+        let _ = self.record_sandbox(ends, started_at, Some(problem.clone()));
+        let standalone = self.containers.iter_mut().find(|(_, container)| container.home == Home::Shim);
         let Some((id, container)) = standalone else { return };
-        container.error = Some(format!("sandbox.json: on_exit: {problem}"));
+        container.error = Some(problem);
         let id = id.clone();
         self.record_quietly(&id);
     }
+
+    /// Writes the record of a pod's sandbox as it is now; an error that is in it stays. The record of a container says all of its
+    /// own.
+    fn record_sandbox(&self, ends: Ends, started_at: u64, error: Option<String>) -> Result<(), CallError> {
+        if ends == Ends::WithContainer {
+            return Ok(());
+        }
+        let init = match &self.sandbox {
+            Sandbox::Ready(ready) => Some(ready.pinned.init.as_ref().map(|(pid, _)| pid.as_raw())),
+            Sandbox::Releasing(_) | Sandbox::None => None,
+        };
+        let before = record::read::<SandboxStatus>(&self.dir).ok().flatten();
+        let before = before.filter(|before| before.shim == self.identity && before.started_at == started_at);
+        let status = SandboxStatus {
+            version: VERSION,
+            boot_id: self.boot_id.clone(),
+            shim: self.identity,
+            state: if init.is_some() { SandboxState::Ready } else { SandboxState::Ended },
+            started_at,
+            ended_at: if init.is_some() { None } else { Some(record::now()) },
+            init: init.flatten(),
+            error: error.or_else(|| before.and_then(|before| before.error)),
+        };
+        record::write(&self.dir, &status)
+    }
+}
+
+/// Makes a /dev/shm of its own into a bind mount, for which the sandbox's is given; one that somebody else brings stays. Whether
+/// it was.
+fn share_shm(spec: &mut Spec) -> bool {
+    const PATH: &str = "/dev/shm";
+    let bind = Mount {
+        destination: PATH.to_owned(),
+        kind: Some("bind".to_owned()),
+        source: Some(PATH.to_owned()),
+        options: ["bind", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec(),
+        ..Mount::default()
+    };
+    let at_shm = |mount: &&mut Mount| clean(mount.destination.as_ref()) == clean(PATH.as_ref());
+    match spec.mounts.iter_mut().find(at_shm) {
+        Some(mount) if mount.kind.as_deref() == Some("tmpfs") => *mount = bind,
+        Some(_) => return false,
+        None => spec.mounts.push(bind),
+    }
+    true
 }
 
 /// Starts `on_exit`: a group of its own, no streams, no environment. `None`: there is nothing to run.
-fn run(on_exit: &[String]) -> Result<Option<Release>, CallError> {
+fn run(on_exit: &[String]) -> Result<Option<(Pid, OwnedFd)>, CallError> {
     let Some((program, arguments)) = on_exit.split_first() else { return Ok(None) };
     let mut command = Command::new(program);
     command
@@ -255,7 +360,7 @@ fn run(on_exit: &[String]) -> Result<Option<Release>, CallError> {
     let pid = Pid::from_raw(child.id().cast_signed());
     // Not reaped before it is waited for, so the number is its own.
     let pidfd = pidfd_open(pid).call(|| format!("pidfd_open({pid})"))?;
-    Ok(Some(Release { pid, pidfd }))
+    Ok(Some((pid, pidfd)))
 }
 
 #[cfg(test)]

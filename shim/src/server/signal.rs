@@ -131,7 +131,11 @@ impl Server {
     pub(super) fn resume(&mut self, id: &str) -> Result<Reply, Failure> {
         let container = self.container(id, Verb::Resume)?;
         if let Phase::Paused(init) = container.phase {
-            self.thaw(id, init)?;
+            if self.stays_frozen(id) {
+                self.record(id)?;
+            } else {
+                self.thaw(id, init)?;
+            }
         }
         Ok(Reply::Done)
     }
@@ -166,7 +170,7 @@ impl Server {
         Ok(())
     }
 
-    fn thaw(&mut self, id: &str, init: u64) -> Result<(), Failure> {
+    pub(super) fn thaw(&mut self, id: &str, init: u64) -> Result<(), Failure> {
         let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
         if let Some(cgroup) = &container.cgroup {
             cgroup.thaw().map_err(Failure::internal)?;

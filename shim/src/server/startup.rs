@@ -141,6 +141,7 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
         processes: Default::default(),
         attachments: Default::default(),
         sandbox: Sandbox::None,
+        frozen: Vec::new(),
         held_limit: held_limit(descriptors),
         scratch: Vec::new(),
         gather: Vec::new(),

@@ -12,6 +12,10 @@ pub(super) enum Timer {
     Restart(String),
     /// The output of an ended process has been waited for long enough.
     Drain(u64),
+    /// A container that others could trace has waited for its start for too long.
+    Entering,
+    /// What is left of a sandbox that is being stopped is killed.
+    StopSandbox,
     /// `on_exit` of the sandbox has taken too long.
     OnExit,
 }

@@ -9,6 +9,7 @@ mod exec;
 mod lifecycle;
 mod log;
 mod place;
+mod pod;
 mod removal;
 mod restart;
 mod sandbox;

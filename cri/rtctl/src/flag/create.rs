@@ -1,10 +1,10 @@
 //! The flags that `run` and `create` share.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use cri::spec::HostEntry;
+use cri::network::Mac;
 use runtime::spec::{DeviceRule, Rlimit};
 use serde::{Deserialize, Serialize};
 use shim::layout::RestartPolicy;
@@ -12,10 +12,11 @@ use shim::layout::RestartPolicy;
 use super::device::DeviceFlag;
 use super::log::LogFlags;
 use super::namespace::{self, Ipc, Mode, Userns};
+use super::network::{self, ExtraHost, Link, NetworkFlag};
 use super::resources::{FixedResourceFlags, ResourceFlags};
 use super::security::SecurityFlag;
 use super::volume::{self, MountFlag};
-use super::{device, restart, security, signal, size, ulimit};
+use super::{device, port, restart, security, signal, size, ulimit};
 use crate::transfer::RegistryFlags;
 
 /// Flags of `run` and `create`.
@@ -80,6 +81,8 @@ pub(crate) struct CreateFlags {
     pub(crate) process: ProcessFlags,
     #[command(flatten)]
     pub(crate) mounts: MountFlags,
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
     #[command(flatten)]
     pub(crate) isolation: IsolationFlags,
     #[command(flatten)]
@@ -163,31 +166,61 @@ pub(crate) struct MountFlags {
     pub(crate) device_cgroup_rule: Vec<DeviceRule>,
 }
 
+/// Networks, ports and names.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkFlags {
+    /// Network: bridge, none, host, container:NAME, ns:PATH, or NAME[:alias=,ip=,ip6=,mac=] of rtctl network ls; bridge by default
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = network::network)]
+    pub(crate) network: Vec<NetworkFlag>,
+    /// Publish a port of the container on the host
+    #[arg(short, long, value_name = "[[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]", value_parser = port::publish)]
+    pub(crate) publish: Vec<String>,
+    /// Publish all exposed ports on free ports of the host
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Expose a port or a range of ports
+    #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = port::expose)]
+    pub(crate) expose: Vec<String>,
+    /// IPv4 address in the first network
+    #[arg(long, value_name = "ADDRESS", value_parser = network::ip)]
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// IPv6 address in the first network
+    #[arg(long, value_name = "ADDRESS", value_parser = network::ip6)]
+    pub(crate) ip6: Option<Ipv6Addr>,
+    /// Hardware address in the first network
+    #[arg(long, value_name = "MAC", value_parser = network::mac)]
+    pub(crate) mac_address: Option<Mac>,
+    /// Another name for it in the first network
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = network::alias)]
+    pub(crate) network_alias: Vec<String>,
+    /// Know another container of the same network by a name
+    #[arg(long, value_name = "CONTAINER[:NAME]", value_parser = network::link)]
+    pub(crate) link: Vec<Link>,
+    /// Add a line to /etc/hosts; the address may be host-gateway
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = ExtraHost::parse)]
+    pub(crate) add_host: Vec<ExtraHost>,
+    /// Name server in /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
+    /// Search domain in /etc/resolv.conf; . for none
+    #[arg(long, value_name = "DOMAIN", value_parser = network::domain)]
+    pub(crate) dns_search: Vec<String>,
+    /// Option in /etc/resolv.conf
+    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION", value_parser = network::resolver_option)]
+    pub(crate) dns_option: Vec<String>,
+}
+
 /// Namespaces and privileges.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationFlags {
-    /// Network: none, host, container:NAME, ns:PATH; bridge is not built yet
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none", value_parser = namespace::network)]
-    pub(crate) network: Mode,
     /// Host name
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
     /// NIS domain name
     #[arg(long, value_name = "NAME")]
     pub(crate) domainname: Option<String>,
-    /// Add a line to /etc/hosts
-    #[arg(long, value_name = "NAME:ADDRESS", value_parser = host_entry)]
-    pub(crate) add_host: Vec<HostEntry>,
-    /// Name server in /etc/resolv.conf
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) dns: Vec<IpAddr>,
-    /// Search domain in /etc/resolv.conf
-    #[arg(long, value_name = "DOMAIN")]
-    pub(crate) dns_search: Vec<String>,
-    /// Option in /etc/resolv.conf
-    #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
-    pub(crate) dns_option: Vec<String>,
     /// Process ids: private, host, container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::pid)]
     pub(crate) pid: Mode,
@@ -264,19 +297,6 @@ fn rootfs(text: &str) -> Result<RootfsFlag, String> {
 /// Checked, but kept as the user spelled it.
 fn stop_signal(text: &str) -> Result<String, String> {
     signal::parse(text).map(|_| text.to_owned())
-}
-
-fn host_entry(text: &str) -> Result<HostEntry, String> {
-    let wrong = || format!("{text:?}: write it as NAME:ADDRESS");
-    let (name, address) = text.split_once([':', '=']).ok_or_else(wrong)?;
-    if address == "host-gateway" {
-        return Err("host-gateway is not built yet: it comes with the bridge network".to_owned());
-    }
-    let address = address.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| wrong())?;
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return Err(wrong());
-    }
-    Ok(HostEntry { name: name.to_owned(), address })
 }
 
 fn cgroup_parent(text: &str) -> Result<String, String> {

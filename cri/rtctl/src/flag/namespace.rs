@@ -1,4 +1,4 @@
-//! `--network`, `--pid`, `--ipc`, `--uts`, `--cgroupns`, `--userns`.
+//! `--pid`, `--ipc`, `--uts`, `--cgroupns`, `--userns`.
 
 use runtime::spec::IdMapping;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,8 @@ impl Mode {
     }
 }
 
-fn shared(text: &str) -> Option<Result<Mode, String>> {
+/// Forms that all kinds have in common: `host`, `container:NAME`, `ns:PATH`.
+pub(super) fn shared(text: &str) -> Option<Result<Mode, String>> {
     if text == "host" {
         return Some(Ok(Mode::Host));
     }
@@ -41,16 +42,6 @@ fn shared(text: &str) -> Option<Result<Mode, String>> {
     let path = text.strip_prefix("ns:")?;
     let relative = || Err(format!("{text:?}: the path must be absolute"));
     Some(if path.starts_with('/') { Ok(Mode::Path(path.to_owned())) } else { relative() })
-}
-
-/// `--network`
-pub(crate) fn network(text: &str) -> Result<Mode, String> {
-    match (text, shared(text)) {
-        (_, Some(mode)) => mode,
-        ("none", None) => Ok(Mode::Private),
-        ("bridge" | "default", None) => Err(format!("network {text} is not built yet; use none or host")),
-        (_, None) => Err(format!("named networks such as {text:?} are not built yet; use none or host")),
-    }
 }
 
 /// `--pid`
@@ -170,19 +161,6 @@ mod tests {
 
     #[test]
     fn modes() {
-        assert_eq!(network("none"), Ok(Mode::Private));
-        assert_eq!(network("host"), Ok(Mode::Host));
-        assert_eq!(network("container:web"), Ok(Mode::Container("web".to_owned())));
-        assert_eq!(network("ns:/proc/1/ns/net"), Ok(Mode::Path("/proc/1/ns/net".to_owned())));
-        for (text, problem) in [
-            ("bridge", "network bridge is not built yet"),
-            ("default", "not built yet"),
-            ("mynet", "named networks"),
-            ("container:", "name the container"),
-            ("ns:x", "absolute"),
-        ] {
-            assert!(network(text).unwrap_err().contains(problem), "{text}");
-        }
         assert_eq!(pid("host"), Ok(Mode::Host));
         assert!(pid("nope").is_err());
         assert_eq!(host_or_private("private"), Ok(Mode::Private));

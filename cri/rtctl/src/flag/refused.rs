@@ -2,6 +2,9 @@
 
 /// Flags and what to do instead.
 const FLAGS: &[(&str, &str)] = &[
+    ("--link-local-ip", "give another address with --ip"),
+    ("--log-driver", "output goes to the container's log file, which rtctl logs shows"),
+    ("--log-opt", "output goes to the container's log file, which rtctl logs shows"),
     ("--publish", "ports come with the bridge network; use --network host and the container's own port"),
     ("-p", "ports come with the bridge network; use --network host and the container's own port"),
     ("--publish-all", "ports come with the bridge network; use --network host"),
@@ -47,9 +50,11 @@ const COMMANDS: &[(&str, &str)] = &[
     ("buildx", "build with another tool and use rtctl load"),
     ("builder", "build with another tool and use rtctl load"),
     ("commit", "use rtctl cp to get files out"),
+    ("import", "unpack the archive and use rtctl run --rootfs DIR, or rtctl load for an image"),
     ("diff", "use rtctl cp to look at files"),
     ("export", "use rtctl cp CONTAINER:/ -"),
     ("import", "use rtctl load"),
+    ("volume", "volumes are the directories below volumes/ of rtctl info's root"),
     ("port", "ports come with the bridge network"),
     ("network", "networks other than none and host come with the bridge network"),
     ("events", "use rtctl wait or rtctl ps"),
@@ -74,12 +79,7 @@ const COMMANDS: &[(&str, &str)] = &[
 pub(crate) fn flag(name: &str) -> Option<String> {
     let name = name.split('=').next().unwrap_or(name);
     let (_, advice) = FLAGS.iter().find(|(known, _)| *known == name)?;
-    let long = match name {
-        "-p" => "--publish",
-        "-P" => "--publish-all",
-        name => name,
-    };
-    Some(format!("{long} is not built yet: {advice}"))
+    Some(format!("{name} is not built yet: {advice}"))
 }
 
 /// The same for a command.

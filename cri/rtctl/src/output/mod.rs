@@ -4,6 +4,7 @@ pub(crate) mod confirm;
 pub(crate) mod human;
 pub(crate) mod list;
 pub(crate) mod nearest;
+pub(crate) mod network;
 pub(crate) mod table;
 
 use std::io::Write;

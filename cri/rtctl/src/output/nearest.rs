@@ -1,6 +1,6 @@
 //! The name that was probably meant.
 
-/// The candidate nearest to `word`, if one is near: a typing error or two away, or one that it begins.
+/// The candidate nearest to `word`, if one is near: one that it begins, or a typing error or two away.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = match word.chars().count() {
         0 | 1 => return None,
@@ -11,7 +11,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     candidates
         .map(|candidate| {
             let begins = word.len() >= 3 && candidate.starts_with(word);
-            (if begins { 1 } else { distance(word, candidate) }, candidate)
+            (if begins { 0 } else { distance(word, candidate) }, candidate)
         })
         .filter(|(distance, _)| *distance <= limit)
         .min()

@@ -34,7 +34,7 @@ pub(crate) fn align(text: &str) -> String {
 }
 
 /// Escapes control characters but the two that make the table.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

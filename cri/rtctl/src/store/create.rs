@@ -9,31 +9,36 @@
 //! moment, leaves a directory without `container.json`: [`Draft`] removes its own when dropped, and the next [`create`]
 //! removes those of others ([`sweep`]).
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
-use cri::spec::{Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
-use shim::layout::{EventTarget, Layers, LogTarget, Stdin, Task};
+use cri::spec::{Families, Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
+use runtime::spec::NamespaceKind;
+use shim::layout::{Ends, EventTarget, Layers, LogTarget, Sandbox, Stdin, Task};
 
 use super::draft::{Draft, sweep};
-use super::id;
+use super::endpoint::Endpoints;
+use super::etc::{self, Names};
 use super::log;
 use super::plan::Plan;
+use super::plan_network::NetworkPlan;
 use super::record::{Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
+use super::{id, network};
 use crate::copy::place::{Owner, host_id};
 use crate::events;
 use crate::flag::create::{CreateFlags, RootfsFlag, Stream};
-use crate::flag::namespace::Mode;
+use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::{Missing, MountFlag, Source};
-use crate::flag::{env, signal, time};
+use crate::flag::{signal, time};
 use crate::rootfs;
 
 /// A container that has been made and is still locked; dropped, it is removed again.
@@ -96,6 +101,7 @@ impl Making<'_> {
         let identity = cri::image::identity::resolve(&root, &user, &self.flags.process.group_add)?;
         let (points, _held) = self.make_mounts(&mounts, &anonymous, &root)?;
         self.etc_files(&dir)?;
+        self.network_files(&dir)?;
         self.plan.options.rootfs = match &self.plan.origin {
             Origin::Rootfs(rootfs) if !rootfs.overlay => rootfs.dir.clone(),
             _ if self.copies() => upper.join("fs").display().to_string(),
@@ -152,7 +158,7 @@ impl Making<'_> {
             stop_signal,
             init: self.flags.process.init,
             events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
-            sandbox: Vec::new(),
+            sandbox: self.sandbox(),
         })
     }
 
@@ -326,42 +332,99 @@ impl Making<'_> {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).with_context(|| format!("chown({})", path.display()))
     }
 
-    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`: the container's own, or copies of the host's with its network.
+    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`: the container's own, or those of the one whose network it shares.
     fn etc_files(&mut self, dir: &Path) -> Result<()> {
-        let isolation = &self.flags.isolation;
-        let own_name = match self.plan.options.uts {
-            NamespaceChoice::Private => isolation.hostname.clone().unwrap_or_else(|| id::short(&self.id).to_owned()),
-            NamespaceChoice::Host | NamespaceChoice::Join(_) => host_name()?,
-        };
-        let shared = matches!(self.plan.modes.network, Mode::Host);
-        let hosts = if shared {
-            let mut text = host_file("/etc/hosts")?;
-            for entry in &isolation.add_host {
-                text.push_str(&format!("{}\t{}\n", entry.address, entry.name));
+        let mode = self.plan.network.mode.clone();
+        if let NetworkMode::Container(id) = &mode {
+            let other = self.roots.container(id);
+            for name in ["hostname", "hosts", "resolv.conf"] {
+                // A link: what is written to one is in both, and it stays when the other container goes.
+                let (from, to) = (other.join(name), dir.join(name));
+                std::fs::hard_link(&from, &to)
+                    .with_context(|| format!("link({}, {})", from.display(), to.display()))?;
+                self.add_etc_file(name, to)?;
             }
-            text
-        } else {
-            cri::spec::hosts(&own_name, isolation.domainname.as_deref(), &isolation.add_host)
+            return Ok(());
+        }
+        let isolation = &self.flags.isolation;
+        let hostname = self.hostname()?;
+        let extra = &self.flags.network.add_host;
+        let names = Names {
+            mode: &mode,
+            hostname: &hostname,
+            domainname: isolation.domainname.as_deref(),
+            extra,
+            resolver: &self.plan.network.resolver,
         };
-        let resolver = cri::spec::Resolver {
-            servers: isolation.dns.clone(),
-            search: isolation.dns_search.clone(),
-            options: isolation.dns_option.clone(),
-        };
-        let resolv_conf = cri::spec::resolv_conf(&host_file("/etc/resolv.conf")?, &resolver);
-        for (name, text) in [("hostname", format!("{own_name}\n")), ("hosts", hosts), ("resolv.conf", resolv_conf)] {
+        let hosts = names.hosts(None)?;
+        let (resolv_conf, _) = names.resolv_conf(Families::Both)?;
+        for (name, text) in [("hostname", format!("{hostname}\n")), ("hosts", hosts), ("resolv.conf", resolv_conf)] {
             let path = dir.join(name);
             write(&path, &text, 0o644)?;
             self.give_to_root(&path)?;
-            let source =
-                path.into_os_string().into_string().map_err(|path| anyhow!("{}: not UTF-8", path.display()))?;
-            self.plan.options.etc_files.push((format!("/etc/{name}"), source));
+            self.add_etc_file(name, path)?;
         }
         Ok(())
     }
 
+    fn add_etc_file(&mut self, name: &str, path: PathBuf) -> Result<()> {
+        let source = path.into_os_string().into_string();
+        let source = source.map_err(|path| anyhow!("{}: not UTF-8", path.display()))?;
+        self.plan.options.etc_files.push((format!("/etc/{name}"), source));
+        Ok(())
+    }
+
+    fn hostname(&self) -> Result<String> {
+        match self.plan.options.uts {
+            NamespaceChoice::Private => {
+                Ok(self.flags.isolation.hostname.clone().unwrap_or_else(|| id::short(&self.id).to_owned()))
+            }
+            NamespaceChoice::Host | NamespaceChoice::Join(_) => etc::host_name(),
+        }
+    }
+
+    /// What the container takes from its shim's sandbox, which outlives its runs.
+    fn sandbox(&self) -> Vec<NamespaceKind> {
+        match (&self.plan.network.mode, &self.plan.options.userns) {
+            (NetworkMode::Networks(_), UserNamespace::Host) => vec![NamespaceKind::Network],
+            // A network namespace belongs to the user namespace it is made in.
+            (NetworkMode::Networks(_), UserNamespace::Mapped { .. }) => {
+                vec![NamespaceKind::User, NamespaceKind::Network]
+            }
+            (NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Path(_), _) => Vec::new(),
+        }
+    }
+
+    /// `sandbox.json` and `networks.json`, when it joins networks.
+    fn network_files(&self, dir: &Path) -> Result<()> {
+        let namespaces = self.sandbox();
+        if namespaces.is_empty() {
+            return Ok(());
+        }
+        let (uid_mappings, gid_mappings) = match &self.plan.options.userns {
+            UserNamespace::Host => (Vec::new(), Vec::new()),
+            UserNamespace::Mapped { uids, gids } => (uids.clone(), gids.clone()),
+        };
+        let sandbox = Sandbox {
+            version: shim::layout::VERSION,
+            namespaces,
+            ends: Ends::WithContainer,
+            hostname: None,
+            domainname: None,
+            sysctls: BTreeMap::new(),
+            uid_mappings,
+            gid_mappings,
+            shm_size: None,
+            on_exit: network::on_exit(self.roots, &self.id)?,
+        };
+        write_json(&dir.join("sandbox.json"), &sandbox)?;
+        let NetworkPlan { endpoints, links, .. } = &self.plan.network;
+        let own_names = cri::spec::own_names(&self.hostname()?, self.flags.isolation.domainname.as_deref());
+        Endpoints::new(own_names, endpoints.clone(), links.clone()).write(dir)
+    }
+
     fn record(&self, user: &str, mounts: Vec<MountPoint>, attachment: Attachment, task: &Task) -> Result<Record> {
-        let Plan { origin, image, command, options, labels, modes, .. } = &self.plan;
+        let Plan { origin, image, command, options, labels, modes, network, .. } = &self.plan;
         let flags = self.flags;
         let isolation = &flags.isolation;
         let foreground = attachment == Attachment::Foreground;
@@ -371,7 +434,7 @@ impl Making<'_> {
             (Some(_), _) | (None, false) => command.clone(),
         };
         let config = Config {
-            hostname: isolation.hostname.clone().unwrap_or_else(|| id::short(&self.id).to_owned()),
+            hostname: options.hostname.clone().unwrap_or_else(|| id::short(&self.id).to_owned()),
             domainname: isolation.domainname.clone().unwrap_or_default(),
             user: user.to_owned(),
             attach_stdin: flags.interactive && attached(Stream::Stdin),
@@ -388,12 +451,13 @@ impl Making<'_> {
             labels: labels.clone(),
             stop_signal: self.stop_signal().unwrap_or_else(|| "SIGTERM".to_owned()),
             stop_timeout: flags.stop_timeout,
-            exposed_ports: image.exposed_ports.clone(),
+            exposed_ports: network.exposed.iter().map(ToString::to_string).collect(),
         };
-        let text = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect();
         let host = HostConfig {
             auto_remove: flags.rm,
-            network: modes.network.clone(),
+            network: network.mode.clone(),
+            publish: network.publish.clone(),
+            publish_all: self.flags.network.publish_all,
             pid: modes.pid.clone(),
             ipc: crate::flag::namespace::Ipc { mode: modes.ipc.clone(), no_shm: isolation.ipc.no_shm },
             uts: isolation.uts.clone(),
@@ -407,10 +471,10 @@ impl Making<'_> {
             read_only: flags.mounts.read_only,
             init: flags.process.init,
             security_opt: isolation.security_opt.iter().map(SecurityFlag::show).collect(),
-            dns: text(&isolation.dns),
-            dns_search: isolation.dns_search.clone(),
-            dns_option: isolation.dns_option.clone(),
-            extra_hosts: isolation.add_host.iter().map(|entry| format!("{}:{}", entry.name, entry.address)).collect(),
+            dns: network.resolver.servers.iter().map(ToString::to_string).collect(),
+            dns_search: network.resolver.search.clone(),
+            dns_option: network.resolver.options.clone(),
+            extra_hosts: self.flags.network.add_host.iter().map(ToString::to_string).collect(),
             shm_size: options.shm_size.unwrap_or(cri::spec::SHM_SIZE),
             cidfile: flags.cidfile.as_ref().map(|path| path.display().to_string()),
             nano_cpus: flags.resources.cpus.unwrap_or(0),
@@ -466,22 +530,6 @@ fn bind_source(path: &str, missing: Missing) -> Result<()> {
             }
         },
         Err(error) => Err(error).with_context(|| format!("bind source {path:?}")),
-    }
-}
-
-fn host_name() -> Result<String> {
-    let name = nix::unistd::gethostname().context("gethostname")?;
-    name.into_string().map_err(|name| anyhow!("host name {}: not UTF-8", name.display()))
-}
-
-/// A file of the host's /etc; one that is missing is empty.
-fn host_file(path: &str) -> Result<String> {
-    match env::read(Path::new(path)) {
-        Ok(text) => Ok(text),
-        Err(error) => match error.downcast_ref::<std::io::Error>() {
-            Some(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Some(_) | None => Err(error).with_context(|| path.to_owned()),
-        },
     }
 }
 

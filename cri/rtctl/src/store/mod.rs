@@ -10,13 +10,19 @@
 //! Reading takes no lock: every file is replaced as a whole. A record that cannot be read is shown as such and never taken
 //! for something else.
 
+pub(crate) mod changes;
 pub(crate) mod create;
 mod draft;
+pub(crate) mod endpoint;
+pub(crate) mod etc;
+pub(crate) mod hosts;
 pub(crate) mod id;
 mod inherit;
 pub(crate) mod log;
 pub(crate) mod name;
+pub(crate) mod network;
 mod plan;
+mod plan_network;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;

@@ -41,6 +41,12 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The name of the container `id`; a rename under way, or interrupted, leaves two lines.
+pub(crate) fn of(roots: &Roots, id: &str) -> Option<String> {
+    let text = std::fs::read_to_string(roots.container(id).join("name")).ok()?;
+    text.lines().next().map(|name| name.trim().to_owned())
+}
+
 /// What a name points to.
 pub(crate) fn target(roots: &Roots, name: &str) -> Result<Option<String>> {
     let path = roots.names().join(name);

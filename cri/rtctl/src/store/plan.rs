@@ -9,6 +9,7 @@ use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, 
 use runtime::spec::IdMapping;
 use shim::layout::RestartPolicy;
 
+use super::plan_network::NetworkPlan;
 use super::record::Origin;
 use super::roots::Roots;
 use super::{inherit, view};
@@ -16,6 +17,7 @@ use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
 use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
+use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
 use crate::flag::volume::MountFlag;
 use crate::flag::{device, env};
@@ -33,6 +35,7 @@ pub(super) struct Plan {
     pub(super) host: Host,
     pub(super) labels: std::collections::BTreeMap<String, String>,
     pub(super) modes: Modes,
+    pub(super) network: NetworkPlan,
     pub(super) log: LogOptions,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
@@ -42,7 +45,6 @@ pub(super) struct Plan {
 
 /// Namespaces, with containers by their ids.
 pub(super) struct Modes {
-    pub(super) network: Mode,
     pub(super) pid: Mode,
     pub(super) ipc: Mode,
 }
@@ -50,6 +52,7 @@ pub(super) struct Modes {
 impl Plan {
     pub(super) fn new(roots: &Roots, flags: &CreateFlags) -> Result<Plan> {
         check_flags(flags)?;
+        let mut network = NetworkPlan::new(roots, flags)?;
         let log = flags.log.options().map_err(anyhow::Error::msg)?;
         let mut host = Host::read().context("reading the host's capabilities and cgroup version")?;
         if flags.isolation.privileged {
@@ -64,21 +67,27 @@ impl Plan {
             None => from_image(roots, flags)?,
         };
         let modes = Modes {
-            network: resolve_mode(roots, &flags.isolation.network).context("--network")?,
             pid: resolve_mode(roots, &flags.isolation.pid).context("--pid")?,
             ipc: resolve_mode(roots, &flags.isolation.ipc.mode).context("--ipc")?,
         };
         refuse_tracers(roots, &modes.pid).context("--pid")?;
+        network.add_ports(&flags.network, &image.exposed_ports)?;
         let mut labels = image.labels.clone();
         labels.extend(env::map("--label", &flags.label_file, &flags.label)?);
         let mut options = options(roots, flags, &modes)?;
+        options.network = network.choice(roots)?;
+        if let NetworkMode::Container(id) = &network.mode
+            && options.uts == NamespaceChoice::Private
+        {
+            options.hostname = Some(view::Container::find(roots, id)?.record()?.config.hostname.clone());
+        }
         options.command = command.clone();
         options.check()?;
         // A missing command is found before anything is made.
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, log, inherited, cdi })
+        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, inherited, cdi })
     }
 }
 
@@ -161,7 +170,6 @@ fn options(roots: &Roots, flags: &CreateFlags, modes: &Modes) -> Result<Options>
         terminal: flags.tty,
         hostname: isolation.hostname.clone(),
         domainname: isolation.domainname.clone(),
-        network: choice(roots, &modes.network, "net")?,
         pid: choice(roots, &modes.pid, "pid")?,
         ipc: choice(roots, &modes.ipc, "ipc")?,
         no_shm: isolation.ipc.no_shm,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::flag::create::RootfsFlag;
 use crate::flag::namespace::{Ipc, Mode, Userns};
+use crate::flag::network::NetworkMode;
 
 /// Version of the record. A newer one is refused, an older one is read.
 pub(crate) const VERSION: u32 = 1;
@@ -86,7 +87,12 @@ pub(crate) struct Config {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HostConfig {
     pub(crate) auto_remove: bool,
-    pub(crate) network: Mode,
+    pub(crate) network: NetworkMode,
+    /// `--publish` as it was given, and what `--publish-all` adds.
+    #[serde(default)]
+    pub(crate) publish: Vec<String>,
+    #[serde(default)]
+    pub(crate) publish_all: bool,
     pub(crate) pid: Mode,
     pub(crate) ipc: Ipc,
     pub(crate) uts: Mode,

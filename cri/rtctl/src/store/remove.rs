@@ -19,9 +19,9 @@ use shim::local::{self, Directory, Lock};
 use shim::protocol::{FailureKind, Reply, Request};
 use shim::record;
 
-use super::id;
 use super::roots::Roots;
 use super::view::Container;
+use super::{id, network};
 use crate::events;
 
 /// How long a shim may take to answer before it is killed.
@@ -55,6 +55,9 @@ pub(crate) fn remove_with(roots: &Roots, id: &str, lock: &Lock, force: Force, pa
 /// Removes a container; one that is gone is done.
 pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Result<()> {
     let until = Instant::now() + PATIENCE;
+    let joins = network::joins(roots, id);
+    // Its shim leaves its networks by itself; for one that was killed it is done here.
+    let left = || if joins { network::release(roots, id) } else { Ok(()) };
     loop {
         let Some(directory) = Directory::open(&roots.container(id))? else { return Ok(()) };
         let asked = match directory.connect() {
@@ -78,12 +81,13 @@ pub(crate) fn remove(roots: &Roots, id: &str, lock: &Lock, force: Force) -> Resu
                 if let Some(Container { record: Ok(record), name, .. }) = &ours {
                     events::container(roots, "destroy", record, name.as_deref().unwrap_or_default(), &[]);
                 }
-                return Ok(());
+                return left();
             }
             (Err(local::Error::Alive { pid, .. }), _) => wait_for_end(pid, until)?,
             (Err(local::Error::Record(error)), Force::Yes) if !matches!(error, record::Error::Newer { .. }) => {
                 salvage(roots, id, &directory)?;
-                return Ok(directory.remove_dead(lock)?);
+                directory.remove_dead(lock)?;
+                return left();
             }
             (Err(error), _) => return Err(error.into()),
         }

@@ -1,7 +1,7 @@
 //! Starting a container: its shim, its init process, its program.
 //!
 //! ```text
-//!  connect, or spawn rt-shim ─▶ Create ─▶ (attach) ─▶ Start
+//!  connect, or spawn rt-shim ─▶ (join networks) ─▶ Create ─▶ (attach) ─▶ Start
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ use super::record::MountKind;
 use super::roots::Roots;
 use super::view::{Container, Phase};
 use super::volume::{self, Held};
-use super::{create, plan};
+use super::{create, network, plan};
 use crate::flag::namespace::Mode;
+use crate::flag::network::NetworkMode;
 use crate::rootfs;
 
 /// A container whose init process waits for [`Ready::start`].
@@ -54,6 +55,7 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
     if let Some((_, work)) = container.task()?.layers.and_then(|layers| layers.upper) {
         rootfs::forget_volatile(&work)?;
     }
+    network::join(roots, container, &connection)?;
     let request = Request::Create { container: container.id.clone(), dir: ".".to_owned() };
     match connection.request(&request, &[])? {
         Reply::Created { .. } => Ok(Ready { id: container.id.clone(), connection }),
@@ -85,18 +87,25 @@ fn hold_volumes(roots: &Roots, container: &Container) -> Result<Vec<Held>> {
 /// Namespaces of other containers are joined by their processes of now.
 fn renew(roots: &Roots, container: &Container) -> Result<()> {
     let host = &container.record()?.host;
-    let joined = [(&host.network, NamespaceKind::Network, "net"), (&host.pid, NamespaceKind::Pid, "pid")];
-    if !joined.iter().any(|(mode, _, _)| matches!(mode, Mode::Container(_))) {
+    let of = |id: &String, name: &str| -> Result<String> {
+        Ok(format!("/proc/{}/ns/{name}", Container::find(roots, id)?.require_running()?))
+    };
+    let mut joined = Vec::new();
+    if let NetworkMode::Container(id) = &host.network {
+        joined.push((NamespaceKind::Network, of(id, "net")?));
+    }
+    if let Mode::Container(id) = &host.pid {
+        plan::refuse_tracers(roots, &host.pid).context("--pid")?;
+        joined.push((NamespaceKind::Pid, of(id, "pid")?));
+    }
+    if joined.is_empty() {
         return Ok(());
     }
-    plan::refuse_tracers(roots, &host.pid).context("--pid")?;
     let mut spec = container.spec()?;
-    for (mode, kind, name) in joined {
-        let Mode::Container(id) = mode else { continue };
-        let pid = Container::find(roots, id)?.require_running()?;
+    for (kind, path) in joined {
         let linux = spec.linux.get_or_insert_default();
         for namespace in linux.namespaces.iter_mut().filter(|namespace| namespace.kind == kind) {
-            namespace.path = Some(format!("/proc/{pid}/ns/{name}"));
+            namespace.path = Some(path.clone());
         }
     }
     create::write(&container.dir.join("config.json"), &serde_json::to_string(&spec)?, 0o600)

@@ -72,9 +72,7 @@ impl Container {
             Err(error) => Err(format!("container.json: {error}")),
         };
         let status = directory.status().map_err(|error| error.to_string());
-        // A rename under way, or interrupted, leaves two lines.
-        let name = std::fs::read_to_string(dir.join("name")).ok();
-        let name = name.and_then(|text| text.lines().next().map(|name| name.trim().to_owned()));
+        let name = name::of(roots, id);
         Ok(Some(Container { id: id.to_owned(), dir, name, record, status }))
     }
 

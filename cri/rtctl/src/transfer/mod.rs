@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use cri::image::registry::{Config, Credentials, PullOptions, Pulled, Registry};
-use cri::image::{Cancel, Platform, Reference, Store};
+use cri::image::{Blobs, Cancel, Platform, Reference, Store};
 
 use display::Display;
 pub(crate) use interrupt::Interrupted;
@@ -29,6 +29,21 @@ impl RegistryFlags {
             config.hosts_dirs.clone_from(&self.hosts_dir);
         }
         config
+    }
+}
+
+/// Whether the compressed layers are kept.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct BlobFlags {
+    /// Do not keep the compressed layers: saves their space, but the image cannot be saved, pushed or repaired without its registry
+    #[arg(long, env = "RT_DISCARD_BLOBS", hide_env = true)]
+    discard_blobs: bool,
+}
+
+impl BlobFlags {
+    /// As the store calls it.
+    pub(crate) fn choice(self) -> Blobs {
+        if self.discard_blobs { Blobs::Discard } else { Blobs::Keep }
     }
 }
 

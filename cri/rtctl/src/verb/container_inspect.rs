@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::container_list::written;
 use crate::flag::{restart, time};
-use crate::output::list;
+use crate::output::{self, list};
+use crate::store::endpoint::Endpoints;
+use crate::store::network;
 use crate::store::record::{MountKind, MountPoint, Origin, Record};
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Missing, Phase};
@@ -155,12 +157,22 @@ fn document(roots: &Roots, container: &Container, size: bool) -> Result<Value> {
         "GraphDriver": { "Name": driver, "Data": data },
         "Mounts": record.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": config(record),
-        "NetworkSettings": { "Ports": {}, "Networks": { record.host.network.show("none"): {} } },
+        "NetworkSettings": network_settings(roots, container, record)?,
     });
     if size && let Value::Object(map) = &mut document {
         map.insert("SizeRw".to_owned(), written(roots, &container.id).into());
     }
     Ok(document)
+}
+
+fn network_settings(roots: &Roots, container: &Container, record: &Record) -> Result<Value> {
+    let endpoints = Endpoints::read(&container.dir)?.networks;
+    // What is there of one that has just ended is about to go.
+    let attachments = match container.phase().lives() {
+        true => network::attachments(roots, &container.id)?,
+        false => Vec::new(),
+    };
+    Ok(output::network::settings(&record.host.network, &endpoints, &record.config.exposed_ports, &attachments))
 }
 
 fn state(container: &Container) -> Value {
@@ -277,8 +289,9 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
         "Tmpfs": tmpfs,
         "ContainerIDFile": host.cidfile.clone().unwrap_or_default(),
         "LogConfig": { "Type": host.log_driver, "Config": host.log_options },
-        "NetworkMode": host.network.show("none"),
-        "PortBindings": {},
+        "NetworkMode": host.network.show(),
+        "PortBindings": output::network::bindings(&host.publish),
+        "PublishAllPorts": host.publish_all,
         "RestartPolicy": { "Name": policy, "MaximumRetryCount": retries },
         "AutoRemove": host.auto_remove,
         "CapAdd": host.cap_add,

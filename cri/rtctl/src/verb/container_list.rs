@@ -3,15 +3,20 @@
 use std::time::SystemTime;
 
 use anyhow::{Result, bail};
+use cri::network::Attachment;
 use serde_json::json;
 
+use crate::flag::network::NetworkMode;
+use crate::flag::port::{self, Port};
 use crate::flag::time;
 use crate::output::human;
 use crate::output::list::{self, Layout};
-use crate::store::id;
+use crate::output::network::{container_port, ports_text, published};
+use crate::store::endpoint::Endpoints;
 use crate::store::record::MountKind;
 use crate::store::roots::Roots;
 use crate::store::view::{Container, Phase};
+use crate::store::{id, network};
 use crate::template::Context;
 
 /// List containers
@@ -36,7 +41,7 @@ pub(crate) struct Args {
     /// Show the size of what they wrote
     #[arg(short, long)]
     size: bool,
-    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume
+    /// Only those that match: id, name, label, status, exited, ancestor, before, since, volume, network, publish, expose
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = filter)]
     filter: Vec<Filter>,
     /// json, a Go template, or "table TEMPLATE"
@@ -65,6 +70,9 @@ enum Filter {
     Before(String),
     Since(String),
     Volume(String),
+    Network(String),
+    Publish(Vec<Port>),
+    Expose(Vec<Port>),
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
@@ -89,7 +97,10 @@ fn filter(text: &str) -> Result<Filter, String> {
         "before" => Filter::Before(value),
         "since" => Filter::Since(value),
         "volume" => Filter::Volume(value),
-        "network" | "publish" | "expose" | "health" | "is-task" | "isolation" => {
+        "network" => Filter::Network(value),
+        "publish" => Filter::Publish(port::exposed(&value)?),
+        "expose" => Filter::Expose(port::exposed(&value)?),
+        "health" | "is-task" | "isolation" => {
             return Err(format!("filter {name} is not built yet"));
         }
         _ => return Err(format!("unknown filter {name:?}")),
@@ -102,13 +113,14 @@ impl Args {
         let limit = if self.latest { 1 } else { usize::try_from(self.last).unwrap_or(usize::MAX) };
         let every_state = self.all || limit != usize::MAX || self.filter.iter().any(names_state);
         let bounds = self.bounds(roots)?;
+        let networks = Connected::read(roots);
         let chosen = all
             .iter()
             .filter(|container| every_state || container.phase().lives() || container.phase() == Phase::Dead)
-            .filter(|container| self.matches(container) && bounds.contain(container))
+            .filter(|container| self.matches(container, &networks) && bounds.contain(container))
             .take(limit);
         let now = time::since_epoch(SystemTime::now());
-        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, now)).collect();
+        let items: Vec<Context> = chosen.map(|container| self.item(container, roots, &networks, now)).collect();
         if self.quiet && self.format.is_none() {
             return list::print(&Layout { format: Some("{{.ID}}"), table: "", headings: &[] }, &items).map(|()| 0);
         }
@@ -158,27 +170,30 @@ impl Args {
     }
 
     /// Filters of one kind are alternatives, except labels; those of different kinds must all hold.
-    fn matches(&self, container: &Container) -> bool {
-        let groups: [fn(&Filter) -> bool; 6] = [
+    fn matches(&self, container: &Container, networks: &Connected) -> bool {
+        let groups: [fn(&Filter) -> bool; 9] = [
             |filter| matches!(filter, Filter::Id(_)),
             |filter| matches!(filter, Filter::Name(_)),
             |filter| matches!(filter, Filter::Status(_)),
             |filter| matches!(filter, Filter::Exited(_)),
             |filter| matches!(filter, Filter::Ancestor(_)),
             |filter| matches!(filter, Filter::Volume(_)),
+            |filter| matches!(filter, Filter::Network(_)),
+            |filter| matches!(filter, Filter::Publish(_)),
+            |filter| matches!(filter, Filter::Expose(_)),
         ];
         let any = groups.iter().all(|group| {
             let mut members = self.filter.iter().filter(|filter| group(filter)).peekable();
-            members.peek().is_none() || members.any(|filter| holds(filter, container))
+            members.peek().is_none() || members.any(|filter| holds(filter, container, networks))
         });
         any && self
             .filter
             .iter()
             .filter(|filter| matches!(filter, Filter::Label(..)))
-            .all(|filter| holds(filter, container))
+            .all(|filter| holds(filter, container, networks))
     }
 
-    fn item(&self, container: &Container, roots: &Roots, now: u64) -> Context {
+    fn item(&self, container: &Container, roots: &Roots, networks: &Connected, now: u64) -> Context {
         let shown_id = if self.no_trunc { container.id.as_str() } else { id::short(&container.id) };
         let record = container.record.as_ref();
         let image = record.map_or("<unreadable>", |record| record.origin.name());
@@ -208,11 +223,11 @@ impl Args {
             "RunningFor": if created == 0 { String::new() } else { human::ago(created, now) },
             "Status": status(container, now),
             "State": container.phase().word(),
-            "Ports": "",
+            "Ports": networks.ports(container),
             "Size": human::decimal_size(size),
             "Labels": labels_text.join(","),
             "Mounts": mount_names.join(","),
-            "Networks": record.map(|record| record.host.network.show("none")).unwrap_or_default(),
+            "Networks": networks.names(container).join(","),
             "LocalVolumes": volumes.to_string(),
         });
         Context { dot, methods: [("Label", json!(labels))].into() }
@@ -221,6 +236,48 @@ impl Args {
 
 fn names_state(filter: &Filter) -> bool {
     matches!(filter, Filter::Status(_) | Filter::Exited(_))
+}
+
+/// What all containers are on.
+struct Connected(Vec<Attachment>);
+
+impl Connected {
+    /// Reads it. A list without it is better than none.
+    fn read(roots: &Roots) -> Connected {
+        Connected(network::all_attachments(roots).unwrap_or_else(|error| {
+            eprintln!("rtctl: {error:#}");
+            Vec::new()
+        }))
+    }
+
+    fn of(&self, container: &Container) -> Vec<Attachment> {
+        let own = self.0.iter().filter(|attachment| container.phase().lives() && attachment.container == container.id);
+        own.cloned().collect()
+    }
+
+    fn ports(&self, container: &Container) -> String {
+        let Ok(record) = &container.record else { return String::new() };
+        // As docker: one that does not run listens on nothing.
+        let exposed = if container.phase().lives() { record.config.exposed_ports.as_slice() } else { &[] };
+        ports_text(&published(&self.of(container)), exposed)
+    }
+
+    /// Networks that it is on, or will be on; or what it has instead.
+    fn names(&self, container: &Container) -> Vec<String> {
+        match container.record.as_ref().map(|record| &record.host.network) {
+            Ok(NetworkMode::Networks(_)) => {
+                let wanted = Endpoints::read(&container.dir).map(|endpoints| endpoints.networks).unwrap_or_default();
+                wanted.into_iter().map(|endpoint| endpoint.network).collect()
+            }
+            Ok(mode) => vec![mode.show()],
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn on(&self, container: &Container, query: &str) -> bool {
+        let by_id = |attachment: &Attachment| query.len() >= 12 && attachment.network_id.starts_with(query);
+        self.names(container).iter().any(|name| name == query) || self.of(container).iter().any(by_id)
+    }
 }
 
 struct Bounds {
@@ -235,7 +292,7 @@ impl Bounds {
     }
 }
 
-fn holds(filter: &Filter, container: &Container) -> bool {
+fn holds(filter: &Filter, container: &Container, networks: &Connected) -> bool {
     let record = container.record.as_ref().ok();
     match filter {
         Filter::Id(prefix) => container.id.starts_with(prefix.as_str()),
@@ -264,6 +321,14 @@ fn holds(filter: &Filter, container: &Container) -> bool {
                 named || mount.destination == *text || mount.source == *text
             };
             record.mounts.iter().any(is)
+        }),
+        Filter::Network(query) => networks.on(container, query),
+        Filter::Publish(ports) => networks
+            .of(container)
+            .iter()
+            .any(|attachment| attachment.ports.iter().any(|port| ports.contains(&container_port(port)))),
+        Filter::Expose(ports) => record.is_some_and(|record| {
+            record.config.exposed_ports.iter().filter_map(|text| port::one(text).ok()).any(|port| ports.contains(&port))
         }),
         Filter::Before(_) | Filter::Since(_) => true,
     }

@@ -34,7 +34,8 @@ impl Args {
 }
 
 fn wait(container: &Container) -> Result<i32> {
-    if container.phase().lives()
+    // Also one that has ended: its shim may be about to give back its addresses and ports.
+    if container.phase() != Phase::Created
         && let Some(connection) = container.connect()?
     {
         match ask(&connection, &container.id) {

@@ -10,6 +10,7 @@ use crate::events;
 use crate::output::human;
 use crate::output::say;
 use crate::store::roots::Roots;
+use crate::transfer::BlobFlags;
 
 /// Load images from an archive or an OCI layout
 #[derive(Debug, clap::Args)]
@@ -29,12 +30,14 @@ pub(crate) struct Args {
     /// Name for the image in place of the archive's own names
     #[arg(long, value_name = "NAME")]
     name: Option<cri::image::Reference>,
+    #[command(flatten)]
+    blobs: BlobFlags,
 }
 
 impl Args {
     pub(crate) fn run(self, roots: &Roots) -> Result<u8> {
         let store = Store::open(&roots.root)?;
-        let options = LoadOptions { platform: self.platform, name: self.name };
+        let options = LoadOptions { platform: self.platform, name: self.name, blobs: self.blobs.choice() };
         let mut stdin = std::io::stdin();
         let source = match self.input {
             Some(path) => Source::Path(path),

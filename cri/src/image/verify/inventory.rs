@@ -7,15 +7,16 @@ use super::super::digest::Digest;
 use super::super::dirs::layer_name;
 use super::super::document::{Descriptor, Kind};
 use super::super::error::Error;
-use super::super::ingest::Ingest;
+use super::super::ingest::{Blobs, Ingest};
 use super::super::reference::Reference;
 use super::super::remove::Unneeded;
-use super::super::store::{Store, name_of};
+use super::super::store::{Store, blobs_of, name_of};
 use super::{Damage, Object};
 
 /// An image whose documents are whole.
 pub(super) struct Known {
     pub(super) label: BTreeSet<String>,
+    pub(super) manifest: Digest,
     pub(super) diff_ids: Vec<Digest>,
 }
 
@@ -24,6 +25,9 @@ pub(super) struct Needed {
     pub(super) diff_id: Digest,
     pub(super) blob: Descriptor,
     pub(super) images: BTreeSet<String>,
+    pub(super) manifests: BTreeSet<Digest>,
+    /// Whether the blob should be there.
+    pub(super) blobs: Blobs,
 }
 
 /// Everything that is to be checked, and what is known to be damaged already.
@@ -46,6 +50,7 @@ impl Inventory {
                 meaning: "other tools do not take the folder for an image layout",
                 images: BTreeSet::new(),
                 descriptor: None,
+                manifests: BTreeSet::new(),
             });
         }
         let index = match store.read_index() {
@@ -57,6 +62,7 @@ impl Inventory {
                     meaning: "no image can be found; names are lost, contents are not",
                     images: BTreeSet::new(),
                     descriptor: None,
+                    manifests: BTreeSet::new(),
                 });
                 return Ok(inventory);
             }
@@ -85,6 +91,7 @@ impl Inventory {
             meaning: "the image cannot be used",
             images: label.clone(),
             descriptor: Some(descriptor.bare()),
+            manifests: [entry.digest.clone()].into(),
         };
         self.documents.push(entry.digest.clone());
         let manifest = match store.read_manifest(entry) {
@@ -105,11 +112,23 @@ impl Inventory {
             let known =
                 self.layers.iter_mut().find(|other| other.diff_id == *diff_id && other.blob.digest == blob.digest);
             match known {
-                Some(known) => known.images.extend(label.iter().cloned()),
-                None => self.layers.push(Needed { diff_id: diff_id.clone(), blob: blob.bare(), images: label.clone() }),
+                Some(known) => {
+                    known.images.extend(label.iter().cloned());
+                    known.manifests.insert(entry.digest.clone());
+                    if blobs_of(entry) == Blobs::Keep {
+                        known.blobs = Blobs::Keep;
+                    }
+                }
+                None => self.layers.push(Needed {
+                    diff_id: diff_id.clone(),
+                    blob: blob.bare(),
+                    images: label.clone(),
+                    manifests: [entry.digest.clone()].into(),
+                    blobs: blobs_of(entry),
+                }),
             }
         }
-        self.images.push(Known { label, diff_ids: config.diff_ids });
+        self.images.push(Known { label, manifest: entry.digest.clone(), diff_ids: config.diff_ids });
     }
 
     /// Keeps others from removing what is looked at.
@@ -134,6 +153,7 @@ impl Inventory {
             meaning: "wastes space until the next change of the images",
             images: BTreeSet::new(),
             descriptor: None,
+            manifests: BTreeSet::new(),
         }));
     }
 
@@ -147,6 +167,7 @@ impl Inventory {
             meaning: "wastes space until the next removal of an image",
             images: BTreeSet::new(),
             descriptor: None,
+            manifests: BTreeSet::new(),
         }));
     }
 }

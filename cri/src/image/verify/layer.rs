@@ -10,7 +10,7 @@ use super::super::digest::Digest;
 use super::super::dir::Dir;
 use super::super::dirs::{check_extra, layer_name};
 use super::super::error::{EntryFault, Error};
-use super::super::ingest::Ingest;
+use super::super::ingest::{Blobs, Ingest};
 use super::super::layer::{Seal, TREE};
 use super::super::store::Store;
 use super::super::unpack::{Contents, Records, Stop, Stream, unpack};
@@ -48,6 +48,7 @@ impl Store {
             meaning,
             images: layer.images.clone(),
             descriptor: Some(layer.blob.clone()),
+            manifests: layer.manifests.clone(),
         };
         let mut damages = Vec::new();
         let fresh = match self.read_blob(layer, depth, ingest)? {
@@ -91,7 +92,12 @@ impl Store {
         depth: Depth,
         ingest: &mut Ingest<'_>,
     ) -> Result<Result<Option<Fresh>, String>, Error> {
-        let Some(mut file) = self.open_blob(&layer.blob.digest)? else { return Ok(Err("is missing".into())) };
+        let Some(mut file) = self.open_blob(&layer.blob.digest)? else {
+            return Ok(match layer.blobs {
+                Blobs::Keep => Err("is missing".into()),
+                Blobs::Discard => Ok(None),
+            });
+        };
         let size = file.metadata().call(|| format!("fstat({})", Shown(&file)))?.len();
         if size != layer.blob.size {
             return Ok(Err(format!("has {size} bytes, not {}", layer.blob.size)));
@@ -149,6 +155,7 @@ impl Store {
             meaning: EXTRA_MEANS,
             images: image.label.clone(),
             descriptor: None,
+            manifests: [image.manifest.clone()].into(),
         }))
     }
 }

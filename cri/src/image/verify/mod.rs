@@ -9,6 +9,7 @@
 mod compare;
 mod inventory;
 mod layer;
+mod repair;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ use super::store::Store;
 
 use inventory::Inventory;
 use layer::Checked;
+pub use repair::{Lost, Unrepaired};
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +100,10 @@ pub struct Damage {
     pub meaning: &'static str,
     /// The images that need it: their names, or the beginning of the manifest's digest.
     pub images: BTreeSet<String>,
-    /// What it would be, for what can be fetched again.
+    /// What it would be, for what can be fetched again; for a layer, its blob.
     pub(crate) descriptor: Option<Descriptor>,
+    /// The manifests of these images.
+    pub(crate) manifests: BTreeSet<Digest>,
 }
 
 /// What was found.

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::capability::{Args, Capabilities};
 use super::client::{Client, Execute, Step, container_environment};
+use super::delete::Reach;
 use super::error::{Command, Error};
 use super::input;
 use super::ledger::Entry;
@@ -70,14 +71,17 @@ impl Client {
         let entry = self.ledger.begin(Entry { key, record, network })?;
         match self.add_chain(&entry, deadline, &mut steps) {
             Ok(attachment) => Ok(Added { network: entry.key.network.clone(), attachment, steps }),
-            Err(error) => match self.undo(&entry, Instant::now() + self.settings.undo_timeout, &mut steps) {
-                Ok(()) => Err(error),
-                Err(undo) => Err(Error::NotUndone { error: Box::new(error), undo }),
-            },
+            Err(failed) => {
+                let deadline = Instant::now() + self.settings.undo_timeout;
+                match self.undo(&entry, failed.reach, deadline, &mut steps) {
+                    Ok(()) => Err(failed.error),
+                    Err(undo) => Err(Error::NotUndone { error: Box::new(failed.error), undo }),
+                }
+            }
         }
     }
 
-    fn add_chain(&self, entry: &Entry, deadline: Instant, steps: &mut Vec<Step>) -> Result<Attachment, Error> {
+    fn add_chain(&self, entry: &Entry, deadline: Instant, steps: &mut Vec<Step>) -> Result<Attachment, Failed> {
         let version = entry.network.version();
         let subject = entry.key.subject();
         let last = entry.network.plugins.len() - 1;
@@ -87,14 +91,21 @@ impl Client {
             let input = input::for_container(&entry.network, version, plugin, &entry.record.capabilities, previous);
             let env = container_environment(entry, entry.record.netns.as_os_str());
             let call = Execute { plugin, command: Command::Add, subject: &subject, env, input: &input, deadline };
-            let bytes = self.run(&call, steps)?;
-            let next = parse(&bytes, version).map_err(|reason| call.garbage(reason, &bytes))?;
+            let at = |error: Error| Failed { reach: Reach::Plugins(index + usize::from(!error.never_ran())), error };
+            let bytes = self.run(&call, steps).map_err(at)?;
+            let next = parse(&bytes, version).map_err(|reason| at(call.garbage(reason, &bytes)))?;
             let outcome = Outcome { version: VERSION, complete: index == last, result: next.raw.clone() };
-            self.ledger.keep(&entry.key, &outcome)?;
+            self.ledger.keep(&entry.key, &outcome).map_err(at)?;
             answer = Some(next);
         }
         Ok(answer.map(|answer| answer.attachment).unwrap_or_default())
     }
+}
+
+/// An ADD that came so far.
+struct Failed {
+    reach: Reach,
+    error: Error,
 }
 
 fn now() -> u64 {

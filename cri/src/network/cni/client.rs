@@ -13,8 +13,9 @@ use super::error::{Command, Error, Fault, Subject};
 use super::execute::{Execution, excerpt, execute};
 use super::ledger::{Entry, Ledger};
 use super::name::{NetworkName, PluginType};
-use super::program::Program;
+use super::program::{Installed, Program};
 use super::turn::Turns;
+use super::versions::Spoken;
 
 /// The kernel's id of this boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -89,6 +90,7 @@ pub struct Client {
     pub(crate) ledger: Ledger,
     pub(crate) turns: Turns,
     pub(crate) boot_id: String,
+    pub(crate) spoken: Spoken,
     configs: RwLock<Arc<Configs>>,
 }
 
@@ -102,7 +104,7 @@ impl Client {
         let boot_id = std::fs::read_to_string(BOOT_ID).call(|| format!("read({BOOT_ID:?})"))?.trim_end().to_owned();
         let ledger = Ledger::open(&settings.state)?;
         let configs = RwLock::new(Arc::new(Configs::load(&settings.config_dir)));
-        Ok(Self { settings, ledger, turns: Turns::default(), boot_id, configs })
+        Ok(Self { settings, ledger, turns: Turns::default(), boot_id, spoken: Spoken::default(), configs })
     }
 
     /// The configurations as they were read last.
@@ -150,11 +152,9 @@ impl Client {
     }
 
     /// Whether the program of a plugin is there.
-    pub(crate) fn installed(&self, call: &Execute<'_>) -> Result<(), Error> {
-        match Program::find(&call.plugin.kind, &self.settings.bin_dirs) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(call.failed(fault)),
-        }
+    pub(crate) fn installed(&self, call: &Execute<'_>) -> Result<Installed, Error> {
+        let found = Program::find(&call.plugin.kind, &self.settings.bin_dirs);
+        found.and_then(|program| program.identity()).map_err(|fault| call.failed(fault))
     }
 
     fn environment<'a>(&'a self, command: Command, own: &[(&'a str, OsString)]) -> Vec<(&'a str, OsString)> {

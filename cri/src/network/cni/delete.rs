@@ -10,6 +10,15 @@ use super::ledger::Entry;
 use super::name::ContainerId;
 use super::namespace;
 
+/// How far ADD came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Nobody knows: every plugin may hold something.
+    Unknown,
+    /// So many plugins were started; the others hold nothing.
+    Plugins(usize),
+}
+
 impl Client {
     /// Detaches a container from all its networks, the last one first. Not attached is done. What fails stays recorded.
     ///
@@ -19,14 +28,24 @@ impl Client {
         let _turn = self.turns.container(container, deadline)?;
         let (mut steps, mut errors) = (Vec::new(), Vec::new());
         for entry in self.ledger.list(Some(container)).iter().rev() {
-            errors.extend(self.undo(entry, deadline, &mut steps).err().into_iter().flatten());
+            errors.extend(self.undo(entry, Reach::Unknown, deadline, &mut steps).err().into_iter().flatten());
         }
         Error::from_all(errors).map(|()| steps)
     }
 
     /// Undoes one attachment and forgets it when every plugin has succeeded. One that fails does not keep the others from
-    /// giving back what they hold: all of them are asked again the next time.
-    pub(crate) fn undo(&self, entry: &Entry, deadline: Instant, steps: &mut Vec<Step>) -> Result<(), Vec<Error>> {
+    /// giving back what they hold: all of them are asked again the next time. One that ADD did not come to is asked, too, but
+    /// need not be installed.
+    pub(crate) fn undo(
+        &self,
+        entry: &Entry,
+        reach: Reach,
+        deadline: Instant,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Vec<Error>> {
+        if reach == Reach::Plugins(0) {
+            return self.ledger.end(&entry.key).map_err(|error| vec![error]);
+        }
         let netns = match self.namespace_of(entry) {
             Ok(true) => entry.record.netns.as_os_str(),
             Ok(false) => OsStr::new(""),
@@ -37,11 +56,15 @@ impl Client {
         let outcome = if version.has_check() { self.ledger.outcome(&entry.key) } else { None };
         let previous = outcome.as_ref().map(|outcome| &outcome.result);
         let mut errors = Vec::new();
-        for plugin in entry.network.plugins.iter().rev() {
+        for (index, plugin) in entry.network.plugins.iter().enumerate().rev() {
             let input = input::for_container(&entry.network, version, plugin, &entry.record.capabilities, previous);
             let env = container_environment(entry, netns);
             let call = Execute { plugin, command: Command::Del, subject: &subject, env, input: &input, deadline };
-            errors.extend(self.run(&call, steps).err());
+            let idle = match reach {
+                Reach::Unknown => false,
+                Reach::Plugins(started) => index >= started,
+            };
+            errors.extend(self.run(&call, steps).err().filter(|error| !(idle && error.never_ran())));
         }
         if errors.is_empty() {
             errors.extend(self.ledger.end(&entry.key).err());

@@ -108,7 +108,10 @@ pub enum Fault {
     },
     /// It could not be started.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Start(#[from] CallError),
+    /// It was killed because it could not be watched.
+    #[error("killed: {0}")]
+    Lost(CallError),
     /// It was killed with everything it had started because its time was over.
     #[error("killed: not done after {}{}", seconds(.after), tail(.stderr))]
     TimedOut {
@@ -155,6 +158,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether no process was started at all.
+    pub(crate) fn never_ran(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::Unfit { .. } | Self::Start(_))
+    }
+
     /// What the plugin said, if it did.
     #[must_use]
     pub fn message(&self) -> Option<&PluginMessage> {
@@ -308,6 +316,11 @@ impl Error {
             Self::NotUndone { error, .. } => error.plugin_message(),
             _ => None,
         }
+    }
+
+    /// Whether it says that a plugin was not even started.
+    pub(crate) fn never_ran(&self) -> bool {
+        matches!(self, Self::Plugin { fault, .. } if fault.never_ran())
     }
 
     /// One error for a list of them; `Ok` for an empty one.

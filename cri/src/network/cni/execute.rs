@@ -67,7 +67,7 @@ pub(crate) fn execute(find: impl Fn() -> Result<Program, Fault>, execution: &Exe
         }
         Err(Stop::Call(error)) => {
             running.kill();
-            Err(error.into())
+            Err(Fault::Lost(error))
         }
     }
 }
@@ -96,7 +96,6 @@ fn spawn(
             .arg0(program.path())
             .env_clear()
             .envs(execution.env.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .process_group(0)
             .stdin(Stdio::from(input))
             .stdout(Stdio::piped())
@@ -198,7 +197,7 @@ impl Running {
             Ok((pidfd, stdout, stderr)) => Ok(Self { child, _program: program, pidfd, stdout, stderr }),
             Err(error) => {
                 end(&mut child);
-                Err(error.into())
+                Err(Fault::Lost(error))
             }
         }
     }

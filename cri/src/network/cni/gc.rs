@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::client::{Client, Execute, Step};
 use super::config::Network;
+use super::delete::Reach;
 use super::error::{Command, Error, Subject};
 use super::input;
 use super::name::{ContainerId, InterfaceName};
@@ -18,7 +19,7 @@ impl Client {
         let _turn = self.turns.gc(deadline)?;
         let (mut steps, mut errors) = (Vec::new(), Vec::new());
         for entry in self.ledger.list(None).iter().rev().filter(|entry| !lives(&entry.key.container)) {
-            errors.extend(self.undo(entry, deadline, &mut steps).err().into_iter().flatten());
+            errors.extend(self.undo(entry, Reach::Unknown, deadline, &mut steps).err().into_iter().flatten());
         }
         for loaded in &self.configs().networks {
             self.gc_network(&loaded.network, deadline, &mut steps, &mut errors);

@@ -16,6 +16,14 @@ use runtime::sys::{Call, CallError};
 use super::error::Fault;
 use super::name::PluginType;
 
+/// A program as it is installed at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Installed {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
 /// An open program.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -52,6 +60,16 @@ impl Program {
     /// interpreter of a script can open although it is closed in the plugin.
     pub(crate) fn executable(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()))
+    }
+
+    /// Which file it is, and of which time: another after it was installed anew.
+    pub(crate) fn identity(&self) -> Result<Installed, Fault> {
+        let metadata = self.file.metadata().call(|| format!("fstat({})", Shown(&self.file)))?;
+        Ok(Installed {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
     }
 
     /// Where it was found: argv[0].

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use runtime::sys::process::{pidfd_open, pidfd_send_signal};
 
 use super::client::{Client, Step};
+use super::delete::Reach;
 use super::error::Error;
 use super::name::ContainerId;
 
@@ -58,7 +59,9 @@ impl Client {
         }
         let stale = !gone.is_empty();
         for entry in gone.iter().rev() {
-            found.errors.extend(self.undo(entry, deadline, &mut found.steps).err().into_iter().flatten());
+            found
+                .errors
+                .extend(self.undo(entry, Reach::Unknown, deadline, &mut found.steps).err().into_iter().flatten());
         }
         if stale {
             for loaded in &self.configs().networks {

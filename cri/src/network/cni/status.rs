@@ -23,7 +23,7 @@ impl Client {
             let call = Execute { plugin, command: Command::Status, subject: &subject, env, input: &input, deadline };
             match version.has_gc_and_status() {
                 true => drop(self.run(&call, &mut steps)?),
-                false => self.installed(&call)?,
+                false => drop(self.installed(&call)?),
             }
         }
         Ok(steps)

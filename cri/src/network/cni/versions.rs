@@ -1,11 +1,15 @@
 //! VERSION: which versions a plugin speaks, and so which one a network is used with.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::client::{Client, Execute, Step};
 use super::config::{Network, Plugin};
 use super::error::{Command, Error, Subject};
 use super::input;
+use super::name::PluginType;
+use super::program::Installed;
 use super::version::{Version, common};
 
 impl Client {
@@ -33,8 +37,14 @@ impl Client {
         let input = input::for_version(network.version());
         let call =
             Execute { plugin, command: Command::Version, subject: &subject, env: Vec::new(), input: &input, deadline };
+        let installed = self.installed(&call)?;
+        if let Some(versions) = self.spoken.get(&plugin.kind, installed) {
+            return Ok(versions);
+        }
         let bytes = self.run(&call, steps)?;
-        parse(&bytes).map_err(|reason| call.garbage(reason, &bytes))
+        let versions = parse(&bytes).map_err(|reason| call.garbage(reason, &bytes))?;
+        self.spoken.put(&plugin.kind, installed, &versions);
+        Ok(versions)
     }
 
     /// The version to attach with. A configuration that offers several gets the highest that all its plugins speak; one that
@@ -49,6 +59,24 @@ impl Client {
         }
         // Without one in common the plugins are the ones to say so.
         Ok(versions.last().copied().unwrap_or(network.version()))
+    }
+}
+
+/// What plugins have answered, for as long as they are the same programs.
+#[derive(Debug, Default)]
+pub(crate) struct Spoken {
+    answers: Mutex<HashMap<PluginType, (Installed, Vec<Version>)>>,
+}
+
+impl Spoken {
+    fn get(&self, kind: &PluginType, installed: Installed) -> Option<Vec<Version>> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(kind).filter(|(then, _)| *then == installed).map(|(_, versions)| versions.clone())
+    }
+
+    fn put(&self, kind: &PluginType, installed: Installed, versions: &[Version]) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(kind.clone(), (installed, versions.to_vec()));
     }
 }
 

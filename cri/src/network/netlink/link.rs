@@ -115,12 +115,21 @@ pub(crate) fn no_link_local(name: &str) -> Request {
     set(name, spec, format!("RTM_SETLINK({name}, addrgenmode none)")).fine(&[Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP])
 }
 
-/// Lets a port send frames back where they came from.
-pub(crate) fn set_hairpin(name: &str) -> Request {
-    let data = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
-    let info = LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(data)]);
-    let message = message(vec![LinkAttribute::IfName(name.to_owned()), info]);
-    Request::route(&RouteNetlinkMessage::NewLink(message), 0, format!("RTM_NEWLINK({name}, hairpin)"))
+/// What is special about a port of a bridge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port {
+    /// It sends frames back where they came from.
+    pub(crate) hairpin: bool,
+    /// It reaches no other port that is isolated.
+    pub(crate) isolated: bool,
+}
+
+/// Sets what is special about a port of a bridge.
+pub(crate) fn set_port(name: &str, port: Port) -> Request {
+    let data = vec![InfoBridgePort::HairpinMode(port.hairpin), InfoBridgePort::Isolated(port.isolated)];
+    let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(InfoPortData::BridgePort(data))];
+    let message = message(vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(info)]);
+    Request::route(&RouteNetlinkMessage::NewLink(message), 0, format!("RTM_NEWLINK({name}, {port:?})"))
 }
 
 /// Brings a link up.

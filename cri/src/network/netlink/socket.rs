@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkSerializable};
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::sockopt::SndBufForce;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, setsockopt, socket};
 use runtime::sys::Call;
 
 use crate::network::error::Error;
@@ -172,6 +173,16 @@ impl Socket {
         }
     }
 
+    /// Sends a packet of any size.
+    pub(crate) fn send_large(&self, packet: &[u8], what: &str) -> Result<(), Error> {
+        // Twice of it is what the kernel reckons with; what is smaller fits into the buffer that every socket has.
+        if packet.len() > 64 << 10 {
+            setsockopt(&self.fd, SndBufForce, &(packet.len() * 2))
+                .call(|| format!("setsockopt(SO_SNDBUFFORCE, {})", packet.len() * 2))?;
+        }
+        self.send(packet, what)
+    }
+
     /// The next part of the answer. The kernel has put it there already: EAGAIN means that none is left.
     pub(crate) fn receive(&mut self, what: &str) -> Result<Vec<Reply>, Error> {
         let length = loop {
@@ -207,6 +218,11 @@ impl Reply {
             return Ok(None);
         }
         Ok(code(self, what)?.map(|errno| (self.sequence, errno)))
+    }
+
+    /// Whether it says that the request of that number was carried out.
+    pub(crate) fn acknowledges(&self, sequence: u32) -> bool {
+        self.kind == ERROR && self.sequence == sequence && self.body.starts_with(&[0; 4])
     }
 }
 
