@@ -26,6 +26,7 @@ pub(super) fn image(error: &Error) -> Status {
         | Error::NoPlatform { .. }
         | Error::NotAnImage { .. }
         | Error::Missing { .. }
+        | Error::NoBlobs { .. }
         | Error::Exposed { .. }
         | Error::Damaged { .. } => Status::unknown(message),
     }

@@ -18,9 +18,12 @@ mod runtime_version;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::v1::image_service_server::ImageServiceServer;
 use proto::v1::runtime_service_server::RuntimeServiceServer;
+use tokio::sync::Notify;
+use tokio_stream::wrappers::UnixListenerStream;
 
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
@@ -29,6 +32,9 @@ pub use listen::{ListenError, listen};
 
 /// Largest message that is taken, in bytes: annotations of a pod alone may be 256 KiB. Clients take 16 MiB.
 const MESSAGE_LIMIT: usize = 16 << 20;
+
+/// How long calls may go on after the end was asked for: streams of events have none of their own.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the calls work on. The last one must be dropped outside of asynchronous code: its threads are waited for.
 #[derive(Debug, Clone)]
@@ -47,7 +53,7 @@ impl Service {
         Ok(Service { store: Arc::new(Store::open(root)?), registry: Arc::new(registry) })
     }
 
-    /// Serves both services on a socket until `stop` is ready; calls under way are finished.
+    /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
     ///
     /// # Errors
     /// The socket failed.
@@ -62,11 +68,23 @@ impl Service {
         let images = ImageServiceServer::new(self.clone())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT);
-        tonic::transport::Server::builder()
+        let stopped = Notify::new();
+        let told = async {
+            stop.await;
+            stopped.notify_one();
+        };
+        let serving = tonic::transport::Server::builder()
             .add_service(runtime)
             .add_service(images)
-            .serve_with_incoming_shutdown(tokio_stream::wrappers::UnixListenerStream::new(listener), stop)
-            .await
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told);
+        let overdue = async {
+            stopped.notified().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            result = serving => result,
+            () = overdue => Ok(()),
+        }
     }
 
     /// Works on the image store, on a thread that may wait for the disk.
