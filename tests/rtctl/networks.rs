@@ -1,5 +1,7 @@
 //! Networks that a user makes: `rtctl network`, names of containers for each other.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use tests::{Rtctl, links};
 
@@ -143,6 +145,37 @@ fn names_of_containers() {
         // And no way between networks.
         assert!(!reaches(r, "plain", &address(r, "web")));
         r.ok(&["rm", "-f", "web", "database", "plain", "plain2"]);
+        r.ok(&["network", "rm", "mine"]);
+    });
+}
+
+/// Root writes names into a file that processes of a container may hold on to.
+#[test]
+fn nobody_waits_for_the_hosts_file_of_another_one() {
+    network_test(|r| {
+        r.ok(&["network", "create", "mine"]);
+        let calls = format!("{}:/calls:ro", tests::calls().display());
+        let held = |script: &str| {
+            let id = r.detached(&["--network", "mine", "-v", &calls, "busybox", "sh", "-c", script]);
+            let mut logs = r.start(&["logs", "-f", &id]);
+            assert_eq!(logs.line(), "0", "{script}");
+            logs.child.kill().unwrap();
+            logs.end();
+            id
+        };
+        // fcntl(3, F_SETLEASE, F_WRLCK): others' open(2) waits for /proc/sys/fs/lease-break-time, 45 s.
+        let leased = held("exec 3<>/etc/hosts; /calls x86-64 72 3 1024 1; exec sleep 1000");
+        // pause(): nobody writes to a program that is executed.
+        let executed = held(
+            "cat /calls >/etc/hosts; chmod +x /etc/hosts; /etc/hosts x86-64 34 & \
+             until readlink /proc/$!/exe | grep -q hosts; do :; done; echo 0; wait",
+        );
+        let size = r.ok(&["exec", &executed, "stat", "-c", "%s", "/etc/hosts"]);
+        assert!(size.parse::<u64>().unwrap() < 1 << 20, "{size}: would not be read at all");
+        let before = Instant::now();
+        r.ok(&["run", "--rm", "--network", "mine", "busybox", "true"]);
+        assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
+        r.ok(&["rm", "-f", &leased, &executed]);
         r.ok(&["network", "rm", "mine"]);
     });
 }

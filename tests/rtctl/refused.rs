@@ -34,6 +34,8 @@ fn contradictions() {
             &["--cpus", "-1"],
             &["--ulimit", "nofile=10:5"],
             &["--workdir", "relative"],
+            &["--network", "none", "--hostname", "x\n1.2.3.4 y"],
+            &["--network", "none", "--domainname", "a b"],
             &["--pull", "maybe"],
             &["--platform", "vax/vms"],
         ] {

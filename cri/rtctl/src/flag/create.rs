@@ -236,10 +236,10 @@ pub(crate) struct NetworkFlags {
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct IsolationFlags {
     /// Host name
-    #[arg(short = 'h', long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME", value_parser = super::network::alias)]
     pub(crate) hostname: Option<String>,
     /// NIS domain name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::network::alias)]
     pub(crate) domainname: Option<String>,
     /// Process ids: private, host, container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", value_parser = namespace::pid)]

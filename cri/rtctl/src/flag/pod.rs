@@ -19,7 +19,7 @@ pub(crate) struct PodFlags {
     #[arg(long, value_name = "LIST", default_value = "ipc,net,uts", value_parser = share)]
     pub(crate) share: Share,
     /// Host name; the pod's name unless given
-    #[arg(short = 'h', long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME", value_parser = super::network::alias)]
     pub(crate) hostname: Option<String>,
     /// Add a label
     #[arg(short, long, value_name = "NAME=VALUE")]

@@ -107,21 +107,42 @@ fn bounded(file: std::fs::File, limit: usize) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// How a file is opened that the container may change: without waiting for a process in it that holds a lease, fcntl(2)
+/// `F_SETLEASE`.
+const UNTRUSTED: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+
 /// The content of a container's file. It is the container's to change, so it is bounded.
 pub(crate) fn read(path: &Path) -> Result<String> {
     let shown = || format!("open({})", path.display());
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(path);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(UNTRUSTED).open(path);
     bounded(file.with_context(shown)?, HOSTS_LIMIT).with_context(|| path.display().to_string())
 }
 
 /// Writes a file over where it is: it is mounted in the container, and its owner stays.
 pub(crate) fn overwrite(path: &Path, text: &str) -> Result<()> {
-    let shown = || format!("write({})", path.display());
-    let file = std::fs::OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path);
-    let mut file = file.with_context(shown)?;
+    try_overwrite(path, text).with_context(|| format!("write({})", path.display()))
+}
+
+/// The same for a file of a container that runs; one that its processes keep from being written stays as it is.
+pub(crate) fn overwrite_if_left(path: &Path, text: &str) -> Result<()> {
+    match try_overwrite(path, text) {
+        Err(error) if is_kept(&error) => Ok(()),
+        written => written.with_context(|| format!("write({})", path.display())),
+    }
+}
+
+/// Whether processes of the container see to it that nobody writes to a file: one holds a lease on it, executes it, or has made
+/// it immutable.
+fn is_kept(error: &std::io::Error) -> bool {
+    use nix::libc::{EPERM, ETXTBSY, EWOULDBLOCK};
+    matches!(error.raw_os_error(), Some(EWOULDBLOCK | ETXTBSY | EPERM))
+}
+
+fn try_overwrite(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).custom_flags(UNTRUSTED).open(path)?;
     // One call for what fits in one, and only then the end: a reader never sees less than the old or the new text's beginning.
-    file.write_all(text.as_bytes()).with_context(shown)?;
-    file.set_len(text.len() as u64).with_context(shown)
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 /// Host name of the host.

@@ -76,13 +76,10 @@ fn write_current(dir: &Path, entries: &[HostEntry]) -> Result<()> {
     if !path.try_exists().with_context(|| format!("stat({})", path.display()))? {
         return Ok(());
     }
-    // Its programs may have made it what we do not read. Then it keeps what it has.
+    // Its programs may have made it what we do not read or write. Then it keeps what it has, and others do not wait for it.
     let Ok(text) = etc::read(&path) else { return Ok(()) };
     let new = with_current(&text, entries);
-    if new != text {
-        etc::overwrite(&path, &new)?;
-    }
-    Ok(())
+    if new != text { etc::overwrite_if_left(&path, &new) } else { Ok(()) }
 }
 
 /// The lines for one container, its own first; `name` is the current name of another one.
