@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use tests::{Rtctl, rtctl_test};
+use tests::{Rtctl, needs, rtctl_test};
 
 /// Runs a container that is well as long as its file /well is there, checked every 50 ms.
 fn watched(r: &Rtctl<'_>, flags: &[&str], script: &str) -> String {
@@ -85,6 +85,7 @@ fn it_is_starting_in_its_start_period() {
 #[test]
 fn what_takes_too_long_is_killed_with_its_children() {
     rtctl_test(|r| {
+        needs!(r.test, r.test.cgroups.has("pids"), "no pids controller");
         let flags = [
             "--health-cmd",
             "echo begun; sleep 777 & setsid sleep 778 & sleep 779",

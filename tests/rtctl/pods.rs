@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use tests::{Rtctl, rtctl_test};
+use tests::{Rtctl, has_networks, needs, rtctl_test};
 
 /// `run` with a pod, in the test's cgroup.
 fn run(r: &Rtctl<'_>, pod: &str, name: &str, script: &str) -> String {
@@ -34,6 +34,11 @@ fn children(pid: i32) -> usize {
 /// Nothing of a pod may be left at the end of a test.
 fn pods_test(body: impl FnOnce(&Rtctl<'_>)) {
     rtctl_test(|r| {
+        needs!(
+            r.test,
+            has_networks(),
+            "the kernel lacks bridges, veth, nft_nat or nft_fib, which pods are on by default"
+        );
         body(r);
         assert_eq!(r.ok(&["pod", "ls", "-q"]), "", "pods are left");
         let left = fs::read_dir(r.state().join("pods-local")).map_or(0, Iterator::count);
