@@ -3,4 +3,6 @@
 pub mod disk;
 pub mod image;
 pub mod network;
+pub mod server;
 pub mod spec;
+pub mod streaming;

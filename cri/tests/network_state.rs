@@ -238,7 +238,7 @@ fn root_rules_of_others_and_ours() {
     let published = ports(&["8080:80"]);
     let attach = Attach { ports: &published, ..plain("one", &container, "bridge") };
     let attached = host.networks.attach(&attach).unwrap();
-    assert!(attached.notes.iter().any(|note| note.contains("ip filter FORWARD")), "{:?}", attached.notes);
+    assert!(attached.obstacles.iter().any(|text| text.contains("ip filter FORWARD")), "{:?}", attached.obstacles);
     host.networks.create(&NewNetwork { name: "n".into(), ..NewNetwork::default() }).unwrap();
     host.networks.attach(&plain("two", &netns(), "n")).unwrap();
     host.networks.detach("two", None).unwrap();

@@ -161,7 +161,7 @@ pub enum Request {
     Sandbox {},
     /// Stops a pod's sandbox: each container by its stop signal, and all that are left after `timeout` by SIGKILL; none starts
     /// again. Then the sandbox ends and `on_exit` is run. The shim ends when nobody is connected any more. Answer, once it is all
-    /// over or if there is no sandbox: [`Reply::Done`].
+    /// over or if there is no sandbox: [`Reply::Done`]. Refused for that of a standalone container which has not ended.
     StopSandbox {
         /// Grace period; absent waits for ever.
         timeout: Option<Duration>,

@@ -184,20 +184,40 @@ fn a_port_that_is_taken() {
     network_test(|r| {
         let first = r.detached(&["--name", "first", "-p", "8080:80", "busybox", "sleep", "1000"]);
         let run = |port: &str| r.call(&["run", "--name", "second", "-p", port, "busybox", "true"]);
-        // By a container: its name is told. Nothing is left of the second, not even its name.
+        // What could not start stays, as with docker: it can be looked at, and started later.
+        let refused = |port: &str, telling: &[&str]| {
+            run(port).fails(telling);
+            assert_eq!(r.field("second", "{{.State.Status}}"), "created");
+            r.call(&["start", "second"]).fails(telling);
+            r.ok(&["rm", "second"]);
+            // With --rm nothing is left, not even the name.
+            for _ in 0..2 {
+                r.call(&["run", "--rm", "--name", "second", "-p", port, "busybox", "true"]).fails(telling);
+            }
+            assert_eq!(r.ok(&["ps", "-aq", "--filter", "name=second"]), "");
+        };
+        // By a container: its name is told.
         for port in ["8080:80", "127.0.0.1:8080:1"] {
-            run(port).fails(&["8080", "first"]);
+            refused(port, &["8080", "first"]);
         }
         // Nor is it the host's own programs' any more.
         assert!(TcpListener::bind("127.0.0.1:8080").is_err());
         assert!(UdpSocket::bind("127.0.0.1:8080").is_ok());
         let tcp = TcpListener::bind("127.0.0.1:7000").unwrap();
         let udp = UdpSocket::bind("0.0.0.0:7000").unwrap();
-        run("7000:80").fails(&["7000/tcp", "program of this host"]);
-        run("7000:80/udp").fails(&["7000/udp", "program of this host"]);
+        refused("7000:80", &["7000/tcp", "program of this host"]);
+        refused("7000:80/udp", &["7000/udp", "program of this host"]);
+        run("7000:80").fails(&["7000/tcp"]);
         drop((tcp, udp));
-        assert_eq!(run("7000:80").code, 0);
+        assert_eq!(r.ok(&["start", "second"]), "second");
+        r.ok(&["wait", "second"]);
         r.ok(&["rm", "second"]);
+        // What cannot run has given its port back when that is told.
+        for _ in 0..3 {
+            r.call(&["run", "--name", "second", "-p", "7000:80", "busybox", "nosuch"]).fails(&["nosuch"]);
+            r.call(&["run", "--name", "third", "-p", "7000:80", "busybox", "nosuch"]).fails(&["nosuch"]);
+            r.ok(&["rm", "second", "third"]);
+        }
         // Once the container has ended, whoever comes gets it.
         r.ok(&["stop", "-t", "0", "first"]);
         drop(TcpListener::bind("127.0.0.1:8080").unwrap());

@@ -42,7 +42,7 @@ fn bad_input_says_what_and_what_to_do() {
         (&["run", "--frob", "x"][..], 125, "unexpected argument '--frob'"),
         (&["run"], 125, "name an image"),
         (&["run", "-m", "lots", "x"], 125, "is no size"),
-        (&["run", "-m", "1m", "x"], 125, "no image \"x\": load one with rtctl load"),
+        (&["run", "--pull", "never", "-m", "1m", "x"], 125, "--pull never"),
         (&["run", "--name", "no/good", "x"], 125, "is no container name"),
         (&["run", "--rm", "--restart", "always", "x"], 125, "--rm and --restart exclude each other"),
         (&["run", "-v", "relative", "x"], 125, "must be absolute"),

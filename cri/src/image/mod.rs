@@ -17,6 +17,7 @@ mod dir;
 mod dirs;
 mod document;
 mod error;
+mod footprint;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
@@ -50,6 +51,7 @@ pub use digest::{Algorithm, Digest, DigestError};
 pub use dirs::RootDir;
 pub use document::Descriptor;
 pub use error::{EntryFault, Error};
+pub use footprint::Footprint;
 pub use image::Image;
 pub use ingest::Blobs;
 pub use limits::Limits;

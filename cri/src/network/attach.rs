@@ -69,6 +69,8 @@ pub struct Attached {
     pub reserved: Vec<OwnedFd>,
     /// What was changed on the host that a person may want to know, one sentence each.
     pub notes: Vec<String>,
+    /// What of the host is in the way of the container's packets, and what to do, one sentence each.
+    pub obstacles: Vec<String>,
 }
 
 impl Networks {
@@ -106,7 +108,8 @@ impl Networks {
         let moves = rank(&mut record, &book);
         let reserved = reserve(attach.ports, &network, &record, &mut book)?;
         record.ports = reserved.ports;
-        let mut notes = forwarding(&network)?;
+        let notes = forwarding(&network)?;
+        let mut in_the_way = Vec::new();
         let bridge = bridge::ensure(&mut socket, &links, &network)?;
 
         book.next = record.order + 1;
@@ -139,7 +142,7 @@ impl Networks {
             }
             record.ifindex = ifindex;
             if bridge.new {
-                notes.extend(obstacles(self.firewall.table())?);
+                in_the_way = obstacles(self.firewall.table())?;
                 self.firewall.rebuild(&self.list()?, &book.attachments)?;
             } else {
                 self.firewall.add(&network, &record, &self.list()?, &book.attachments)?;
@@ -147,7 +150,7 @@ impl Networks {
             book.write(&self.state, &file)
         });
         match made {
-            Ok(()) => Ok(Attached { record, reserved: reserved.sockets, notes }),
+            Ok(()) => Ok(Attached { record, reserved: reserved.sockets, notes, obstacles: in_the_way }),
             Err(error) => {
                 // The first error is what went wrong; what cannot be undone now is found by the next call.
                 let _ = self.bury(&mut book, &file, &mut socket, &[record]);

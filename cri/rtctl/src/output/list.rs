@@ -50,8 +50,7 @@ fn is_table(format: Option<&str>) -> bool {
 fn terminal_width() -> Option<usize> {
     let terminal = std::io::stdout().is_terminal();
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let columns =
-        columns.or_else(|| crate::session::terminal::size().map(|size| usize::try_from(size.width).unwrap_or(0)));
+    let columns = columns.or_else(|| crate::session::terminal::size().map(|size| usize::from(size.width)));
     columns.filter(|columns| terminal && *columns >= 20)
 }
 

@@ -69,7 +69,8 @@ impl Walk<'_> {
         for name in &names {
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
             let Some(above) = open(upper, name).with_context(|| path.display().to_string())? else { continue };
-            left_out |= self.entry(&above, lower, name, &path, depth)?;
+            let below = lower.map(|lower| open(lower, name)).transpose().with_context(|| path.display().to_string())?;
+            left_out |= self.entry(&above, below.flatten(), &path, depth)?;
         }
         // What was below an opaque directory is gone, unless it was made anew.
         if let Some(lower) = lower
@@ -84,16 +85,9 @@ impl Walk<'_> {
         Ok(left_out)
     }
 
-    fn entry(
-        &mut self,
-        above: &OwnedFd,
-        lower: Option<&OwnedFd>,
-        name: &CStr,
-        path: &Path,
-        depth: usize,
-    ) -> Result<bool> {
+    /// One entry of the writable layer, and what it hides.
+    fn entry(&mut self, above: &OwnedFd, below: Option<OwnedFd>, path: &Path, depth: usize) -> Result<bool> {
         let shown = || path.display().to_string();
-        let below = lower.map(|lower| open(lower, name)).transpose().with_context(shown)?.flatten();
         let stat = fstat(above).with_context(shown)?;
         let old = below.as_ref().map(fstat).transpose().with_context(shown)?;
         if is(&stat, SFlag::S_IFCHR) && stat.st_rdev == 0 {

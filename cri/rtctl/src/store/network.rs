@@ -116,7 +116,7 @@ pub(super) fn on_exit(roots: &Roots, id: &str) -> Result<Vec<String>> {
 pub(super) fn join(roots: &Roots, container: &Container, shim: &Connection) -> Result<()> {
     let record = container.record()?;
     let NetworkMode::Networks(_) = &record.host.network else { return Ok(()) };
-    let namespace = namespace(&container.id, shim)?;
+    let namespace = namespace(shim)?;
     let endpoints = Endpoints::read(&container.dir)?;
     let networks = open(roots)?;
     let publish: Vec<Publish> = record
@@ -179,7 +179,7 @@ pub(super) fn write_pod_files(roots: &Roots, container: &Container, pod: &Pod) -
 
 /// Puts a running container on one more network.
 pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint, shim: &Connection) -> Result<()> {
-    let namespace = namespace(&container.id, shim)?;
+    let namespace = namespace(shim)?;
     let networks = open(roots)?;
     let mut joined = Joined { roots, networks: &networks, container: &container.id, shim, attachments: Vec::new() };
     joined.attach(&names(container, endpoint), endpoint, namespace.as_fd(), &[])?;
@@ -189,11 +189,12 @@ pub(crate) fn join_one(roots: &Roots, container: &Container, endpoint: &Endpoint
     Ok(())
 }
 
-/// The network namespace that the shim keeps for the container. That of the last run may be on its way out still.
-fn namespace(id: &str, shim: &Connection) -> Result<OwnedFd> {
+/// The network namespace that the shim keeps for the container. That of the last run, or of one that did not come
+/// about, may be on its way out still.
+fn namespace(shim: &Connection) -> Result<OwnedFd> {
     let sandbox = match shim.sandbox() {
         Err(client::Error::Failed { kind: FailureKind::WrongState, .. }) => {
-            shim.request(&Request::Wait { container: id.to_owned() }, &[])?;
+            shim.request(&Request::StopSandbox { timeout: None }, &[])?;
             shim.sandbox()
         }
         sandbox => sandbox,
@@ -242,8 +243,9 @@ impl Joined<'_> {
         let attached = attached
             .map_err(|error| explain(self.roots, error))
             .with_context(|| format!("network {}", endpoint.network))?;
-        for note in &attached.notes {
-            eprintln!("rtctl: {note}");
+        // Not what was switched on: that is nothing to be done about, and `info` shows it.
+        for obstacle in &attached.obstacles {
+            eprintln!("rtctl: {obstacle}");
         }
         self.attachments.push(attached.record);
         let reserved: Vec<_> = attached.reserved.iter().map(AsFd::as_fd).collect();

@@ -25,6 +25,8 @@ use crate::rootfs;
 /// A container whose init process waits for [`Ready::start`].
 pub(crate) struct Ready {
     id: String,
+    /// It has a shim of its own.
+    standalone: bool,
     connection: Connection,
 }
 
@@ -65,23 +67,47 @@ pub(crate) fn prepare(roots: &Roots, container: &Container, lock: &Lock) -> Resu
     if let Some((_, work)) = container.task()?.layers.and_then(|layers| layers.upper) {
         rootfs::forget_volatile(&work)?;
     }
-    network::join(roots, container, &connection)?;
-    let request = Request::Create { container: container.id.clone(), dir: ".".to_owned() };
     let own = [directory.as_fd()];
     let given = if container.pod().is_some() { &own[..] } else { &[] };
+    let unused = Unused(container.pod().is_none().then_some(&connection));
+    network::join(roots, container, &connection)?;
+    let request = Request::Create { container: container.id.clone(), dir: ".".to_owned() };
     match connection.request(&request, given)? {
-        Reply::Created { .. } => Ok(Ready { id: container.id.clone(), connection }),
+        Reply::Created { .. } => unused.keep(),
         other => bail!("unexpected answer of the shim: {other:?}"),
+    }
+    Ok(Ready { id: container.id.clone(), standalone: container.pod().is_none(), connection })
+}
+
+/// The sandbox of a container that cannot be started: dropped, it has ended and its networks have been left, so that nobody
+/// meets what is on its way out. A pod's is not the container's.
+struct Unused<'a>(Option<&'a Connection>);
+
+impl Unused<'_> {
+    /// It is used.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0 {
+            // The error that led here is told; of a shim that is gone the kernel lets everything go.
+            let _ = connection.request(&Request::StopSandbox { timeout: None }, &[]);
+        }
     }
 }
 
 impl Ready {
     /// Lets the program run.
     pub(crate) fn start(self) -> Result<Connection> {
+        let unused = Unused(self.standalone.then_some(&self.connection));
         match self.connection.request(&Request::Start { container: self.id.clone() }, &[])? {
-            Reply::Started { .. } => Ok(self.connection),
+            Reply::Started { .. } => unused.keep(),
             other => bail!("unexpected answer of the shim: {other:?}"),
         }
+        Ok(self.connection)
     }
 }
 

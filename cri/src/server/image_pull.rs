@@ -1,0 +1,47 @@
+//! PullImage.
+
+use std::sync::Arc;
+
+use proto::v1;
+use tonic::Status;
+
+use super::{Service, failure};
+use crate::image::registry::{AuthConfig, PullOptions};
+use crate::image::{Blobs, Cancel, Reference};
+
+/// Ends a pull whose caller has gone.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Brings an image into the store; answers its id. CRI: PullImage
+///
+/// The credentials are for the registry that the image is named after, and for no mirror.
+pub(super) async fn pull_image(
+    service: &Service,
+    request: v1::PullImageRequest,
+) -> Result<v1::PullImageResponse, Status> {
+    let name = request.image.unwrap_or_default().image;
+    let reference: Reference =
+        name.parse().map_err(|error| Status::invalid_argument(format!("image.image: {error}")))?;
+    let auth = auth_config(request.auth.unwrap_or_default());
+    let credentials =
+        auth.lookup(reference.domain()).map_err(|error| Status::invalid_argument(format!("auth: {error}")))?;
+    let cancel = Cancel::new();
+    let _guard = CancelOnDrop(cancel.clone());
+    let options = PullOptions { platform: None, credentials, cancel, blobs: Blobs::Keep };
+    let (store, registry) = (Arc::clone(&service.store), Arc::clone(&service.registry));
+    let pull = move || store.pull(&registry, &reference, &options, &mut |_| {});
+    let pulled = tokio::task::spawn_blocking(pull).await.map_err(|panic| Status::internal(panic.to_string()))?;
+    let pulled = pulled.map_err(|error| failure::image(&error))?;
+    Ok(v1::PullImageResponse { image_ref: pulled.id.to_string() })
+}
+
+fn auth_config(auth: v1::AuthConfig) -> AuthConfig {
+    let v1::AuthConfig { username, password, auth, server_address, identity_token, registry_token } = auth;
+    AuthConfig { username, password, auth, server_address, identity_token, registry_token }
+}

@@ -1,0 +1,93 @@
+//! Streams of exec, attach and port-forward over HTTP connections.
+//!
+//! ```text
+//!  a call of the service: what to do ─▶ Tokens ─▶ http://HOST:PORT/exec/TOKEN ─▶ kubelet
+//!  kubelet ─▶ GET or POST that address, Upgrade: SPDY/3.1 ─▶ Server ─▶ streams ─▶ pipes of the process
+//! ```
+//!
+//! An address is good once, for a minute. Nothing here knows the CRI or the shim: what is to be done comes as a closure that gets
+//! the ends of pipes ([`Ends`]) or makes connections ([`Dial`]).
+
+mod port_forward;
+mod remote_command;
+mod server;
+pub mod spdy;
+mod status;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::net::TcpStream;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+
+pub use server::{Address, Config, Server};
+pub use token::Full;
+
+/// What a closure answers.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Runs the process, or attaches to it; answers when it has ended and all its output has been read from the pipes.
+pub type Run = Box<dyn FnOnce(Ends) -> Boxed<Result<Exit, String>> + Send>;
+
+/// Connects to a port of the pod.
+pub type Dial = Box<dyn Fn(u16) -> Boxed<Result<TcpStream, String>> + Send + Sync>;
+
+/// A process with streams.
+pub struct Command {
+    /// Which of them.
+    pub wanted: Wanted,
+    /// How to run it.
+    pub run: Run,
+}
+
+/// Which streams a client asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// It writes the process's input.
+    pub stdin: bool,
+    /// It reads its output.
+    pub stdout: bool,
+    /// It reads its error output; never with a terminal.
+    pub stderr: bool,
+    /// The process has a terminal, whose size the client sets.
+    pub tty: bool,
+}
+
+/// The process's ends of its streams; those that were not asked for are absent.
+pub struct Ends {
+    /// It reads here.
+    pub stdin: Option<pipe::Receiver>,
+    /// It writes here.
+    pub stdout: Option<pipe::Sender>,
+    /// It writes errors here.
+    pub stderr: Option<pipe::Sender>,
+    /// Sizes of the terminal, as the client changes them.
+    pub sizes: mpsc::Receiver<Size>,
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Size {
+    /// Columns.
+    pub width: u16,
+    /// Rows.
+    pub height: u16,
+}
+
+/// How the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code.
+    pub code: i32,
+}
+
+/// What an address leads to.
+pub(crate) enum Target {
+    Command(Command),
+    Ports(Dial),
+}
