@@ -317,8 +317,12 @@ impl<'a> Tree<'a> {
         match self.contents {
             Contents::Written => {
                 let mut output = file;
+                let mut at = 0;
                 for piece in pieces {
-                    output.seek(SeekFrom::Start(piece.offset)).call(|| format!("lseek({})", Shown(file)))?;
+                    if piece.offset != at {
+                        output.seek(SeekFrom::Start(piece.offset)).call(|| format!("lseek({})", Shown(file)))?;
+                    }
+                    at = piece.offset + piece.length;
                     self.copy(piece.length, data, |bytes, _| {
                         output.write_all(bytes).call(|| format!("write({})", Shown(file)))
                     })?;
@@ -372,6 +376,7 @@ impl<'a> Tree<'a> {
         if self.folder.as_ref().is_some_and(|folder| folder.path == path) {
             return Ok(());
         }
+        let known = self.folder.as_ref().map_or(0, |folder| common_folder(&folder.path, path));
         self.leave_folder()?;
         match open_beneath(self.root, path) {
             Ok(fd) => return self.go_to(path, fd),
@@ -381,9 +386,11 @@ impl<'a> Tree<'a> {
             Err(error) => return Err(error.into()),
         }
         let whole = EntryPath::parse(path)?;
+        // What the last folder lies in is there.
         let mut upto = Vec::with_capacity(path.len());
-        self.go_to(b"", open_beneath(self.root, b"")?)?;
-        for part in whole.parts() {
+        upto.extend_from_slice(&path[..known]);
+        self.go_to(&upto, open_beneath(self.root, &upto)?)?;
+        for part in whole.parts().skip(if known == 0 { 0 } else { upto.split(|byte| *byte == b'/').count() }) {
             if !upto.is_empty() {
                 upto.push(b'/');
             }
@@ -398,26 +405,27 @@ impl<'a> Tree<'a> {
         let path = EntryPath::parse(upto)?;
         let (_, leaf) = path.split();
         let existing = self.stat(leaf)?;
-        match &existing {
-            Some(stat) if is_dir(stat) => {}
+        let fd = match &existing {
+            Some(stat) if is_dir(stat) => open_folder(self.current(), leaf)?,
             None => self.imply_folder(&path, None)?,
             Some(stat) if is_whiteout(stat) => self.imply_folder(&path, existing.as_ref())?,
             Some(stat) if stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits() => {
                 return Err(EntryFault::ThroughSymlink.into());
             }
             Some(_) => return Err(EntryFault::BelowFile.into()),
-        }
-        let fd = open_folder(self.current(), leaf)?;
+        };
         self.leave_folder()?;
         self.go_to(upto, fd)
     }
 
-    fn imply_folder(&mut self, path: &EntryPath, existing: Option<&FileStat>) -> Result<(), Failure> {
+    fn imply_folder(&mut self, path: &EntryPath, existing: Option<&FileStat>) -> Result<OwnedFd, Failure> {
         let (_, leaf) = path.split();
         self.new_folder(path, existing)?;
         self.clear_inherited(leaf)?;
-        make_plain(open_folder(self.current(), leaf)?.as_fd())?;
-        self.count().and_then(|()| self.imply(path.as_bytes())).map_err(Failure::Whole)
+        let fd = open_folder(self.current(), leaf)?;
+        make_plain(fd.as_fd())?;
+        self.count().and_then(|()| self.imply(path.as_bytes())).map_err(Failure::Whole)?;
+        Ok(fd)
     }
 
     fn go_to(&mut self, path: &[u8], fd: OwnedFd) -> Result<(), Failure> {
@@ -512,6 +520,16 @@ fn read_error(offset: u64, error: io::Error) -> Error {
     }
 }
 
+/// Length of the longest path that is `one` or above it, and also above `other` or that itself.
+fn common_folder(one: &[u8], other: &[u8]) -> usize {
+    let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let ends = |path: &[u8]| path.get(same).is_none_or(|byte| *byte == b'/');
+    match ends(one) && ends(other) {
+        true => same,
+        false => one[..same].iter().rposition(|byte| *byte == b'/').unwrap_or(0),
+    }
+}
+
 fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, CallError> {
     rooted::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty())
 }
@@ -534,4 +552,27 @@ fn set_opaque(fd: &impl AsFd) -> Result<(), CallError> {
 
 fn is_whiteout(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits() && stat.st_rdev == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_in_common() {
+        let rows: [(&[u8], &[u8], &[u8]); 9] = [
+            (b"", b"usr", b""),
+            (b"usr", b"", b""),
+            (b"usr", b"usr/share", b"usr"),
+            (b"usr/share", b"usr", b"usr"),
+            (b"usr/share/doc", b"usr/share/doc-base", b"usr/share"),
+            (b"usr/share/doc", b"usr/share/dpkg/info", b"usr/share"),
+            (b"usr/lib", b"usr2/lib", b""),
+            (b"a/b", b"a/b", b"a/b"),
+            (b"etc", b"usr", b""),
+        ];
+        for (one, other, expected) in rows {
+            assert_eq!(&one[..common_folder(one, other)], expected, "{} {}", Quoted(one), Quoted(other));
+        }
+    }
 }
