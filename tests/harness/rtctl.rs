@@ -73,16 +73,18 @@ impl Rtctl<'_> {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("rtctl"));
         command.env("RT_ROOT", &self.root).env("RT_STATE", &self.state).env("RT_TEST", self.test.marker());
-        command.arg(args[0]);
-        if ["run", "create"].contains(&args[0]) {
+        let verb = if args.starts_with(&["pod", "create"]) { 2 } else { 1 };
+        command.args(&args[..verb]);
+        let makes_container = ["run", "create"].contains(&args[0]);
+        if makes_container {
             command.arg("--cgroup-parent").arg(format!("/{}", self.test.marker()));
-            // Tests that are about something else also run where there can be no bridge.
-            let named = args.iter().any(|arg| ["--network", "--net"].contains(arg));
-            if !named && !network::has_networks() {
-                command.args(["--network", "none"]);
-            }
         }
-        command.args(&args[1..]).stdin(Stdio::null());
+        // Tests that are about something else also run where there can be no bridge. A pod's containers have the pod's network.
+        let named = args.iter().any(|arg| ["--network", "--net", "--pod"].contains(arg));
+        if (makes_container || verb == 2) && !named && !network::has_networks() {
+            command.args(["--network", "none"]);
+        }
+        command.args(&args[verb..]).stdin(Stdio::null());
         command
     }
 

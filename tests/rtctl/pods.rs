@@ -34,11 +34,6 @@ fn children(pid: i32) -> usize {
 /// Nothing of a pod may be left at the end of a test.
 fn pods_test(body: impl FnOnce(&Rtctl<'_>)) {
     rtctl_test(|r| {
-        needs!(
-            r.test,
-            has_networks(),
-            "the kernel lacks bridges, veth, nft_nat or nft_fib, which pods are on by default"
-        );
         body(r);
         assert_eq!(r.ok(&["pod", "ls", "-q"]), "", "pods are left");
         let left = fs::read_dir(r.state().join("pods-local")).map_or(0, Iterator::count);
@@ -97,6 +92,7 @@ fn containers_share_what_the_pod_shares() {
 #[test]
 fn the_network_is_one_for_all_of_its_containers() {
     pods_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
         r.ok(&["pod", "create", "--name", "net", "--sysctl", "net.ipv4.ip_unprivileged_port_start=70"]);
         run(
             r,
@@ -116,6 +112,7 @@ fn the_network_is_one_for_all_of_its_containers() {
 #[test]
 fn a_pod_joins_networks_once_for_all() {
     pods_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
         r.ok(&["pod", "create", "--name", "front", "-p", "127.0.0.1:18080:80", "--add-host", "extra:10.9.8.7"]);
         run(r, "front", "httpd", "echo hello > /index.html; echo up; exec httpd -f -p 80 -h /");
         logged(r, "httpd", "up");
@@ -259,6 +256,7 @@ fn life_of_a_pod() {
 #[test]
 fn a_new_pod_comes_with_its_first_container() {
     pods_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
         let shown = r.ok(&["run", "--rm", "--pod", "new:fresh", "busybox", "hostname"]);
         assert_eq!(shown, "fresh");
         assert_eq!(r.ok(&["ps", "-aq"]), "");
@@ -293,6 +291,7 @@ fn user_namespaces_of_pods() {
 #[test]
 fn what_is_the_pods_is_refused_for_its_containers() {
     pods_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
         r.ok(&["pod", "create", "--name", "strict"]);
         for (flags, expected) in [
             (&["--network", "host"][..], "--network and --pod exclude each other"),
