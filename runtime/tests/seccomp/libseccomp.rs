@@ -397,6 +397,14 @@ fn confused(program: &[Instruction], host: Arch) -> bool {
     false
 }
 
+/// Whether a profile has rules for functions of ipc(2) on ppc64le: libseccomp 2.5.4 numbers them as if they were calls of their own, and
+/// what their rules say comes out for numbers that no rule names (35, for one).
+fn spoils(host: Arch, profile: &Seccomp) -> bool {
+    let functions = ["semop", "shmat", "msgctl"];
+    let named = profile.syscalls.iter().flat_map(|rule| &rule.names);
+    host == Arch::Ppc64le && named.into_iter().any(|name| functions.contains(&name.as_str()))
+}
+
 fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<SeccompRule>>) {
     let Some(oracle) = Oracle::start(test) else { return };
     let oracle = std::cell::RefCell::new(oracle);
@@ -406,7 +414,8 @@ fn differential(test: &str, cases: u32, rules: impl Strategy<Value = Vec<Seccomp
         runner.run(&(random(rules), prop::collection::vec(arguments(), 4)), |((host, profile), mut arguments)| {
             let mut oracle = oracle.borrow_mut();
             let profile = known_to(&mut oracle, host, profile);
-            let theirs = oracle.compile(host, &profile).filter(|program| !confused(program, host));
+            let theirs =
+                oracle.compile(host, &profile).filter(|program| !confused(program, host) && !spoils(host, &profile));
             let Some(theirs) = theirs else {
                 refused.set(refused.get() + 1);
                 return Ok(());
