@@ -1,7 +1,7 @@
 //! `events`.
 
 use serde_json::Value;
-use tests::{Rtctl, rtctl_test};
+use tests::{Rtctl, has_networks, needs, rtctl_test};
 
 /// Actions on the container `id` until now.
 fn actions(r: &Rtctl<'_>, id: &str) -> Vec<String> {
@@ -18,7 +18,7 @@ fn a_life_is_told_in_order() {
         r.ok(&["unpause", "web"]);
         assert_eq!(r.call(&["exec", "web", "sh", "-c", "exit 7"]).code, 7);
         r.ok(&["rename", "web", "renamed"]);
-        r.ok(&["update", "--pids-limit", "50", "renamed"]);
+        r.ok(&["update", "--restart", "no", "renamed"]);
         r.ok(&["kill", "-s", "CONT", "renamed"]);
         r.ok(&["stop", "-t", "0", "renamed"]);
         r.ok(&["start", "renamed"]);
@@ -125,6 +125,7 @@ fn moments() {
 #[test]
 fn a_killed_child_counts_as_oom() {
     rtctl_test(|r| {
+        needs!(r.test, r.test.cgroups.has("memory"), "no memory controller");
         // The child is killed, the container's program goes on.
         let id =
             r.detached(&["-m", "32m", "busybox", "sh", "-c", "(head -c 200m /dev/zero | tail >/dev/null); exit 0"]);
@@ -138,6 +139,7 @@ fn a_killed_child_counts_as_oom() {
 #[test]
 fn networks_volumes_and_images() {
     rtctl_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
         let shown = |kind: &str| {
             let filter = format!("type={kind}");
             r.ok(&["events", "--no-stream", "--filter", &filter, "--format", "{{.Action}} {{.Actor.Attributes.name}}"])

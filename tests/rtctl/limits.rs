@@ -86,8 +86,11 @@ fn default_cgroup_parent_is_left_clean() {
     rtctl_test(|r| {
         let mut command = std::process::Command::new(tests::program("rtctl"));
         command.env("RT_ROOT", r.root()).env("RT_STATE", r.state()).stdin(std::process::Stdio::null());
-        let output: tests::Output =
-            command.args(["run", "--rm", "busybox", "cat", "/proc/self/cgroup"]).output().unwrap().into();
+        let output: tests::Output = command
+            .args(["run", "--rm", "--network", "none", "busybox", "cat", "/proc/self/cgroup"])
+            .output()
+            .unwrap()
+            .into();
         let text = output.ok();
         for line in text.lines() {
             let path = line.splitn(3, ':').nth(2).unwrap();

@@ -1,10 +1,11 @@
 //! `ps` with filters, `inspect` of every type, and what is said about names that are not there.
 
-use tests::rtctl_test;
+use tests::{has_networks, needs, rtctl_test};
 
 #[test]
 fn ps_filters() {
     rtctl_test(|r| {
+        needs!(r.test, has_networks(), "the kernel lacks bridges, veth, nft_nat or nft_fib");
         r.ok(&["create", "--name", "web", "-v", "data:/data", "busybox", "true"]);
         r.ok(&["create", "--name", "webcache", "--network", "host", "busybox", "true"]);
         r.ok(&["create", "--name", "other", "--rootfs", "/:O", "true"]);
