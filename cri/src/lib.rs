@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod image;
 pub mod network;
+pub mod pod;
 pub mod server;
 pub mod spec;
 pub mod streaming;
