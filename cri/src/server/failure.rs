@@ -2,7 +2,14 @@
 
 use tonic::Status;
 
+use super::decode::Invalid;
 use crate::image::Error;
+
+/// What a client learns about a message that makes no sense.
+#[allow(dead_code, reason = "the calls that decode pods and containers follow")]
+pub(super) fn invalid(error: &Invalid) -> Status {
+    Status::invalid_argument(error.to_string())
+}
 
 /// What a client learns about an image that could not be had.
 pub(super) fn image(error: &Error) -> Status {

@@ -2,6 +2,10 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+#[allow(dead_code, unused_imports, reason = "the calls that decode pods and containers follow")]
+mod decode;
+#[allow(dead_code, unused_imports, reason = "the calls that decode pods and containers follow")]
+mod encode;
 mod failure;
 mod image_fs_info;
 mod image_list;
