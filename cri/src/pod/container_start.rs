@@ -82,7 +82,9 @@ impl Engine {
         let code = match kind {
             FailureKind::CommandNotFound => 127,
             FailureKind::CommandNotExecutable => 126,
-            FailureKind::NotFound | FailureKind::WrongState | FailureKind::Invalid | FailureKind::Internal => NOT_STARTED,
+            FailureKind::NotFound | FailureKind::WrongState | FailureKind::Invalid | FailureKind::Internal => {
+                NOT_STARTED
+            }
         };
         let failure = StartFailure { version: VERSION, at: now(), code, message: message.to_owned() };
         let (dir, record) = (container.dir.clone(), failure.clone());

@@ -260,13 +260,7 @@ impl Engine {
     /// Tells what happened to a pod or container of the pod.
     pub(super) fn tell(&self, id: &Id, kind: EventKind, pod: &Id) {
         let Some(known) = read(&self.0.pods).get(pod).cloned() else { return };
-        let event = Event {
-            id: id.clone(),
-            kind,
-            at: now(),
-            pod: known.view(),
-            containers: self.containers_of(pod),
-        };
+        let event = Event { id: id.clone(), kind, at: now(), pod: known.view(), containers: self.containers_of(pod) };
         // An error says that nobody listens.
         let _ = self.0.events.send(Arc::new(event));
     }

@@ -20,7 +20,9 @@ use shim::record::{self, Record};
 use super::engine::{Engine, blocking, now};
 use super::error::{Error, Io};
 use super::id::Id;
-use super::record::{OWNER, Applied, CONTAINERS, ContainerRecord, Intent, NetworkRecord, PodRecord, PodResources, StartFailure};
+use super::record::{
+    Applied, CONTAINERS, ContainerRecord, Intent, NetworkRecord, OWNER, PodRecord, PodResources, StartFailure,
+};
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod, PodChanging};

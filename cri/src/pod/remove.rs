@@ -57,7 +57,13 @@ impl Engine {
         steps.at("directory");
         let (engine, gone) = (self.clone(), Arc::clone(pod));
         blocking(move || engine.remove_pod_dir(&gone)).await?;
-        let event = Event { id: pod.id().clone(), kind: EventKind::Deleted, at: super::engine::now(), pod: pod.view(), containers: Vec::new() };
+        let event = Event {
+            id: pod.id().clone(),
+            kind: EventKind::Deleted,
+            at: super::engine::now(),
+            pod: pod.view(),
+            containers: Vec::new(),
+        };
         self.forget_pod(pod.id());
         // An error says that nobody listens.
         let _ = self.0.events.send(Arc::new(event));

@@ -106,7 +106,8 @@ impl Engine {
         }
 
         steps.at("shim");
-        let (connection, pid) = client::spawn(&self.0.settings.shim, dir).map_err(|error| Error::from(error).at("shim"))?;
+        let (connection, pid) =
+            client::spawn(&self.0.settings.shim, dir).map_err(|error| Error::from(error).at("shim"))?;
         steps.at("namespaces");
         let made = connection.sandbox().map_err(|error| Error::from(error).at("namespaces"))?;
 

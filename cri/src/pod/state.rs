@@ -318,10 +318,7 @@ mod tests {
         let created = status(State::Created { init: (3, 4) }, None, None);
         assert_eq!(ContainerState::of(Some(&created), None, 9), ContainerState::Created);
         let running = status(State::Running { init: (3, 4) }, None, None);
-        assert_eq!(
-            ContainerState::of(Some(&running), None, 9),
-            ContainerState::Running { started_at: 5, pid: 3 }
-        );
+        assert_eq!(ContainerState::of(Some(&running), None, 9), ContainerState::Running { started_at: 5, pid: 3 });
         let failure = StartFailure { version: VERSION, at: 8, code: 128, message: "no".into() };
         let ContainerState::Exited(ended) = ContainerState::of(None, Some(&failure), 9) else { panic!() };
         assert_eq!((ended.started_at, ended.finished_at, ended.code, ended.reason), (0, 8, 128, "StartError"));

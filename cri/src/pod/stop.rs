@@ -38,9 +38,10 @@ impl Engine {
     async fn stop_pod(&self, pod: &Arc<Pod>, steps: &Steps) -> Result<(), Error> {
         pod.advance(Phase::Stopping);
         steps.at("containers");
-        let kills = pod.containers().into_iter().map(|container| async move {
-            self.stop_running(&container, Duration::ZERO).await
-        });
+        let kills = pod
+            .containers()
+            .into_iter()
+            .map(|container| async move { self.stop_running(&container, Duration::ZERO).await });
         let mut problems: Vec<Error> = Vec::new();
         for killed in futures_util::future::join_all(kills).await {
             problems.extend(killed.err());

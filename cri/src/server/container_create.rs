@@ -15,7 +15,7 @@ pub(super) async fn create_container(
     let pod = failure::given("pod_sandbox_id", &request.pod_sandbox_id)?;
     let config = request.config.ok_or_else(|| Status::invalid_argument("config: missing"))?;
     let known = service.engine.pod(pod).map_err(|error| failure::pod(&error))?;
-    let config = decode::container(config, &known.record.config).map_err(failure::invalid)?;
+    let config = decode::container(config, &known.record.config).map_err(|error| failure::invalid(&error))?;
     let id = service.engine.create_container(pod, config).await.map_err(|error| failure::pod(&error))?;
     Ok(CreateContainerResponse { container_id: id.into() })
 }

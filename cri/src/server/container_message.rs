@@ -1,6 +1,8 @@
 //! A container as the wire has it.
 
-use proto::v1::{Container, ContainerResources, ContainerState as State, ContainerStatus, ContainerUser, LinuxContainerUser};
+use proto::v1::{
+    Container, ContainerResources, ContainerState as State, ContainerStatus, ContainerUser, LinuxContainerUser,
+};
 
 use super::{encode, nanoseconds};
 use crate::pod::{ContainerState, ContainerView};

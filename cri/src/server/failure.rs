@@ -6,6 +6,12 @@ use super::decode::Invalid;
 use crate::image::Error;
 use crate::pod;
 
+/// What a client learns about a message that makes no sense.
+#[allow(dead_code, reason = "the calls that decode pods and containers follow")]
+pub(super) fn invalid(error: &Invalid) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
 /// What a client learns about an image that could not be had.
 pub(super) fn image(error: &Error) -> Status {
     let message = error.to_string();
@@ -33,11 +39,6 @@ pub(super) fn image(error: &Error) -> Status {
         | Error::Credentials { .. }
         | Error::Damaged { .. } => Status::unknown(message),
     }
-}
-
-/// A field of a message that cannot be.
-pub(super) fn invalid(error: Invalid) -> Status {
-    Status::invalid_argument(error.to_string())
 }
 
 /// The id of an object.

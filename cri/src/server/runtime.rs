@@ -175,10 +175,7 @@ impl RuntimeService for Service {
         Err(not_built("UpdateRuntimeConfig"))
     }
 
-    async fn status(
-        &self,
-        request: Request<StatusRequest>,
-    ) -> Result<Response<StatusResponse>, Status> {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(runtime_status::status(self, request.into_inner()).await))
     }
 

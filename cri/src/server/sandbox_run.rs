@@ -11,7 +11,7 @@ pub(super) async fn run_pod_sandbox(
     request: RunPodSandboxRequest,
 ) -> Result<RunPodSandboxResponse, Status> {
     let config = request.config.ok_or_else(|| Status::invalid_argument("config: missing"))?;
-    let config = decode::pod(config, request.runtime_handler).map_err(failure::invalid)?;
+    let config = decode::pod(config, request.runtime_handler).map_err(|error| failure::invalid(&error))?;
     let id = service.engine.run(config).await.map_err(|error| failure::pod(&error))?;
     Ok(RunPodSandboxResponse { pod_sandbox_id: id.into() })
 }
