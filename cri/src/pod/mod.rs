@@ -29,6 +29,7 @@ mod shim_peer;
 mod state;
 mod status;
 mod stop;
+mod usage;
 mod watch;
 
 pub use engine::{Engine, Settings};
@@ -39,3 +40,4 @@ pub use network::Choice as NetworkChoice;
 pub use record::{ContainerRecord, NetworkKind, NetworkRecord, PodRecord, PodResources, UserRecord};
 pub use state::{ContainerState, ContainerView, Ended, OOM_KILLED, PodView};
 pub use status::Readiness;
+pub use usage::user_of_image;
