@@ -11,10 +11,13 @@ mod image_remove;
 mod image_status;
 mod images;
 mod listen;
+mod metric_table;
+mod metrics_message;
 mod runtime;
 mod runtime_config;
 mod runtime_status;
 mod runtime_version;
+mod stats_message;
 
 use std::path::Path;
 use std::sync::Arc;
