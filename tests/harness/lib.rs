@@ -22,6 +22,7 @@ mod programs;
 mod proxy;
 mod registry;
 mod rtctl;
+pub mod pods;
 mod rtd;
 mod terminal;
 mod test;
@@ -35,7 +36,7 @@ pub use programs::{Kind, calls, kind, payload, program};
 pub use proxy::{Proxy, Rule};
 pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};
-pub use rtd::{Rtd, rtd_test};
+pub use rtd::{Rtd, pod_test, rtd_test};
 pub use terminal::{Console, ConsoleSocket};
 pub use test::{Test, test};
 
