@@ -23,9 +23,6 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// A figure may be as old as this many times what it took to get it.
 const SHARE: u32 = 20;
 
-/// How long the first figure is waited for.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 /// How long a figure is kept when nobody asks for it.
 const KEPT: Duration = Duration::from_secs(600);
 
@@ -68,9 +65,9 @@ struct Layer {
 }
 
 impl WritableLayers {
-    /// What the folder takes; a new figure is made in the background if the last one is old. The first one is waited for, but not for
-    /// ever. `None`: it takes longer, or it could not be counted.
-    pub fn usage(&self, folder: &Path) -> Option<Measured> {
+    /// What the folder takes; a new figure is made in the background if the last one is old. The first one is waited for until a
+    /// moment. `None`: it takes longer, or it could not be counted.
+    pub fn usage(&self, folder: &Path, until: Instant) -> Option<Measured> {
         let now = Instant::now();
         let mut state = self.shared.lock();
         if !state.layers.contains_key(folder) {
@@ -86,7 +83,7 @@ impl WritableLayers {
         }
         let waits =
             |state: &mut State| state.layers.get(folder).is_some_and(|layer| layer.measured.is_none() && layer.pending);
-        let waited = self.shared.counted.wait_timeout_while(state, PATIENCE, waits);
+        let waited = self.shared.counted.wait_timeout_while(state, until.saturating_duration_since(now), waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.layers.get(folder)?.measured
     }
@@ -154,20 +151,24 @@ mod tests {
 
     use super::*;
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
     #[test]
     fn counted_once_in_a_period() {
         let scratch = tempfile::tempdir().unwrap();
         let layers = WritableLayers::default();
         fs::write(scratch.path().join("file"), [1; 5000]).unwrap();
-        let first = layers.usage(scratch.path()).unwrap();
+        let first = layers.usage(scratch.path(), soon()).unwrap();
         assert_eq!(first.usage.inodes, 2);
         assert!(first.usage.bytes >= 8192, "{first:?}");
         fs::write(scratch.path().join("more"), [1; 5000]).unwrap();
-        assert_eq!(layers.usage(scratch.path()), Some(first), "the figure is new enough");
+        assert_eq!(layers.usage(scratch.path(), soon()), Some(first), "the figure is new enough");
 
         // Somebody asks when it is old: that one gets the old figure, and the next one is made.
         layers.shared.lock().layers.get_mut(scratch.path()).unwrap().due = Instant::now();
-        assert_eq!(layers.usage(scratch.path()), Some(first));
+        assert_eq!(layers.usage(scratch.path(), soon()), Some(first));
         let state = layers.shared.lock();
         let pending = |state: &mut State| state.layers[scratch.path()].pending;
         let (state, _) = layers.shared.counted.wait_timeout_while(state, Duration::from_secs(20), pending).unwrap();
@@ -186,7 +187,7 @@ mod tests {
         thread::scope(|scope| {
             for number in 0..40 {
                 let (layers, folder) = (&layers, scratch.path().join(number.to_string()));
-                scope.spawn(move || assert_eq!(layers.usage(&folder).unwrap().usage.inodes, 2));
+                scope.spawn(move || assert_eq!(layers.usage(&folder, soon()).unwrap().usage.inodes, 2));
             }
         });
         let state = layers.shared.lock();
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn a_layer_that_is_not_there_takes_nothing() {
         let layers = WritableLayers::default();
-        assert_eq!(layers.usage(Path::new("/no/such/layer")).unwrap().usage, Usage::default());
-        assert_eq!(layers.usage(Path::new("/proc/self/mem/x")), None, "it cannot be counted");
+        assert_eq!(layers.usage(Path::new("/no/such/layer"), soon()).unwrap().usage, Usage::default());
+        assert_eq!(layers.usage(Path::new("/proc/self/mem/x"), soon()), None, "it cannot be counted");
     }
 }

@@ -125,9 +125,9 @@ impl Collector {
         Ok(Some(group.processes()?.len() as u64))
     }
 
-    /// What a writable layer takes on the disk, measured lately; `None`: that is not known yet.
-    pub fn layer(&self, upper: &Path) -> Option<Measured> {
-        self.layers.usage(upper)
+    /// What a writable layer takes on the disk, measured lately; as [`WritableLayers::usage`].
+    pub fn layer(&self, upper: &Path, until: Instant) -> Option<Measured> {
+        self.layers.usage(upper, until)
     }
 
     fn nano_cores(&self, id: &str, usage_ns: u64, age: Duration) -> u64 {
@@ -139,6 +139,31 @@ impl Collector {
         let kept = rates.entry(id.to_owned()).or_insert_with(|| Kept { rate: Rate::since(now, age), asked: now });
         kept.asked = now;
         kept.rate.add(now, usage_ns)
+    }
+}
+
+impl Reading {
+    /// What several groups use together, where they have none in common. Pressure cannot be added up and is left out.
+    pub fn sum<'a>(at: SystemTime, all: impl Iterator<Item = &'a Reading>) -> Reading {
+        let mut sum = Reading { at, stats: Stats::default(), nano_cores: 0 };
+        for one in all {
+            sum.nano_cores += one.nano_cores;
+            sum.stats.cpu.usage_ns += one.stats.cpu.usage_ns;
+            sum.stats.cpu.user_ns += one.stats.cpu.user_ns;
+            sum.stats.cpu.system_ns += one.stats.cpu.system_ns;
+            if let Some(memory) = &one.stats.memory {
+                let sum = sum.stats.memory.get_or_insert_default();
+                sum.usage_bytes += memory.usage_bytes;
+                sum.working_set_bytes += memory.working_set_bytes;
+                sum.inactive_file_bytes += memory.inactive_file_bytes;
+                sum.anon_bytes += memory.anon_bytes;
+                sum.file_bytes += memory.file_bytes;
+                sum.swap_usage_bytes += memory.swap_usage_bytes;
+                sum.page_faults += memory.page_faults;
+                sum.major_page_faults += memory.major_page_faults;
+            }
+        }
+        sum
     }
 }
 
@@ -155,5 +180,58 @@ impl FileSystem {
             inodes: stat.files(),
             free_inodes: stat.files_free(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::cgroup::{CpuStats, MemoryStats, Pressure, Pressures};
+
+    use super::*;
+
+    #[test]
+    fn sums() {
+        let now = SystemTime::now();
+        let one = Reading {
+            at: now,
+            stats: Stats {
+                cpu: CpuStats { usage_ns: 5, ..CpuStats::default() },
+                memory: Some(MemoryStats { usage_bytes: 7, limit_bytes: Some(9), ..MemoryStats::default() }),
+                pressure: Pressures { cpu: Some(Pressure::default()), ..Pressures::default() },
+                ..Stats::default()
+            },
+            nano_cores: 3,
+        };
+        let sum = Reading::sum(now, [&one, &one].into_iter());
+        assert_eq!((sum.stats.cpu.usage_ns, sum.nano_cores), (10, 6));
+        let memory = sum.stats.memory.unwrap();
+        assert_eq!((memory.usage_bytes, memory.limit_bytes), (14, None), "others may have no limit");
+        assert_eq!(sum.stats.pressure, Pressures::default());
+        assert_eq!(Reading::sum(now, std::iter::empty()).stats, Stats::default());
+    }
+
+    #[test]
+    fn root_a_real_group() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let host = Host::detect().unwrap();
+        let path: cgroup::Path = format!("rt-figures-{}", std::process::id()).parse().unwrap();
+        let group = Cgroup::create(&host, &path).unwrap();
+        let mut child = std::process::Command::new("sh").args(["-c", "echo; read line"]);
+        let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        group.add(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
+        let collector = Collector::new().unwrap();
+        let subject = Subject { id: "a".into(), cgroup: path, started: SystemTime::now() };
+        let reading = collector.group(&subject).unwrap().unwrap();
+        assert!(reading.stats.pids.is_none_or(|pids| pids.current == 1), "{reading:?}");
+        assert_eq!(collector.process_count(&subject).unwrap(), Some(1));
+        assert_eq!(collector.processes(&subject).unwrap().unwrap().count, 1);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        group.remove().unwrap();
+        assert_eq!(collector.group(&subject).unwrap(), None);
+        assert_eq!(collector.process_count(&subject).unwrap(), None);
+        assert_eq!(collector.processes(&subject).unwrap(), None);
     }
 }
