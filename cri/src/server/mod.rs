@@ -26,6 +26,7 @@ mod listen;
 mod metric_table;
 mod metrics_message;
 mod parts;
+mod patience;
 mod runtime;
 mod runtime_config;
 mod runtime_status;
