@@ -10,8 +10,9 @@ use super::{Service, encode, failure, stats_message};
 
 /// What a container uses; one that does not run has no figures but that of its writable layer. CRI: ContainerStats
 pub(super) async fn container_stats(service: &Service, id: &str) -> Result<ContainerStatsResponse, Status> {
-    let container = service.engine.container(failure::given("container_id", id)?).map_err(|error| failure::pod(&error))?;
-    let directory = service.layers_directory();
+    let container =
+        service.engine.container(failure::given("container_id", id)?).map_err(|error| failure::pod(&error))?;
+    let directory = gather::layers_directory(service);
     let id = container.record.id.clone();
     let found = gather::containers(service, vec![container]).await.pop();
     let usage = found.ok_or_else(|| Status::unavailable(format!("container {id}: its figures cannot be read now")))?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use runtime::cgroup;
 
 use super::Service;
 use crate::network::InterfaceCounters;
@@ -55,9 +56,24 @@ pub(super) struct Details {
     pub(super) filesystem: Option<FileSystem>,
 }
 
+/// What reads, and who has not answered.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) collector: Collector,
+    unanswered: Unanswered,
+}
+
+impl Figures {
+    /// # Errors
+    /// As [`Collector::new`].
+    pub(super) fn new() -> Result<Figures, cgroup::Error> {
+        Ok(Figures { collector: Collector::new()?, unanswered: Unanswered::default() })
+    }
+}
+
 /// Who was asked and has not answered, by a word for what and an id.
 #[derive(Debug, Default)]
-pub(super) struct Unanswered(Mutex<HashMap<(&'static str, String), Vec<Instant>>>);
+struct Unanswered(Mutex<HashMap<(&'static str, String), Vec<Instant>>>);
 
 impl Unanswered {
     /// Notes a question, unless an earlier one is overdue.
@@ -118,13 +134,11 @@ where
     I: Send + 'static,
     T: Send + 'static,
 {
-    let asked = service.unanswered.ask(what, &id)?;
-    let (engine, collector, unanswered) =
-        (service.engine.clone(), Arc::clone(&service.collector), Arc::clone(&service.unanswered));
-    let name = id.clone();
+    let asked = service.figures.unanswered.ask(what, &id)?;
+    let (engine, figures, name) = (service.engine.clone(), Arc::clone(&service.figures), id.clone());
     let work = tokio::task::spawn_blocking(move || {
-        let answer = ask(&engine, &collector, item);
-        unanswered.answered(what, &name, asked);
+        let answer = ask(&engine, &figures.collector, item);
+        figures.unanswered.answered(what, &name, asked);
         answer
     });
     match tokio::time::timeout(PATIENCE, work).await {
@@ -227,8 +241,13 @@ pub(super) async fn details(service: &Service, containers: &[&ContainerUse]) -> 
     found.await.into_iter().collect()
 }
 
-/// The directory that stands for the file system of writable layers: that of the images if they are on the same one.
-pub(super) fn layers_directory(images: PathBuf, layers: PathBuf) -> PathBuf {
+/// The directory that stands for the file system of writable layers.
+pub(super) fn layers_directory(service: &Service) -> PathBuf {
+    one_of(service.store.root(), service.engine.writable_layers())
+}
+
+/// The directory of the images if both are on the same file system.
+fn one_of(images: PathBuf, layers: PathBuf) -> PathBuf {
     let device = |path: &PathBuf| nix::sys::stat::stat(path).map(|stat| stat.st_dev);
     match (device(&images), device(&layers)) {
         (Ok(one), Ok(other)) if one != other => layers,
@@ -262,8 +281,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let (images, layers) = (scratch.path().to_owned(), scratch.path().join("upper"));
         std::fs::create_dir(&layers).unwrap();
-        assert_eq!(layers_directory(images.clone(), layers), images);
-        assert_eq!(layers_directory(images.clone(), PathBuf::from("/proc")), PathBuf::from("/proc"));
-        assert_eq!(layers_directory(images.clone(), PathBuf::from("/no/such")), images);
+        assert_eq!(one_of(images.clone(), layers), images);
+        assert_eq!(one_of(images.clone(), PathBuf::from("/proc")), PathBuf::from("/proc"));
+        assert_eq!(one_of(images.clone(), PathBuf::from("/no/such")), images);
     }
 }

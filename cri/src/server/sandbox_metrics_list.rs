@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use proto::v1::{ContainerMetrics, PodSandboxMetrics};
 
+use super::Service;
 use super::gather::{self, ContainerUse, Details, PodUse};
 use super::metrics_message::{self, ContainerFigures, Whom};
-use super::Service;
 use crate::pod::Id;
 
 /// The metrics of all pods that are ready. CRI: ListPodSandboxMetrics
@@ -58,8 +58,5 @@ fn container(pod: &Whom, usage: &ContainerUse, details: &HashMap<Id, Details>) -
         resources: &usage.container.resources,
         started: subject.started,
     };
-    Some(ContainerMetrics {
-        container_id: record.id.to_string(),
-        metrics: metrics_message::container(&whom, &figures),
-    })
+    Some(ContainerMetrics { container_id: record.id.to_string(), metrics: metrics_message::container(&whom, &figures) })
 }

@@ -11,7 +11,7 @@ use super::{Service, container_stats, encode, failure, stats_message};
 /// What a pod uses. CRI: PodSandboxStats
 pub(super) async fn pod_sandbox_stats(service: &Service, id: &str) -> Result<PodSandboxStatsResponse, Status> {
     let pod = service.engine.pod(failure::given("pod_sandbox_id", id)?).map_err(|error| failure::pod(&error))?;
-    let directory = service.layers_directory();
+    let directory = gather::layers_directory(service);
     let id = pod.record.id.clone();
     let found = gather::pods(service, vec![pod]).await.pop();
     let usage = found.ok_or_else(|| Status::unavailable(format!("pod {id}: its figures cannot be read now")))?;

@@ -16,6 +16,6 @@ pub(super) async fn list_pod_sandbox_stats(
             && select::id(&filter.id, &pod.record.id)
             && select::labels(&filter.label_selector, &pod.record.config.labels)
     });
-    let directory = service.layers_directory();
+    let directory = gather::layers_directory(service);
     gather::pods(service, pods).await.iter().map(|usage| sandbox_stats::message(&directory, usage)).collect()
 }
