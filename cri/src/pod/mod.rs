@@ -16,6 +16,7 @@ mod container_stop;
 mod engine;
 mod error;
 mod event;
+mod figures;
 mod files;
 mod flight;
 mod id;
