@@ -117,8 +117,14 @@ fn lists_are_filtered() {
         let filters = [
             (PodSandboxFilter::default(), vec![&pod_a, &pod_b]),
             (PodSandboxFilter { id: pod_b[..12].to_owned(), ..Default::default() }, vec![&pod_b]),
-            (PodSandboxFilter { label_selector: [("app".to_owned(), "a".to_owned())].into(), ..Default::default() }, vec![&pod_a]),
-            (PodSandboxFilter { label_selector: [("app".to_owned(), "c".to_owned())].into(), ..Default::default() }, vec![]),
+            (
+                PodSandboxFilter { label_selector: [("app".to_owned(), "a".to_owned())].into(), ..Default::default() },
+                vec![&pod_a],
+            ),
+            (
+                PodSandboxFilter { label_selector: [("app".to_owned(), "c".to_owned())].into(), ..Default::default() },
+                vec![],
+            ),
             (
                 PodSandboxFilter {
                     state: Some(proto::v1::PodSandboxStateValue { state: PodSandboxState::SandboxNotready as i32 }),
@@ -200,7 +206,9 @@ fn unknown_handlers_and_empty_messages_are_refused() {
         assert!(refused.message().contains("gvisor"), "{refused}");
         let empty = rtd.runtime.run_pod_sandbox(proto::v1::RunPodSandboxRequest::default()).await.unwrap_err();
         assert_eq!(empty.code(), Code::InvalidArgument, "{empty}");
-        for refused in [rtd.stop_pod("").await, rtd.remove_pod("").await, rtd.start("").await, rtd.remove_container("").await] {
+        for refused in
+            [rtd.stop_pod("").await, rtd.remove_pod("").await, rtd.start("").await, rtd.remove_container("").await]
+        {
             assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
         }
         assert_eq!(rtd.start(&"a".repeat(64)).await.unwrap_err().code(), Code::NotFound);

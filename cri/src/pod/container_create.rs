@@ -25,7 +25,7 @@ use super::config::{ContainerConfig, GroupsPolicy, ImageSpec, MountSource, PidSc
 use super::engine::{Engine, blocking, now, private_dir};
 use super::error::{Error, Io};
 use super::event::EventKind;
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
 use super::plan::{self, ContainerInput, ResolvedMount};
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
@@ -45,10 +45,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotReady`], [`Error::ContainerExists`], and the step that failed with its reason.
-    pub async fn create_container(&self, pod: &str, config: ContainerConfig) -> Outcome {
+    pub async fn create_container(&self, pod: &str, config: ContainerConfig, patience: Patience) -> Outcome {
         let pod = self.find_pod(pod)?;
         let (engine, key) = (self.clone(), Key::Create(pod.id().clone(), config.metadata.clone()));
-        self.0.flights.join(key, |steps| async move { engine.create_in(pod, config, steps).await }).end().await
+        let who = format!("container {} of pod sandbox {}", config.metadata.name, pod.id());
+        let flight = self.0.flights.join(key, |steps| async move { engine.create_in(pod, config, steps).await });
+        flight.end_within(patience, "CreateContainer", &who).await
     }
 
     async fn create_in(&self, pod: Arc<Pod>, config: ContainerConfig, steps: Steps) -> Result<Id, Error> {

@@ -35,6 +35,7 @@ mod watch;
 pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
+pub use flight::Patience;
 pub use id::Id;
 pub use network::Choice as NetworkChoice;
 pub use record::{ContainerRecord, NetworkKind, NetworkRecord, PodRecord, PodResources, UserRecord};

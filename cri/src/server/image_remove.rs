@@ -20,7 +20,8 @@ pub(super) async fn remove_image(
         .on_store(move |store| {
             // Its layers are what the container's root file system is made of.
             let in_use = &mut |id: &Digest| engine.user_of_image(id).map(|id| id.to_string());
-            let removed = store.resolve(&name).and_then(|image| store.remove(&image.id.to_string(), Force::Yes, in_use));
+            let removed =
+                store.resolve(&name).and_then(|image| store.remove(&image.id.to_string(), Force::Yes, in_use));
             match removed {
                 // Somebody else may have been faster.
                 Ok(_) | Err(Error::NotFound { .. }) => Ok(()),

@@ -24,6 +24,7 @@ mod images;
 mod info;
 mod listen;
 mod parts;
+mod patience;
 mod runtime;
 mod runtime_config;
 mod runtime_status;
