@@ -52,7 +52,7 @@ fn run(args: &Args) -> Result<()> {
         .build()
         .context("threads")?;
     runtime.block_on(async {
-        let service = Service::open(settings).await?;
+        let service = Service::open(settings, &cri::streaming::Config::default()).await?;
         let mut terminate = signal(SignalKind::terminate()).context("sigaction(SIGTERM)")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("sigaction(SIGINT)")?;
         let listener = listen(&args.listen).await?;

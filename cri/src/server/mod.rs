@@ -2,8 +2,10 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+mod container_attach;
 mod container_create;
 mod container_events;
+mod container_exec;
 mod container_list;
 mod container_log;
 mod container_message;
@@ -13,6 +15,7 @@ mod container_status;
 mod container_stop;
 mod decode;
 mod encode;
+mod exec_sync;
 mod failure;
 mod image_fs_info;
 mod image_list;
@@ -31,11 +34,13 @@ mod runtime_status;
 mod runtime_version;
 mod sandbox_list;
 mod sandbox_message;
+mod sandbox_port_forward;
 mod sandbox_remove;
 mod sandbox_run;
 mod sandbox_status;
 mod sandbox_stop;
 mod select;
+mod streams;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,6 +53,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
 use crate::pod::{self, Engine};
+use crate::streaming;
 
 pub use listen::{ListenError, listen};
 
@@ -63,6 +69,7 @@ pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
     engine: Engine,
+    streams: streaming::Address,
 }
 
 /// Why the daemon cannot begin.
@@ -74,18 +81,24 @@ pub enum OpenError {
     /// Pods.
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    /// The streaming server.
+    #[error("streaming server: {0}")]
+    Streams(#[from] streaming::BindError),
 }
 
 impl Service {
-    /// Opens the image store, and takes up the pods that are there.
+    /// Opens the image store, takes up the pods that are there, and begins to serve streams.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`].
-    pub async fn open(settings: pod::Settings) -> Result<Service, OpenError> {
+    /// As [`Store::open`], [`Registry::new`], [`Engine::open`] and [`streaming::Server::bind`].
+    pub async fn open(settings: pod::Settings, streams: &streaming::Config) -> Result<Service, OpenError> {
         let registry = Arc::new(Registry::new(image::registry::Config::default())?);
         let store = Arc::new(Store::open(&settings.root)?);
         let engine = Engine::open(settings, Arc::clone(&store)).await?;
-        Ok(Service { store, registry, engine })
+        let server = streaming::Server::bind(streams).await?;
+        let streams = server.address();
+        tokio::spawn(server.run());
+        Ok(Service { store, registry, engine, streams })
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.

@@ -35,11 +35,17 @@ pub use token::Full;
 /// What a closure answers.
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A process that runs: how it ends, or why it could not be run.
+pub type Running = Boxed<Result<Exit, String>>;
+
+/// A connection that is being made.
+pub type Dialling = Boxed<Result<TcpStream, String>>;
+
 /// Runs the process, or attaches to it; answers when it has ended and all its output has been read from the pipes.
-pub type Run = Box<dyn FnOnce(Ends) -> Boxed<Result<Exit, String>> + Send>;
+pub type Run = Box<dyn FnOnce(Ends) -> Running + Send>;
 
 /// Connects to a port of the pod.
-pub type Dial = Box<dyn Fn(u16) -> Boxed<Result<TcpStream, String>> + Send + Sync>;
+pub type Dial = Box<dyn Fn(u16) -> Dialling + Send + Sync>;
 
 /// A process with streams.
 pub struct Command {

@@ -35,6 +35,28 @@ pub struct Config {
     pub tls: Option<tls::Files>,
 }
 
+impl Config {
+    /// As the daemon's configuration has it.
+    #[must_use]
+    pub fn of(config: &crate::config::Config) -> Config {
+        let idle = config.stream_idle_timeout.get();
+        let tls = match (&config.stream_tls_cert, &config.stream_tls_key) {
+            (Some(certificate), Some(key)) => Some(tls::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: config.stream_tls_client_ca.clone(),
+            }),
+            // A configuration with one of them is refused.
+            (None, _) | (_, None) => None,
+        };
+        Config {
+            address: (config.stream_address, config.stream_port).into(),
+            idle: if idle.is_zero() { Duration::MAX } else { idle },
+            tls,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config { address: (Ipv4Addr::LOCALHOST, 0).into(), idle: IDLE, tls: None }
@@ -77,6 +99,12 @@ pub struct Address {
     tokens: Arc<Tokens<Target>>,
     /// As in `http://127.0.0.1:4321`.
     base: String,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address").field("base", &self.base).finish_non_exhaustive()
+    }
 }
 
 impl Address {

@@ -1,12 +1,15 @@
-//! Certificate and key of the server, read again when their files change.
+//! Certificate and key of the server, and the authorities of its clients; read again when the files change.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 /// Where certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Files {
     pub certificate: PathBuf,
     /// Its private key, in PEM.
     pub key: PathBuf,
+    /// Authorities of which a client must show a certificate, in PEM; without them none is asked for.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Why certificate and key cannot be used.
@@ -35,6 +40,14 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: pem::Error,
+    },
+    /// The authorities of clients cannot be used.
+    #[error("{path:?}: {problem}")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
     },
     /// They do not belong together, or are of a kind that is not known.
     #[error("{certificate:?} and {key:?}: {source}")]
@@ -60,7 +73,7 @@ pub(super) struct Reloading {
 struct State {
     config: Arc<ServerConfig>,
     /// The files as they were when they were last read, well or not.
-    seen: [Stamp; 2],
+    seen: Vec<Stamp>,
 }
 
 impl Reloading {
@@ -96,8 +109,9 @@ impl Reloading {
     }
 }
 
-fn stamps(files: &Files) -> Result<[Stamp; 2], Error> {
-    Ok([stamp(&files.certificate)?, stamp(&files.key)?])
+fn stamps(files: &Files) -> Result<Vec<Stamp>, Error> {
+    let all = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
+    all.into_iter().flatten().map(|path| stamp(path)).collect()
 }
 
 fn stamp(path: &Path) -> Result<Stamp, Error> {
@@ -114,11 +128,27 @@ fn load(files: &Files) -> Result<Arc<ServerConfig>, Error> {
     let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(bad(&files.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(bad(&files.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match &files.client_ca {
+        Some(path) => verifier(path, &provider)?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+        .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key));
     config.map(Arc::new).map_err(|source| {
-        let Files { certificate, key } = files.clone();
+        let Files { certificate, key, .. } = files.clone();
         Error::Pair { certificate, key, source }
     })
+}
+
+/// What checks the certificates of clients.
+fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let bad = |problem: String| Error::Authorities { path: path.to_owned(), problem };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))? {
+        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+        roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    builder.build().map_err(|error| bad(error.to_string()))
 }
