@@ -52,7 +52,7 @@ fn run(args: &Args) -> Result<()> {
         .build()
         .context("threads")?;
     // It is dropped outside of asynchronous code: threads of its registries are waited for.
-    let service = runtime.block_on(Service::open(settings))?;
+    let service = runtime.block_on(Service::open(settings, &cri::streaming::Config::default()))?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("sigaction(SIGTERM)")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("sigaction(SIGINT)")?;

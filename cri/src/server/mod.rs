@@ -2,8 +2,10 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+mod container_attach;
 mod container_create;
 mod container_events;
+mod container_exec;
 mod container_list;
 mod container_log;
 mod container_message;
@@ -15,6 +17,7 @@ mod container_status;
 mod container_stop;
 mod decode;
 mod encode;
+mod exec_sync;
 mod failure;
 mod gather;
 mod image_fs_info;
@@ -38,6 +41,7 @@ mod runtime_version;
 mod sandbox_list;
 mod sandbox_message;
 mod sandbox_metrics_list;
+mod sandbox_port_forward;
 mod sandbox_remove;
 mod sandbox_run;
 mod sandbox_stats;
@@ -46,6 +50,7 @@ mod sandbox_status;
 mod sandbox_stop;
 mod select;
 mod stats_message;
+mod streams;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -58,6 +63,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
 use crate::pod::{self, Engine};
+use crate::streaming;
 
 pub use listen::{ListenError, listen};
 
@@ -74,6 +80,7 @@ pub struct Service {
     registry: Arc<Registry>,
     engine: Engine,
     figures: Arc<gather::Figures>,
+    streams: streaming::Address,
 }
 
 /// Why the daemon cannot begin.
@@ -85,19 +92,25 @@ pub enum OpenError {
     /// Pods.
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    /// The streaming server.
+    #[error("streaming server: {0}")]
+    Streams(#[from] streaming::BindError),
 }
 
 impl Service {
-    /// Opens the image store, and takes up the pods that are there.
+    /// Opens the image store, takes up the pods that are there, and begins to serve streams.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`]; there are no control groups.
-    pub async fn open(settings: pod::Settings) -> Result<Service, OpenError> {
+    /// As [`Store::open`], [`Registry::new`], [`Engine::open`] and [`streaming::Server::bind`]; there are no control groups.
+    pub async fn open(settings: pod::Settings, streams: &streaming::Config) -> Result<Service, OpenError> {
         let registry = Arc::new(Registry::new(image::registry::Config::default())?);
         let store = Arc::new(Store::open(&settings.root)?);
         let engine = Engine::open(settings, Arc::clone(&store)).await?;
         let figures = Arc::new(gather::Figures::new().map_err(pod::Error::from)?);
-        Ok(Service { store, registry, engine, figures })
+        let server = streaming::Server::bind(streams).await?;
+        let streams = server.address();
+        tokio::spawn(server.run());
+        Ok(Service { store, registry, engine, figures, streams })
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
