@@ -1,8 +1,10 @@
 //! Image store, networks, container specs and pods.
 
 pub mod cgroup;
+pub mod config;
 pub mod disk;
 pub mod image;
+pub mod metrics;
 pub mod network;
 pub mod pod;
 pub mod server;

@@ -27,6 +27,7 @@ mod limits;
 mod mountinfo;
 mod oom;
 mod path;
+mod pressure;
 mod stats;
 mod wait;
 
@@ -37,4 +38,5 @@ pub use host::{Host, Mode};
 pub use limits::{cpu_weight, weight_of_io as io_weight};
 pub use oom::OomFd;
 pub use path::Path;
+pub use pressure::{Pressure, Pressures, Stall};
 pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};
