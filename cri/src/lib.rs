@@ -1,7 +1,9 @@
 //! Image store, networks, container specs and pods.
 
+pub mod config;
 pub mod disk;
 pub mod image;
+pub mod metrics;
 pub mod network;
 pub mod pod;
 pub mod server;

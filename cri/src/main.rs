@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use cri::pod::Settings;
 use cri::server::{Service, listen};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +16,9 @@ struct Args {
     /// Directory of images and layers
     #[arg(long, value_name = "DIR", env = "RT_ROOT", default_value = "/var/lib/rt", hide_env = true)]
     root: PathBuf,
+    /// Directory of what runs
+    #[arg(long, value_name = "DIR", env = "RT_STATE", default_value = "/run/rt", hide_env = true)]
+    state: PathBuf,
     /// Where to listen
     #[arg(long, value_name = "SOCKET", default_value = "/run/rt/rtd.sock")]
     listen: PathBuf,
@@ -25,7 +29,10 @@ Examples:
   rtd
   crictl --runtime-endpoint unix:///run/rt/rtd.sock images
 
-This version serves images; pods are not built yet.";
+  crictl --runtime-endpoint unix:///run/rt/rtd.sock pods";
+
+/// Most threads that wait for disks and plugins: one that is stuck must not keep the others from work.
+const BLOCKING_THREADS: usize = 2048;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -38,9 +45,14 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    let service = Service::open(&args.root)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
+    let settings = Settings::new(&args.root, &args.state, &shim_program()?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("threads")?;
     runtime.block_on(async {
+        let service = Service::open(settings).await?;
         let mut terminate = signal(SignalKind::terminate()).context("sigaction(SIGTERM)")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("sigaction(SIGINT)")?;
         let listener = listen(&args.listen).await?;
@@ -53,4 +65,13 @@ fn run(args: &Args) -> Result<()> {
         };
         service.serve(listener, stop).await.with_context(|| args.listen.display().to_string())
     })
+}
+
+/// `rt-shim`: named in RT_SHIM, or beside this program.
+fn shim_program() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("RT_SHIM").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let own = std::env::current_exe().context("readlink(/proc/self/exe)")?;
+    Ok(own.with_file_name("rt-shim"))
 }
