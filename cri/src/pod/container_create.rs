@@ -335,6 +335,7 @@ fn remnant(upper: &Path) -> Task {
         health: None,
         events: None,
         sandbox: Vec::new(),
+        image_mounts: Vec::new(),
     }
 }
 

@@ -180,6 +180,7 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         health: None,
         events: None,
         sandbox: shared(input),
+        image_mounts: Vec::new(),
     })
 }
 
