@@ -8,4 +8,5 @@ pub mod network;
 pub mod pod;
 pub mod server;
 pub mod spec;
+pub mod stats;
 pub mod streaming;

@@ -17,6 +17,7 @@ mod device;
 mod engine;
 mod error;
 mod event;
+mod figures;
 mod files;
 mod flight;
 mod id;

@@ -9,11 +9,14 @@ mod container_log;
 mod container_message;
 mod container_remove;
 mod container_start;
+mod container_stats;
+mod container_stats_list;
 mod container_status;
 mod container_stop;
 mod decode;
 mod encode;
 mod failure;
+mod gather;
 mod image_fs_info;
 mod image_list;
 mod image_message;
@@ -23,6 +26,9 @@ mod image_status;
 mod images;
 mod info;
 mod listen;
+mod metric_descriptors;
+mod metric_table;
+mod metrics_message;
 mod parts;
 mod patience;
 mod runtime;
@@ -31,11 +37,15 @@ mod runtime_status;
 mod runtime_version;
 mod sandbox_list;
 mod sandbox_message;
+mod sandbox_metrics_list;
 mod sandbox_remove;
 mod sandbox_run;
+mod sandbox_stats;
+mod sandbox_stats_list;
 mod sandbox_status;
 mod sandbox_stop;
 mod select;
+mod stats_message;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,6 +73,7 @@ pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
     engine: Engine,
+    figures: Arc<gather::Figures>,
 }
 
 /// Why the daemon cannot begin.
@@ -80,12 +91,13 @@ impl Service {
     /// Opens the image store, and takes up the pods that are there.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`].
+    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`]; there are no control groups.
     pub async fn open(settings: pod::Settings) -> Result<Service, OpenError> {
         let registry = Arc::new(Registry::new(image::registry::Config::default())?);
         let store = Arc::new(Store::open(&settings.root)?);
         let engine = Engine::open(settings, Arc::clone(&store)).await?;
-        Ok(Service { store, registry, engine })
+        let figures = Arc::new(gather::Figures::new().map_err(pod::Error::from)?);
+        Ok(Service { store, registry, engine, figures })
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
