@@ -8,6 +8,7 @@ use tonic::Status;
 use super::{Service, failure};
 use crate::image::registry::{AuthConfig, PullOptions};
 use crate::image::{Blobs, Cancel, Reference};
+use crate::metrics;
 
 /// Ends a pull whose caller has gone.
 struct CancelOnDrop(Cancel);
@@ -33,9 +34,15 @@ pub(super) async fn pull_image(
         auth.lookup(reference.domain()).map_err(|error| Status::invalid_argument(format!("auth: {error}")))?;
     let cancel = Cancel::new();
     let _guard = CancelOnDrop(cancel.clone());
-    let options = PullOptions { platform: None, credentials, cancel, blobs: Blobs::Keep };
+    let blobs = if service.settings.now().keep_blobs { Blobs::Keep } else { Blobs::Discard };
+    let options = PullOptions { platform: None, credentials, cancel, blobs };
     let (store, registry) = (Arc::clone(&service.store), Arc::clone(&service.registry));
-    let pull = move || store.pull(&registry, &reference, &options, &mut |_| {});
+    let pull = move || {
+        let mut counted = metrics::Pull::begin();
+        let pulled = store.pull(&registry, &reference, &options, &mut |progress| counted.progress(&progress));
+        counted.end(pulled.as_ref().map_or_else(failure::kind, |_| "ok"));
+        pulled
+    };
     let pulled = tokio::task::spawn_blocking(pull).await.map_err(|panic| Status::internal(panic.to_string()))?;
     let pulled = pulled.map_err(|error| failure::image(&error))?;
     Ok(v1::PullImageResponse { image_ref: pulled.id.to_string() })

@@ -11,12 +11,12 @@ mod image_remove;
 mod image_status;
 mod images;
 mod listen;
+mod observe;
 mod runtime;
 mod runtime_config;
 mod runtime_status;
 mod runtime_version;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use proto::v1::runtime_service_server::RuntimeServiceServer;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::UnixListenerStream;
 
+use crate::config::Settings;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
 
@@ -41,16 +42,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
+    settings: Settings,
 }
 
 impl Service {
-    /// Opens the image store below `root`.
+    /// Opens what the settings name.
     ///
     /// # Errors
     /// As [`Store::open`] and [`Registry::new`].
-    pub fn open(root: &Path) -> Result<Service, image::Error> {
-        let registry = Registry::new(image::registry::Config::default())?;
-        Ok(Service { store: Arc::new(Store::open(root)?), registry: Arc::new(registry) })
+    pub fn open(settings: &Settings) -> Result<Service, image::Error> {
+        let config = settings.now();
+        let registry = Registry::new(config.registry())?;
+        let store = Store::open(&config.root)?;
+        Ok(Service { store: Arc::new(store), registry: Arc::new(registry), settings: settings.clone() })
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
@@ -74,6 +78,7 @@ impl Service {
             stopped.notify_one();
         };
         let serving = tonic::transport::Server::builder()
+            .layer(observe::Observe)
             .add_service(runtime)
             .add_service(images)
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told);
