@@ -8,9 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::{Level, Log, LogError};
 use super::{notify, process, reload};
-use crate::config::{Loaded, Reloader, Settings, Source};
-use crate::metrics;
-use crate::server::{ListenError, Service, listen};
+use crate::config::{Config, Loaded, NetworkKind, Reloader, Settings, Source};
+use crate::server::{ListenError, OpenError, Service, listen};
+use crate::{metrics, pod};
+
+/// Most threads that wait for disks and plugins: one that is stuck must not keep the others from work.
+const BLOCKING_THREADS: usize = 2048;
 
 /// Why the daemon could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +27,12 @@ pub enum Error {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Images.
+    /// The program rt-shim.
+    #[error("readlink(/proc/self/exe): {0}; set shim")]
+    Shim(std::io::Error),
+    /// Images and pods.
     #[error(transparent)]
-    Images(#[from] crate::image::Error),
+    Open(Box<OpenError>),
     /// The socket of the kubelet.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -54,7 +60,8 @@ pub enum Error {
 /// See [`Error`].
 pub fn run(source: Source, loaded: Loaded) -> Result<(), Error> {
     let notes = process::settle();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Threads)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Error::Threads)?;
     let log = {
         let _inside = runtime.enter();
         Log::start(&loaded.config)?
@@ -77,7 +84,9 @@ fn serve(
     level: Level,
 ) -> Result<(), Error> {
     let config = settings.now();
-    let service = Service::open(settings)?;
+    let service = runtime.block_on(Service::open(settings, pods(&config)?));
+    let service = service.map_err(|error| Error::Open(Box::new(error)))?;
+    metrics::counts_from(service.counter());
     runtime.block_on(async {
         let catch = |kind| signal(kind).map_err(Error::Signal);
         let mut terminate = catch(SignalKind::terminate())?;
@@ -122,4 +131,23 @@ async fn follow_level(mut settings: Settings, level: Level) {
     loop {
         level.set(settings.changed().await.log_level);
     }
+}
+
+/// What the engine of pods is told.
+fn pods(config: &Config) -> Result<pod::Settings, Error> {
+    let named = || std::env::var_os("RT_SHIM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let shim = match config.shim.clone().or_else(named) {
+        Some(shim) => shim,
+        None => std::env::current_exe().map_err(Error::Shim)?.with_file_name("rt-shim"),
+    };
+    let mut settings = pod::Settings::new(&config.root, &config.state, &shim);
+    settings.network = match config.network {
+        NetworkKind::Auto => pod::NetworkChoice::Auto,
+        NetworkKind::Cni => pod::NetworkChoice::Cni,
+        NetworkKind::Bridge => pod::NetworkChoice::Bridge,
+    };
+    settings.cni.config_dir.clone_from(&config.cni_conf_dir);
+    settings.cni.bin_dirs.clone_from(&config.cni_bin_dirs);
+    settings.cdi_dirs.clone_from(&config.cdi_spec_dirs);
+    Ok(settings)
 }

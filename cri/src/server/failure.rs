@@ -2,7 +2,15 @@
 
 use tonic::Status;
 
+use super::decode::Invalid;
 use crate::image::Error;
+use crate::pod;
+
+/// What a client learns about a message that makes no sense.
+#[allow(dead_code, reason = "the calls that decode pods and containers follow")]
+pub(super) fn invalid(error: &Invalid) -> Status {
+    Status::invalid_argument(error.to_string())
+}
 
 /// What a client learns about an image that could not be had.
 pub(super) fn image(error: &Error) -> Status {
@@ -59,5 +67,39 @@ pub(super) fn kind(error: &Error) -> &'static str {
         | Error::NoBlobs { .. }
         | Error::Exposed { .. }
         | Error::Damaged { .. } => "node",
+    }
+}
+
+/// The id of an object.
+pub(super) fn given<'a>(field: &str, id: &'a str) -> Result<&'a str, Status> {
+    if id.is_empty() { Err(Status::invalid_argument(format!("{field}: empty; an id is needed"))) } else { Ok(id) }
+}
+
+/// What a client learns about a pod or container with which it did not work out.
+pub(super) fn pod(error: &pod::Error) -> Status {
+    let message = error.to_string();
+    match error.cause() {
+        pod::Error::NotFound { .. } => Status::not_found(message),
+        pod::Error::Ambiguous { .. } | pod::Error::Invalid { .. } | pod::Error::Handler { .. } => {
+            Status::invalid_argument(message)
+        }
+        pod::Error::PodExists { .. } | pod::Error::ContainerExists { .. } => Status::already_exists(message),
+        pod::Error::NotReady { .. } | pod::Error::WrongState { .. } => Status::failed_precondition(message),
+        pod::Error::UnderWay { .. } => Status::deadline_exceeded(message),
+        pod::Error::Image(error) => Status::new(image(error).code(), message),
+        pod::Error::Spec(_) => Status::invalid_argument(message),
+        pod::Error::Start { .. }
+        | pod::Error::Network(_)
+        | pod::Error::Cni(_)
+        | pod::Error::Identity(_)
+        | pod::Error::Shim(_)
+        | pod::Error::Local(_)
+        | pod::Error::Record { .. }
+        | pod::Error::Cgroup(_)
+        | pod::Error::Call(_)
+        | pod::Error::Io { .. }
+        | pod::Error::Several(_)
+        | pod::Error::Step { .. } => Status::unknown(message),
+        pod::Error::Panic(_) => Status::internal(message),
     }
 }

@@ -2,6 +2,17 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+mod container_create;
+mod container_events;
+mod container_list;
+mod container_log;
+mod container_message;
+mod container_remove;
+mod container_start;
+mod container_status;
+mod container_stop;
+mod decode;
+mod encode;
 mod failure;
 mod image_fs_info;
 mod image_list;
@@ -10,15 +21,24 @@ mod image_pull;
 mod image_remove;
 mod image_status;
 mod images;
+mod info;
 mod listen;
 mod observe;
+mod parts;
 mod runtime;
 mod runtime_config;
 mod runtime_status;
 mod runtime_version;
+mod sandbox_list;
+mod sandbox_message;
+mod sandbox_remove;
+mod sandbox_run;
+mod sandbox_status;
+mod sandbox_stop;
+mod select;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::v1::image_service_server::ImageServiceServer;
 use proto::v1::runtime_service_server::RuntimeServiceServer;
@@ -28,6 +48,8 @@ use tokio_stream::wrappers::UnixListenerStream;
 use crate::config::Settings;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
+use crate::metrics::Counts;
+use crate::pod::{self, ContainerState, Engine};
 
 pub use listen::{ListenError, listen};
 
@@ -42,19 +64,52 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
+    engine: Engine,
     settings: Settings,
 }
 
+/// Why the daemon cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The image store, or the registries' settings.
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// Pods.
+    #[error(transparent)]
+    Pod(#[from] pod::Error),
+}
+
 impl Service {
-    /// Opens what the settings name.
+    /// Opens the image store, and takes up the pods that are there.
     ///
     /// # Errors
-    /// As [`Store::open`] and [`Registry::new`].
-    pub fn open(settings: &Settings) -> Result<Service, image::Error> {
-        let config = settings.now();
-        let registry = Registry::new(config.registry())?;
-        let store = Store::open(&config.root)?;
-        Ok(Service { store: Arc::new(store), registry: Arc::new(registry), settings: settings.clone() })
+    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`].
+    pub async fn open(settings: &Settings, pods: pod::Settings) -> Result<Service, OpenError> {
+        let registry = Arc::new(Registry::new(settings.now().registry())?);
+        let store = Arc::new(Store::open(&pods.root)?);
+        let engine = Engine::open(pods, Arc::clone(&store)).await?;
+        Ok(Service { store, registry, engine, settings: settings.clone() })
+    }
+
+    /// What counts pods and containers by state.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + Sync + use<> {
+        let engine = self.engine.clone();
+        move || {
+            let (pods, containers) = (engine.pods(), engine.containers());
+            let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            let ready = pods.iter().filter(|pod| pod.ready).count();
+            let state = |wanted: fn(&ContainerState) -> bool| {
+                number(containers.iter().filter(|container| wanted(&container.state)).count())
+            };
+            Counts {
+                pods: vec![("ready", number(ready)), ("not_ready", number(pods.len() - ready))],
+                containers: vec![
+                    ("created", state(|state| matches!(state, ContainerState::Created))),
+                    ("running", state(|state| matches!(state, ContainerState::Running { .. }))),
+                    ("exited", state(|state| matches!(state, ContainerState::Exited(_)))),
+                ],
+            }
+        }
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
@@ -102,4 +157,15 @@ impl Service {
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         done.map_err(|panic| tonic::Status::internal(panic.to_string()))?.map_err(|error| failure::image(&error))
     }
+}
+
+/// A time as the wire has it.
+fn nanoseconds(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds since the epoch.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }

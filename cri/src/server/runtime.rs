@@ -4,7 +4,11 @@ use proto::v1::runtime_service_server::RuntimeService;
 use proto::v1::*;
 use tonic::{Request, Response, Status};
 
-use super::{Service, runtime_config, runtime_status, runtime_version};
+use super::{
+    Service, container_create, container_events, container_list, container_log, container_remove, container_start,
+    container_status, container_stop, parts, runtime_config, runtime_status, runtime_version, sandbox_list,
+    sandbox_remove, sandbox_run, sandbox_status, sandbox_stop,
+};
 
 /// The answer of a call that is not built.
 fn not_built(call: &str) -> Status {
@@ -16,9 +20,9 @@ type NoStream<T> = tokio_stream::Empty<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl RuntimeService for Service {
-    type GetContainerEventsStream = NoStream<ContainerEventResponse>;
-    type StreamPodSandboxesStream = NoStream<StreamPodSandboxesResponse>;
-    type StreamContainersStream = NoStream<StreamContainersResponse>;
+    type GetContainerEventsStream = futures_util::stream::BoxStream<'static, Result<ContainerEventResponse, Status>>;
+    type StreamPodSandboxesStream = parts::Parts<StreamPodSandboxesResponse>;
+    type StreamContainersStream = parts::Parts<StreamContainersResponse>;
     type StreamContainerStatsStream = NoStream<StreamContainerStatsResponse>;
     type StreamPodSandboxStatsStream = NoStream<StreamPodSandboxStatsResponse>;
     type StreamPodSandboxMetricsStream = NoStream<StreamPodSandboxMetricsResponse>;
@@ -29,79 +33,81 @@ impl RuntimeService for Service {
 
     async fn run_pod_sandbox(
         &self,
-        _: Request<RunPodSandboxRequest>,
+        request: Request<RunPodSandboxRequest>,
     ) -> Result<Response<RunPodSandboxResponse>, Status> {
-        Err(not_built("RunPodSandbox"))
+        sandbox_run::run_pod_sandbox(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn stop_pod_sandbox(
         &self,
-        _: Request<StopPodSandboxRequest>,
+        request: Request<StopPodSandboxRequest>,
     ) -> Result<Response<StopPodSandboxResponse>, Status> {
-        Err(not_built("StopPodSandbox"))
+        sandbox_stop::stop_pod_sandbox(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn remove_pod_sandbox(
         &self,
-        _: Request<RemovePodSandboxRequest>,
+        request: Request<RemovePodSandboxRequest>,
     ) -> Result<Response<RemovePodSandboxResponse>, Status> {
-        Err(not_built("RemovePodSandbox"))
+        sandbox_remove::remove_pod_sandbox(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn pod_sandbox_status(
         &self,
-        _: Request<PodSandboxStatusRequest>,
+        request: Request<PodSandboxStatusRequest>,
     ) -> Result<Response<PodSandboxStatusResponse>, Status> {
-        Err(not_built("PodSandboxStatus"))
+        sandbox_status::pod_sandbox_status(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_pod_sandbox(
         &self,
-        _: Request<ListPodSandboxRequest>,
+        request: Request<ListPodSandboxRequest>,
     ) -> Result<Response<ListPodSandboxResponse>, Status> {
-        Err(not_built("ListPodSandbox"))
+        let items = sandbox_list::list_pod_sandbox(self, request.into_inner().filter);
+        Ok(Response::new(ListPodSandboxResponse { items }))
     }
 
     async fn create_container(
         &self,
-        _: Request<CreateContainerRequest>,
+        request: Request<CreateContainerRequest>,
     ) -> Result<Response<CreateContainerResponse>, Status> {
-        Err(not_built("CreateContainer"))
+        container_create::create_container(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn start_container(
         &self,
-        _: Request<StartContainerRequest>,
+        request: Request<StartContainerRequest>,
     ) -> Result<Response<StartContainerResponse>, Status> {
-        Err(not_built("StartContainer"))
+        container_start::start_container(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn stop_container(
         &self,
-        _: Request<StopContainerRequest>,
+        request: Request<StopContainerRequest>,
     ) -> Result<Response<StopContainerResponse>, Status> {
-        Err(not_built("StopContainer"))
+        container_stop::stop_container(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn remove_container(
         &self,
-        _: Request<RemoveContainerRequest>,
+        request: Request<RemoveContainerRequest>,
     ) -> Result<Response<RemoveContainerResponse>, Status> {
-        Err(not_built("RemoveContainer"))
+        container_remove::remove_container(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_containers(
         &self,
-        _: Request<ListContainersRequest>,
+        request: Request<ListContainersRequest>,
     ) -> Result<Response<ListContainersResponse>, Status> {
-        Err(not_built("ListContainers"))
+        let containers = container_list::list_containers(self, request.into_inner().filter);
+        Ok(Response::new(ListContainersResponse { containers }))
     }
 
     async fn container_status(
         &self,
-        _: Request<ContainerStatusRequest>,
+        request: Request<ContainerStatusRequest>,
     ) -> Result<Response<ContainerStatusResponse>, Status> {
-        Err(not_built("ContainerStatus"))
+        container_status::container_status(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn update_container_resources(
@@ -113,9 +119,9 @@ impl RuntimeService for Service {
 
     async fn reopen_container_log(
         &self,
-        _: Request<ReopenContainerLogRequest>,
+        request: Request<ReopenContainerLogRequest>,
     ) -> Result<Response<ReopenContainerLogResponse>, Status> {
-        Err(not_built("ReopenContainerLog"))
+        container_log::reopen_container_log(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn exec_sync(&self, _: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
@@ -169,8 +175,8 @@ impl RuntimeService for Service {
         Err(not_built("UpdateRuntimeConfig"))
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(runtime_status::status()))
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(runtime_status::status(self, request.into_inner()).await))
     }
 
     async fn checkpoint_container(
@@ -182,9 +188,10 @@ impl RuntimeService for Service {
 
     async fn get_container_events(
         &self,
-        _: Request<GetEventsRequest>,
+        request: Request<GetEventsRequest>,
     ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
-        Err(not_built("GetContainerEvents"))
+        let _ = request;
+        Ok(Response::new(Box::pin(container_events::container_events(self))))
     }
 
     async fn list_metric_descriptors(
@@ -217,16 +224,18 @@ impl RuntimeService for Service {
 
     async fn stream_pod_sandboxes(
         &self,
-        _: Request<StreamPodSandboxesRequest>,
+        request: Request<StreamPodSandboxesRequest>,
     ) -> Result<Response<Self::StreamPodSandboxesStream>, Status> {
-        Err(not_built("StreamPodSandboxes"))
+        let pods = sandbox_list::list_pod_sandbox(self, request.into_inner().filter);
+        Ok(Response::new(parts::of(&pods, |pod_sandboxes| StreamPodSandboxesResponse { pod_sandboxes })))
     }
 
     async fn stream_containers(
         &self,
-        _: Request<StreamContainersRequest>,
+        request: Request<StreamContainersRequest>,
     ) -> Result<Response<Self::StreamContainersStream>, Status> {
-        Err(not_built("StreamContainers"))
+        let containers = container_list::list_containers(self, request.into_inner().filter);
+        Ok(Response::new(parts::of(&containers, |containers| StreamContainersResponse { containers })))
     }
 
     async fn stream_container_stats(

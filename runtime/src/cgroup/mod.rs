@@ -27,6 +27,7 @@ mod limits;
 mod mountinfo;
 mod oom;
 mod path;
+mod pressure;
 mod stats;
 mod wait;
 
@@ -36,4 +37,5 @@ pub use group::{Cgroup, Hierarchy};
 pub use host::{Host, Mode};
 pub use oom::OomFd;
 pub use path::Path;
+pub use pressure::{Pressure, Pressures, Stall};
 pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};

@@ -54,7 +54,7 @@ const SHOWN: usize = 256;
 const PREFIX: usize = 5;
 
 /// The text at `path` of the message that a first frame begins; none where it is not there, or is not in this frame.
-pub(super) fn text<'a>(frame: &'a [u8], path: Path) -> Option<&'a str> {
+pub(super) fn text(frame: &[u8], path: Path) -> Option<&str> {
     let [0, ..] = frame else { return None };
     let mut message = frame.get(PREFIX..)?;
     for number in path {
@@ -136,11 +136,9 @@ mod tests {
         let metadata = ContainerMetadata { name: "main".into(), attempt: 3 };
         let config = ContainerConfig { metadata: Some(metadata), ..Default::default() };
         let create = CreateContainerRequest { pod_sandbox_id: "p1".into(), config: Some(config), sandbox_config: None };
-        let fields = of_request("CreateContainer");
-        assert_eq!(
-            fields.iter().map(|(_, path)| text(&frame(&create), path)).collect::<Vec<_>>(),
-            [Some("p1"), Some("main")]
-        );
+        let create = frame(&create);
+        let found = of_request("CreateContainer").iter().map(|(_, path)| text(&create, path));
+        assert_eq!(found.collect::<Vec<_>>(), [Some("p1"), Some("main")]);
         let stop = StopContainerRequest { container_id: "c1".into(), timeout: 10 };
         assert_eq!(shown("StopContainer", &stop), [("container", "c1".to_owned())]);
         let image = Some(ImageSpec { image: "busybox:1".into(), ..Default::default() });

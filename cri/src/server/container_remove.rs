@@ -1,0 +1,16 @@
+//! RemoveContainer.
+
+use proto::v1::{RemoveContainerRequest, RemoveContainerResponse};
+use tonic::Status;
+
+use super::{Service, failure};
+
+/// Removes a container, killing it first if it runs; its log stays. CRI: RemoveContainer
+pub(super) async fn remove_container(
+    service: &Service,
+    request: RemoveContainerRequest,
+) -> Result<RemoveContainerResponse, Status> {
+    let id = failure::given("container_id", &request.container_id)?;
+    service.engine.remove_container(id).await.map_err(|error| failure::pod(&error))?;
+    Ok(RemoveContainerResponse {})
+}

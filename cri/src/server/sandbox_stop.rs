@@ -1,0 +1,16 @@
+//! StopPodSandbox.
+
+use proto::v1::{StopPodSandboxRequest, StopPodSandboxResponse};
+use tonic::Status;
+
+use super::{Service, failure};
+
+/// Kills the containers of a pod and ends its namespaces; one that is not there is done. CRI: StopPodSandbox
+pub(super) async fn stop_pod_sandbox(
+    service: &Service,
+    request: StopPodSandboxRequest,
+) -> Result<StopPodSandboxResponse, Status> {
+    let id = failure::given("pod_sandbox_id", &request.pod_sandbox_id)?;
+    service.engine.stop(id).await.map_err(|error| failure::pod(&error))?;
+    Ok(StopPodSandboxResponse {})
+}
