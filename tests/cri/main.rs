@@ -4,3 +4,5 @@
 
 mod images;
 mod node;
+mod pods;
+mod restart;

@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use super::config::{ContainerConfig, GroupsPolicy, ImageSpec, MountSource, PidSc
 use super::engine::{Engine, blocking, now, private_dir};
 use super::error::{Error, Io};
 use super::event::EventKind;
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
 use super::plan::{self, ContainerInput, ResolvedMount};
-use super::record::{Applied, CONTAINERS, ContainerRecord, OWNER, UserRecord};
+use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod};
 use crate::image::Prepared;
@@ -45,10 +45,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotReady`], [`Error::ContainerExists`], and the step that failed with its reason.
-    pub async fn create_container(&self, pod: &str, config: ContainerConfig) -> Outcome {
+    pub async fn create_container(&self, pod: &str, config: ContainerConfig, patience: Patience) -> Outcome {
         let pod = self.find_pod(pod)?;
         let (engine, key) = (self.clone(), Key::Create(pod.id().clone(), config.metadata.clone()));
-        self.0.flights.join(key, |steps| async move { engine.create_in(pod, config, steps).await }).end().await
+        let who = format!("container {} of pod sandbox {}", config.metadata.name, pod.id());
+        let flight = self.0.flights.join(key, |steps| async move { engine.create_in(pod, config, steps).await });
+        flight.end_within(patience, "CreateContainer", &who).await
     }
 
     async fn create_in(&self, pod: Arc<Pod>, config: ContainerConfig, steps: Steps) -> Result<Id, Error> {
@@ -114,17 +116,18 @@ struct Making<'a> {
 impl Making<'_> {
     fn build(&self) -> Result<Container, Error> {
         let config = &self.config;
+        self.steps.at("directory");
+        fs::DirBuilder::new().mode(0o700).create(&self.dir).io(|| format!("mkdir({:?})", self.dir))?;
+        let directory = open(&self.dir)?;
+        // First of all what there is to remove.
+        record::write(&directory, &remnant(&self.upper))?;
         self.steps.at("image");
         let prepared = self.image(&config.image).map_err(|error| error.at("image"))?;
         let mut mounted_images = Vec::new();
         self.steps.at("mounts");
         let mounts = self.mounts(&mut mounted_images).map_err(|error| error.at("mounts"))?;
 
-        self.steps.at("directory");
-        fs::DirBuilder::new().mode(0o700).create(&self.dir).io(|| format!("mkdir({:?})", self.dir))?;
-        let directory = open(&self.dir)?;
-        // First of all what there is to remove.
-        record::write(&directory, &remnant(&self.upper))?;
+        self.steps.at("writable layer");
         self.writable_layer(&prepared)?;
         std::os::unix::fs::symlink(Path::new("../..").join(SOCKET_NAME), self.dir.join(SOCKET_NAME))
             .io(|| format!("symlink({SOCKET_NAME:?})"))?;
@@ -192,6 +195,10 @@ impl Making<'_> {
         let store = &self.engine.0.store;
         let id = store.resolve(&spec.image)?.id;
         self.engine.hold_image(&self.id, &id);
+        // For other programs that remove images.
+        let path = self.dir.join(IMAGES);
+        let file = fs::OpenOptions::new().append(true).create(true).open(&path);
+        file.and_then(|mut file| writeln!(file, "{id}")).io(|| format!("write({path:?})"))?;
         Ok(store.prepare(&id.to_string(), &mut |_| {})?)
     }
 

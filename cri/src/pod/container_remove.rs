@@ -7,7 +7,7 @@ use shim::local::{self, Directory, Wait};
 use super::engine::{Engine, blocking};
 use super::error::Error;
 use super::event::EventKind;
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Outcome, Patience, Steps};
 use super::state::Container;
 
 impl Engine {
@@ -15,22 +15,23 @@ impl Engine {
     ///
     /// # Errors
     /// What could not be removed: the next call goes on with it.
-    pub async fn remove_container(&self, id: &str) -> Result<(), Arc<Error>> {
+    pub async fn remove_container(&self, id: &str, patience: Patience) -> Result<(), Arc<Error>> {
         let container = match self.find_container(id) {
             Ok(container) => container,
             Err(Error::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(Arc::new(error)),
         };
-        self.join_removal(container).await.map(|_| ())
+        self.join_removal(container, patience).await.map(|_| ())
     }
 
-    pub(super) async fn join_removal(&self, container: Arc<Container>) -> Outcome {
-        let (engine, key) = (self.clone(), Key::RemoveContainer(container.id().clone()));
+    pub(super) async fn join_removal(&self, container: Arc<Container>, patience: Patience) -> Outcome {
+        let (engine, id) = (self.clone(), container.id().clone());
         let begin = |steps| async move {
             engine.remove_now(&container, &steps).await?;
             Ok(container.id().clone())
         };
-        self.0.flights.join(key, begin).end().await
+        let flight = self.0.flights.join(Key::RemoveContainer(id.clone()), begin);
+        flight.end_within(patience, "RemoveContainer", id.as_str()).await
     }
 
     async fn remove_now(&self, container: &Arc<Container>, steps: &Steps) -> Result<(), Error> {

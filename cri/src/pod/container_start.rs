@@ -13,7 +13,7 @@ use shim::record;
 
 use super::engine::{Engine, blocking, now};
 use super::error::Error;
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Outcome, Patience, Steps};
 use super::record::StartFailure;
 use super::run::open;
 use super::shim_peer::Peer;
@@ -27,14 +27,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::WrongState`]; [`Error::Start`]: then it has ended, and its status tells why.
-    pub async fn start_container(&self, id: &str) -> Outcome {
+    pub async fn start_container(&self, id: &str, patience: Patience) -> Outcome {
         let container = self.find_container(id)?;
-        let (engine, key) = (self.clone(), Key::Start(container.id().clone()));
+        let (engine, id) = (self.clone(), container.id().clone());
         let begin = |steps| async move {
             engine.start_now(&container, &steps).await?;
             Ok(container.id().clone())
         };
-        self.0.flights.join(key, begin).end().await
+        let flight = self.0.flights.join(Key::Start(id.clone()), begin);
+        flight.end_within(patience, "StartContainer", id.as_str()).await
     }
 
     async fn start_now(&self, container: &Arc<Container>, steps: &Steps) -> Result<(), Error> {

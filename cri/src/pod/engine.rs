@@ -134,6 +134,7 @@ impl Engine {
         });
         let engine = opened.await?;
         engine.recover().await?;
+        engine.watch_network()?;
         Ok(engine)
     }
 

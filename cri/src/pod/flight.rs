@@ -22,6 +22,9 @@ pub(super) enum Key {
     RemoveContainer(Id),
 }
 
+/// For how long a caller waits; `None`: for ever.
+pub type Patience = Option<Duration>;
+
 /// How an operation ended: the id of what it was on.
 pub(super) type Outcome = Result<Id, Arc<Error>>;
 
@@ -57,6 +60,19 @@ impl Flight {
     /// Its end.
     pub(super) async fn end(self) -> Outcome {
         self.outcome.await
+    }
+
+    /// Its end, or where it is when the caller's patience is over: the operation goes on.
+    pub(super) async fn end_within(self, patience: Patience, operation: &'static str, id: &str) -> Outcome {
+        let Some(patience) = patience else { return self.end().await };
+        match tokio::time::timeout(patience, self.outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let (step, since) = self.steps.now();
+                let (id, step) = (id.to_owned(), step.to_owned());
+                Err(Arc::new(Error::UnderWay { operation, id, step, since }))
+            }
+        }
     }
 }
 

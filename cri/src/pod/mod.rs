@@ -29,13 +29,16 @@ mod shim_peer;
 mod state;
 mod status;
 mod stop;
+mod usage;
 mod watch;
 
 pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
+pub use flight::Patience;
 pub use id::Id;
 pub use network::Choice as NetworkChoice;
 pub use record::{ContainerRecord, NetworkKind, NetworkRecord, PodRecord, PodResources, UserRecord};
 pub use state::{ContainerState, ContainerView, Ended, OOM_KILLED, PodView};
 pub use status::Readiness;
+pub use usage::user_of_image;

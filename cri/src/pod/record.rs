@@ -11,6 +11,7 @@
 //!     pod-resources.json           [`PodResources`], when they were changed
 //!     pod.json                     [`PodRecord`], last of all: now the pod is there; never changes
 //!     containers/<id>/             one per container
+//!         images                       ids of the images that it is made of, a line each; before they are used
 //!         shim.json config.json    what the shim makes
 //!         status.json              written by the shim, once it was started
 //!         resources.json           [`Applied`]: the limits it has
@@ -35,6 +36,9 @@ pub(super) const CONTAINERS: &str = "containers";
 
 /// Name of the file in a container's part of `upper/` that says whose it is.
 pub(super) const OWNER: &str = "owner";
+
+/// Name of the file in a container's directory that tells which images it is made of.
+pub(super) const IMAGES: &str = "images";
 
 /// `pod.json`, and before that `intent.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

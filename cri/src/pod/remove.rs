@@ -9,7 +9,7 @@ use shim::protocol::Request;
 use super::engine::{Engine, blocking};
 use super::error::Error;
 use super::event::{Event, EventKind};
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Patience, Steps};
 use super::run;
 use super::state::{Phase, Pod};
 
@@ -21,25 +21,25 @@ impl Engine {
     ///
     /// # Errors
     /// What could not be removed: the next call goes on with it.
-    pub async fn remove(&self, id: &str) -> Result<(), Arc<Error>> {
+    pub async fn remove(&self, id: &str, patience: Patience) -> Result<(), Arc<Error>> {
         let pod = match self.find_pod(id) {
             Ok(pod) => pod,
             Err(Error::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(Arc::new(error)),
         };
-        let (engine, key) = (self.clone(), Key::RemovePod(pod.id().clone()));
+        let (engine, id) = (self.clone(), pod.id().clone());
         let begin = |steps| async move {
             engine.remove_pod(&pod, &steps).await?;
             Ok(pod.id().clone())
         };
-        let outcome: Outcome = self.0.flights.join(key, begin).end().await;
-        outcome.map(|_| ())
+        let flight = self.0.flights.join(Key::RemovePod(id.clone()), begin);
+        flight.end_within(patience, "RemovePodSandbox", id.as_str()).await.map(|_| ())
     }
 
     async fn remove_pod(&self, pod: &Arc<Pod>, steps: &Steps) -> Result<(), Error> {
         steps.at("stop");
         // From here on nothing new is begun in it.
-        self.join_stop(Arc::clone(pod)).await.map_err(|error| Error::Several(vec![shared(&error)]))?;
+        self.join_stop(Arc::clone(pod), None).await.map_err(|error| Error::Several(vec![shared(&error)]))?;
         pod.advance(Phase::Removing);
         steps.at("creations");
         for (metadata, flight) in self.0.flights.creations(pod.id()) {
@@ -52,7 +52,7 @@ impl Engine {
         }
         steps.at("containers");
         for container in pod.containers() {
-            self.join_removal(container).await.map_err(|error| Error::Several(vec![shared(&error)]))?;
+            self.join_removal(container, None).await.map_err(|error| Error::Several(vec![shared(&error)]))?;
         }
         steps.at("directory");
         let (engine, gone) = (self.clone(), Arc::clone(pod));

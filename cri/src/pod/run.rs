@@ -19,7 +19,7 @@ use super::config::PodConfig;
 use super::engine::{Engine, blocking, now};
 use super::error::{Error, Io};
 use super::event::EventKind;
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
 use super::network::Sandboxed;
 use super::record::{CONTAINERS, Intent, NetworkRecord, PodRecord};
@@ -32,9 +32,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::PodExists`], [`Error::Handler`], and the step that failed with its reason.
-    pub async fn run(&self, config: PodConfig) -> Outcome {
+    pub async fn run(&self, config: PodConfig, patience: Patience) -> Outcome {
         let (engine, key) = (self.clone(), Key::Run(config.metadata.clone()));
-        self.0.flights.join(key, |steps| async move { engine.run_pod(config, steps).await }).end().await
+        let who = format!("pod {}/{}", config.metadata.namespace, config.metadata.name);
+        let flight = self.0.flights.join(key, |steps| async move { engine.run_pod(config, steps).await });
+        flight.end_within(patience, "RunPodSandbox", &who).await
     }
 
     async fn run_pod(&self, config: PodConfig, steps: Steps) -> Result<Id, Error> {

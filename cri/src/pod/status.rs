@@ -1,6 +1,10 @@
 //! Whether pods can be made.
 
+use std::time::Duration;
+
 use super::engine::{Engine, blocking};
+use super::error::{Error, Io};
+use crate::network::cni::Watcher;
 
 /// Whether pods can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +31,28 @@ impl Engine {
         }
     }
 
-    /// Reads the configurations of CNI again.
-    pub async fn reload_network(&self) {
-        let engine = self.clone();
-        // It cannot fail: what is wrong with a configuration is told by its status.
-        let _ = blocking(move || {
-            engine.0.network.reload();
-            Ok(())
-        })
-        .await;
+    /// Reads the configurations of CNI again whenever they change; for as long as this program runs.
+    pub(super) fn watch_network(&self) -> Result<(), Error> {
+        let (engine, dir) = (self.clone(), self.0.settings.cni.config_dir.clone());
+        let mut watcher = Watcher::new(&dir)?;
+        // What changed before is seen.
+        engine.0.network.reload();
+        let watch = move || loop {
+            match watcher.wait(Duration::from_secs(3600)) {
+                Ok(false) => {}
+                Ok(true) => {
+                    engine.0.network.reload();
+                    tracing::info!("{}: read again: {}", dir.display(), engine.describe_network());
+                }
+                Err(error) => {
+                    tracing::error!("{}: {error}; changes are not seen any more", dir.display());
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("cni-watch".to_owned()).spawn(watch);
+        thread.io(|| "clone(CLONE_THREAD)".to_owned())?;
+        Ok(())
     }
 
     /// How pods get their network, in detail.

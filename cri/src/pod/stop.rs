@@ -8,7 +8,7 @@ use shim::protocol::Request;
 use super::engine::{Engine, blocking};
 use super::error::{Error, Io};
 use super::event::EventKind;
-use super::flight::{Key, Outcome, Steps};
+use super::flight::{Key, Outcome, Patience, Steps};
 use super::shim_peer::Peer;
 use super::state::{Phase, Pod};
 
@@ -17,22 +17,23 @@ impl Engine {
     ///
     /// # Errors
     /// What could not be given back: the network stays recorded, and the next call tries again.
-    pub async fn stop(&self, id: &str) -> Result<(), Arc<Error>> {
+    pub async fn stop(&self, id: &str, patience: Patience) -> Result<(), Arc<Error>> {
         let pod = match self.find_pod(id) {
             Ok(pod) => pod,
             Err(Error::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(Arc::new(error)),
         };
-        self.join_stop(pod).await.map(|_| ())
+        self.join_stop(pod, patience).await.map(|_| ())
     }
 
-    pub(super) async fn join_stop(&self, pod: Arc<Pod>) -> Outcome {
-        let (engine, key) = (self.clone(), Key::StopPod(pod.id().clone()));
+    pub(super) async fn join_stop(&self, pod: Arc<Pod>, patience: Patience) -> Outcome {
+        let (engine, id) = (self.clone(), pod.id().clone());
         let begin = |steps| async move {
             engine.stop_pod(&pod, &steps).await?;
             Ok(pod.id().clone())
         };
-        self.0.flights.join(key, begin).end().await
+        let flight = self.0.flights.join(Key::StopPod(id.clone()), begin);
+        flight.end_within(patience, "StopPodSandbox", id.as_str()).await
     }
 
     async fn stop_pod(&self, pod: &Arc<Pod>, steps: &Steps) -> Result<(), Error> {

@@ -25,6 +25,7 @@ mod info;
 mod listen;
 mod observe;
 mod parts;
+mod patience;
 mod runtime;
 mod runtime_config;
 mod runtime_status;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Service, container_create, container_events, container_list, container_log, container_remove, container_start,
-    container_status, container_stop, parts, runtime_config, runtime_status, runtime_version, sandbox_list,
+    container_status, container_stop, parts, patience, runtime_config, runtime_status, runtime_version, sandbox_list,
     sandbox_remove, sandbox_run, sandbox_status, sandbox_stop,
 };
 
@@ -35,21 +35,24 @@ impl RuntimeService for Service {
         &self,
         request: Request<RunPodSandboxRequest>,
     ) -> Result<Response<RunPodSandboxResponse>, Status> {
-        sandbox_run::run_pod_sandbox(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        sandbox_run::run_pod_sandbox(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn stop_pod_sandbox(
         &self,
         request: Request<StopPodSandboxRequest>,
     ) -> Result<Response<StopPodSandboxResponse>, Status> {
-        sandbox_stop::stop_pod_sandbox(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        sandbox_stop::stop_pod_sandbox(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn remove_pod_sandbox(
         &self,
         request: Request<RemovePodSandboxRequest>,
     ) -> Result<Response<RemovePodSandboxResponse>, Status> {
-        sandbox_remove::remove_pod_sandbox(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        sandbox_remove::remove_pod_sandbox(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn pod_sandbox_status(
@@ -71,14 +74,16 @@ impl RuntimeService for Service {
         &self,
         request: Request<CreateContainerRequest>,
     ) -> Result<Response<CreateContainerResponse>, Status> {
-        container_create::create_container(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        container_create::create_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn start_container(
         &self,
         request: Request<StartContainerRequest>,
     ) -> Result<Response<StartContainerResponse>, Status> {
-        container_start::start_container(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        container_start::start_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn stop_container(
@@ -92,7 +97,8 @@ impl RuntimeService for Service {
         &self,
         request: Request<RemoveContainerRequest>,
     ) -> Result<Response<RemoveContainerResponse>, Status> {
-        container_remove::remove_container(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        container_remove::remove_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn list_containers(
