@@ -10,7 +10,7 @@ use cri::daemon;
 
 /// Serves the Container Runtime Interface, v1, on a unix socket.
 #[derive(Debug, Parser)]
-#[command(name = "rtd", version, after_help = EXAMPLES, args_conflicts_with_subcommands = false)]
+#[command(name = "rtd", version, after_help = EXAMPLES)]
 struct Args {
     /// Settings; files *.toml of the directory FILE.d are laid over them [default: /etc/rt/rtd.toml]
     #[arg(long, value_name = "FILE", global = true)]
@@ -81,7 +81,8 @@ fn run(args: Args) -> Result<()> {
     let flags = flags.into_iter().chain([("--log-level", "log_level", args.log_level)]);
     let flags = flags.filter_map(|(name, key, value)| Some(Flag { name, key, value: value? })).collect();
     let required = args.config.is_some();
-    let file = args.config.unwrap_or_else(|| Source::DEFAULT.into());
+    // Watched as long as the daemon runs, and shown to people.
+    let file = std::path::absolute(args.config.unwrap_or_else(|| Source::DEFAULT.into()))?;
     let source = Source { file, required, flags };
     match args.verb {
         None => {

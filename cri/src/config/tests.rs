@@ -306,6 +306,23 @@ fn the_page_has_the_table() {
     );
 }
 
+/// The files for an operator are what they should be.
+#[test]
+fn samples() {
+    let list = include_bytes!("../../../hack/dist/10-rt.conflist");
+    let list = crate::network::cni::parse_list(list).unwrap();
+    assert_eq!(list.name.as_str(), "rt");
+    let socket = format!("unix://{}", Config::defaults().listen.display());
+    let crictl = include_str!("../../../hack/dist/crictl.yaml");
+    for key in ["runtime-endpoint", "image-endpoint"] {
+        assert!(crictl.lines().any(|line| line == format!("{key}: {socket}")), "{crictl}");
+    }
+    let unit = include_str!("../../../hack/dist/rtd.service");
+    for line in ["Type=notify", "KillMode=process", "Delegate=yes", "Restart=always", "TasksMax=infinity"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_file_makes_it_panic(text in "[a-z_.\\[\\]={}\"'0-9\n #,]{0,80}") {

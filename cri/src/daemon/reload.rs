@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Reads the configuration again, for ever.
 pub(super) async fn reload(mut reloader: Reloader, file: PathBuf, mut hangup: Signal, listen: String) {
     let mut watch = Watch::new(&file);
+    // What has changed since the daemon read it, and before it watched.
+    once(&mut reloader, false).await;
     loop {
         let asked = tokio::select! {
             Some(()) = hangup.recv() => true,

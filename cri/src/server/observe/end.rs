@@ -6,6 +6,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Response};
 use tonic::{Code, Status};
 use tracing::{Level, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::level::{level, name};
 use crate::metrics::{self, Rpc};
@@ -35,10 +36,10 @@ impl End {
         rpc.end(code);
         self.span.record("code", code);
         if status.code() != Code::Ok {
-            self.span.record("otel.status_code", "ERROR");
+            self.span.set_status(opentelemetry::trace::Status::error(code));
         }
         let _inside = self.span.enter();
-        let ms = self.began.elapsed().as_secs_f64() * 1000.0;
+        let ms = (self.began.elapsed().as_secs_f64() * 1e6).round() / 1000.0;
         let error = (status.code() != Code::Ok).then(|| chain(status));
         let error = error.as_deref();
         match level(self.method, status.code()) {

@@ -5,7 +5,8 @@ type Path = &'static [u32];
 
 const POD: &str = "pod";
 const CONTAINER: &str = "container";
-const NAME: &str = "name";
+const POD_NAME: &str = "pod_name";
+const CONTAINER_NAME: &str = "container_name";
 const NAMESPACE: &str = "namespace";
 const IMAGE: &str = "image";
 
@@ -13,7 +14,7 @@ const IMAGE: &str = "image";
 pub(super) fn of_request(method: &str) -> &'static [(&'static str, Path)] {
     match method {
         // config.metadata: name and namespace.
-        "RunPodSandbox" => &[(NAME, &[1, 1, 1]), (NAMESPACE, &[1, 1, 3])],
+        "RunPodSandbox" => &[(POD_NAME, &[1, 1, 1]), (NAMESPACE, &[1, 1, 3])],
         "StopPodSandbox"
         | "RemovePodSandbox"
         | "PodSandboxStatus"
@@ -21,7 +22,7 @@ pub(super) fn of_request(method: &str) -> &'static [(&'static str, Path)] {
         | "PodSandboxStats"
         | "UpdatePodSandboxResources"
         | "CheckpointPod" => &[(POD, &[1])],
-        "CreateContainer" => &[(POD, &[1]), (NAME, &[2, 1, 1])],
+        "CreateContainer" => &[(POD, &[1]), (CONTAINER_NAME, &[2, 1, 1])],
         "StartContainer"
         | "StopContainer"
         | "RemoveContainer"

@@ -1,7 +1,7 @@
 //! How loud a call is.
 
 use tonic::Code;
-use tracing::Level;
+use tracing::{Level, Span, field};
 
 /// How often a call comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,52 +14,83 @@ enum Kind {
 
 use Kind::{Change, Query};
 
-/// All calls.
-const METHODS: &[(&str, Kind)] = &[
-    ("Version", Query),
-    ("RunPodSandbox", Change),
-    ("StopPodSandbox", Change),
-    ("RemovePodSandbox", Change),
-    ("PodSandboxStatus", Query),
-    ("ListPodSandbox", Query),
-    ("CreateContainer", Change),
-    ("StartContainer", Change),
-    ("StopContainer", Change),
-    ("RemoveContainer", Change),
-    ("ListContainers", Query),
-    ("ContainerStatus", Query),
-    ("UpdateContainerResources", Change),
-    ("ReopenContainerLog", Change),
-    ("ExecSync", Query),
-    ("Exec", Change),
-    ("Attach", Change),
-    ("PortForward", Change),
-    ("ContainerStats", Query),
-    ("ListContainerStats", Query),
-    ("PodSandboxStats", Query),
-    ("ListPodSandboxStats", Query),
-    ("UpdateRuntimeConfig", Change),
-    ("Status", Query),
-    ("CheckpointContainer", Change),
-    ("GetContainerEvents", Query),
-    ("ListMetricDescriptors", Query),
-    ("ListPodSandboxMetrics", Query),
-    ("RuntimeConfig", Query),
-    ("UpdatePodSandboxResources", Change),
-    ("StreamPodSandboxes", Query),
-    ("StreamContainers", Query),
-    ("StreamContainerStats", Query),
-    ("StreamPodSandboxStats", Query),
-    ("StreamPodSandboxMetrics", Query),
-    ("CheckpointPod", Change),
-    ("RestorePod", Change),
-    ("ListImages", Query),
-    ("StreamImages", Query),
-    ("ImageStatus", Query),
-    ("PullImage", Change),
-    ("RemoveImage", Change),
-    ("ImageFsInfo", Query),
-];
+/// The table of all calls: their names and kinds, and a span for each, since the name of a span must be constant.
+macro_rules! calls {
+    ($($name:ident $kind:ident,)+) => {
+        /// All calls.
+        const METHODS: &[(&str, Kind)] = &[$((stringify!($name), $kind)),+];
+
+        /// The span of a call, with fields that are filled in when they are known. It is there whatever the level of the log is: all lines
+        /// below it say whose they are.
+        pub(super) fn span(method: &str) -> Span {
+            match method {
+                $(stringify!($name) => fields!(stringify!($name)),)+
+                _ => fields!("other"),
+            }
+        }
+    };
+}
+
+macro_rules! fields {
+    ($name:expr) => {
+        tracing::error_span!(
+            $name,
+            pod = field::Empty,
+            container = field::Empty,
+            pod_name = field::Empty,
+            container_name = field::Empty,
+            namespace = field::Empty,
+            image = field::Empty,
+            code = field::Empty,
+        )
+    };
+}
+
+calls! {
+    Version Query,
+    RunPodSandbox Change,
+    StopPodSandbox Change,
+    RemovePodSandbox Change,
+    PodSandboxStatus Query,
+    ListPodSandbox Query,
+    CreateContainer Change,
+    StartContainer Change,
+    StopContainer Change,
+    RemoveContainer Change,
+    ListContainers Query,
+    ContainerStatus Query,
+    UpdateContainerResources Change,
+    ReopenContainerLog Change,
+    ExecSync Query,
+    Exec Change,
+    Attach Change,
+    PortForward Change,
+    ContainerStats Query,
+    ListContainerStats Query,
+    PodSandboxStats Query,
+    ListPodSandboxStats Query,
+    UpdateRuntimeConfig Change,
+    Status Query,
+    CheckpointContainer Change,
+    GetContainerEvents Query,
+    ListMetricDescriptors Query,
+    ListPodSandboxMetrics Query,
+    RuntimeConfig Query,
+    UpdatePodSandboxResources Change,
+    StreamPodSandboxes Query,
+    StreamContainers Query,
+    StreamContainerStats Query,
+    StreamPodSandboxStats Query,
+    StreamPodSandboxMetrics Query,
+    CheckpointPod Change,
+    RestorePod Change,
+    ListImages Query,
+    StreamImages Query,
+    ImageStatus Query,
+    PullImage Change,
+    RemoveImage Change,
+    ImageFsInfo Query,
+}
 
 /// The name of a call that is none: what clients send never becomes a label.
 const OTHER: &str = "other";

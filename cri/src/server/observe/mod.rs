@@ -1,7 +1,7 @@
 //! What is said of each call: one span, one line in the log, one entry in the metrics.
 //!
 //! ```text
-//!  request ─▶ span rpc{method, …} ─▶ the service ─▶ response ─▶ its last frame says how it ended ─▶ line, metrics, end of the span
+//!  request ─▶ span PullImage{image, …} ─▶ the service ─▶ response ─▶ its last frame says how it ended ─▶ line, metrics, end of the span
 //!      └─ ids from the first bytes of the messages (fields.rs); nothing else of a message is ever shown
 //! ```
 //!
@@ -19,7 +19,7 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use body::{Requested, Responded};
@@ -75,23 +75,11 @@ where
     }
 }
 
-/// The span of a call. It is always there, whatever the level of the log is, so that all lines below it say whose they are.
-fn span(method: &'static str, headers: &HeaderMap) -> Span {
-    let span = tracing::error_span!(
-        "rpc",
-        method,
-        pod = field::Empty,
-        container = field::Empty,
-        name = field::Empty,
-        namespace = field::Empty,
-        image = field::Empty,
-        code = field::Empty,
-        otel.name = method,
-        otel.kind = "server",
-        otel.status_code = field::Empty,
-    );
-    // There is no such layer without a collector of traces: then the kubelet's trace does not matter.
+/// The span of a call: a part of the caller's trace, if it says so.
+fn span(method: &str, headers: &HeaderMap) -> Span {
+    let span = level::span(method);
     if headers.contains_key("traceparent") {
+        // There is no such layer without a collector of traces: then the kubelet's trace does not matter.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
     }
     span
