@@ -2,18 +2,24 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+mod container_attach;
 mod container_create;
 mod container_events;
+mod container_exec;
 mod container_list;
 mod container_log;
 mod container_message;
 mod container_remove;
 mod container_start;
+mod container_stats;
+mod container_stats_list;
 mod container_status;
 mod container_stop;
 mod decode;
 mod encode;
+mod exec_sync;
 mod failure;
+mod gather;
 mod image_fs_info;
 mod image_list;
 mod image_message;
@@ -23,6 +29,9 @@ mod image_status;
 mod images;
 mod info;
 mod listen;
+mod metric_descriptors;
+mod metric_table;
+mod metrics_message;
 mod observe;
 mod parts;
 mod patience;
@@ -32,11 +41,17 @@ mod runtime_status;
 mod runtime_version;
 mod sandbox_list;
 mod sandbox_message;
+mod sandbox_metrics_list;
+mod sandbox_port_forward;
 mod sandbox_remove;
 mod sandbox_run;
+mod sandbox_stats;
+mod sandbox_stats_list;
 mod sandbox_status;
 mod sandbox_stop;
 mod select;
+mod stats_message;
+mod streams;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,6 +66,7 @@ use crate::image::registry::Registry;
 use crate::image::{self, Store};
 use crate::metrics::Counts;
 use crate::pod::{self, ContainerState, Engine};
+use crate::streaming;
 
 pub use listen::{ListenError, listen};
 
@@ -67,6 +83,8 @@ pub struct Service {
     registry: Arc<Registry>,
     engine: Engine,
     settings: Settings,
+    figures: Arc<gather::Figures>,
+    streams: streaming::Address,
 }
 
 /// Why the daemon cannot begin.
@@ -78,18 +96,26 @@ pub enum OpenError {
     /// Pods.
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    /// The streaming server.
+    #[error("streaming server: {0}")]
+    Streams(#[from] streaming::BindError),
 }
 
 impl Service {
-    /// Opens the image store, and takes up the pods that are there.
+    /// Opens the image store, takes up the pods that are there, and begins to serve streams.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`].
+    /// As [`Store::open`], [`Registry::new`], [`Engine::open`] and [`streaming::Server::bind`]; there are no control groups.
     pub async fn open(settings: &Settings, pods: pod::Settings) -> Result<Service, OpenError> {
-        let registry = Arc::new(Registry::new(settings.now().registry())?);
+        let config = settings.now();
+        let registry = Arc::new(Registry::new(config.registry())?);
         let store = Arc::new(Store::open(&pods.root)?);
         let engine = Engine::open(pods, Arc::clone(&store)).await?;
-        Ok(Service { store, registry, engine, settings: settings.clone() })
+        let figures = Arc::new(gather::Figures::new().map_err(pod::Error::from)?);
+        let server = streaming::Server::bind(&streaming::Config::of(&config)).await?;
+        let streams = server.address();
+        tokio::spawn(server.run());
+        Ok(Service { store, registry, engine, settings: settings.clone(), figures, streams })
     }
 
     /// What counts pods and containers by state.

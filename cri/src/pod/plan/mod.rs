@@ -1,33 +1,28 @@
-//! stub
-use super::config::*;
-use super::error::Error;
-use std::path::{Path, PathBuf};
-pub(super) fn sandbox(_c: &PodConfig) -> Result<shim::layout::Sandbox, Error> {
-    todo!()
-}
-pub(super) enum ResolvedMount {
-    Host(PathBuf),
-    Image { layers: Vec<PathBuf>, sub_path: String },
-}
-pub(super) struct ContainerInput<'a> {
-    pub id: &'a str,
-    pub pod: &'a PodConfig,
-    pub config: &'a ContainerConfig,
-    pub image: &'a crate::spec::Image,
-    pub identity: &'a crate::image::identity::Identity,
-    pub host: &'a crate::spec::Host,
-    pub layers: &'a [PathBuf],
-    pub upper: &'a Path,
-    pub files: &'a Path,
-    pub mounts: &'a [ResolvedMount],
-    pub cdi: &'a crate::spec::cdi::Edits,
-    pub seccomp: Option<&'a str>,
-    pub target_pid: Option<i32>,
-}
-pub(super) struct ContainerPlan {
-    pub spec: runtime::spec::Spec,
-    pub task: shim::layout::Task,
-}
-pub(super) fn container(_i: &ContainerInput<'_>) -> Result<ContainerPlan, Error> {
-    todo!()
-}
+//! What a pod and a container come to: what the shim is told, and the container's OCI runtime configuration. Nothing is read here; what
+//! had to be read is an input.
+//!
+//! ```text
+//!  PodConfig ────────────────────────▶ sandbox ───▶ sandbox.json: namespaces that the pod's containers share
+//!  ContainerConfig, image, host, … ──▶ container ─▶ config.json: the program and what it sees
+//!                                                └▶ shim.json: layers, log, streams, namespaces of the sandbox
+//! ```
+
+mod container;
+mod mounts;
+mod process;
+mod refusal;
+mod resources;
+mod sandbox;
+mod security;
+mod stop_signal;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use container::{ContainerInput, container};
+pub(super) use mounts::ResolvedMount;
+#[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
+pub(super) use process::exec_process;
+#[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
+pub(super) use resources::resources;
+pub(super) use sandbox::sandbox;
