@@ -32,6 +32,7 @@ mod listen;
 mod metric_descriptors;
 mod metric_table;
 mod metrics_message;
+mod observe;
 mod parts;
 mod patience;
 mod runtime;
@@ -60,9 +61,11 @@ use proto::v1::runtime_service_server::RuntimeServiceServer;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::UnixListenerStream;
 
+use crate::config::Settings;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
-use crate::pod::{self, Engine};
+use crate::metrics::Counts;
+use crate::pod::{self, ContainerState, Engine};
 use crate::streaming;
 
 pub use listen::{ListenError, listen};
@@ -79,6 +82,7 @@ pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
     engine: Engine,
+    settings: Settings,
     figures: Arc<gather::Figures>,
     streams: streaming::Address,
 }
@@ -102,15 +106,37 @@ impl Service {
     ///
     /// # Errors
     /// As [`Store::open`], [`Registry::new`], [`Engine::open`] and [`streaming::Server::bind`]; there are no control groups.
-    pub async fn open(settings: pod::Settings, streams: &streaming::Config) -> Result<Service, OpenError> {
-        let registry = Arc::new(Registry::new(image::registry::Config::default())?);
-        let store = Arc::new(Store::open(&settings.root)?);
-        let engine = Engine::open(settings, Arc::clone(&store)).await?;
+    pub async fn open(settings: &Settings, pods: pod::Settings) -> Result<Service, OpenError> {
+        let config = settings.now();
+        let registry = Arc::new(Registry::new(config.registry())?);
+        let store = Arc::new(Store::open(&pods.root)?);
+        let engine = Engine::open(pods, Arc::clone(&store)).await?;
         let figures = Arc::new(gather::Figures::new().map_err(pod::Error::from)?);
-        let server = streaming::Server::bind(streams).await?;
+        let server = streaming::Server::bind(&streaming::Config::of(&config)).await?;
         let streams = server.address();
         tokio::spawn(server.run());
-        Ok(Service { store, registry, engine, figures, streams })
+        Ok(Service { store, registry, engine, settings: settings.clone(), figures, streams })
+    }
+
+    /// What counts pods and containers by state.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + Sync + use<> {
+        let engine = self.engine.clone();
+        move || {
+            let (pods, containers) = (engine.pods(), engine.containers());
+            let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            let ready = pods.iter().filter(|pod| pod.ready).count();
+            let state = |wanted: fn(&ContainerState) -> bool| {
+                number(containers.iter().filter(|container| wanted(&container.state)).count())
+            };
+            Counts {
+                pods: vec![("ready", number(ready)), ("not_ready", number(pods.len() - ready))],
+                containers: vec![
+                    ("created", state(|state| matches!(state, ContainerState::Created))),
+                    ("running", state(|state| matches!(state, ContainerState::Running { .. }))),
+                    ("exited", state(|state| matches!(state, ContainerState::Exited(_)))),
+                ],
+            }
+        }
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
@@ -134,6 +160,7 @@ impl Service {
             stopped.notify_one();
         };
         let serving = tonic::transport::Server::builder()
+            .layer(observe::Observe)
             .add_service(runtime)
             .add_service(images)
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told);
