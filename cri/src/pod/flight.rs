@@ -19,6 +19,7 @@ pub(super) enum Key {
     RemovePod(Id),
     Create(Id, ContainerMetadata),
     Start(Id),
+    Update(Id),
     RemoveContainer(Id),
 }
 

@@ -7,7 +7,6 @@ use crate::image::Error;
 use crate::pod;
 
 /// What a client learns about a message that makes no sense.
-#[allow(dead_code, reason = "the calls that decode pods and containers follow")]
 pub(super) fn invalid(error: &Invalid) -> Status {
     Status::invalid_argument(error.to_string())
 }
