@@ -1,6 +1,8 @@
 //! Image store, networks, container specs and pods.
 
+pub mod cgroup;
 pub mod config;
+pub mod daemon;
 pub mod disk;
 pub mod image;
 pub mod metrics;
@@ -8,4 +10,5 @@ pub mod network;
 pub mod pod;
 pub mod server;
 pub mod spec;
+pub mod stats;
 pub mod streaming;

@@ -4,6 +4,7 @@
 
 mod attach;
 mod client;
+mod config;
 mod exec;
 mod exec_sync;
 mod images;

@@ -41,6 +41,35 @@ pub(super) fn image(error: &Error) -> Status {
     }
 }
 
+/// The kind of a failed pull, as a label of the metrics.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::NotFound { .. } => "not_found",
+        Error::Cancelled => "cancelled",
+        Error::Registry { .. } => "registry",
+        Error::Credentials { .. } => "credentials",
+        Error::NoPlatform { .. } => "platform",
+        Error::Document { .. }
+        | Error::MediaType { .. }
+        | Error::Mismatch { .. }
+        | Error::Tar { .. }
+        | Error::Entry { .. }
+        | Error::Limit { .. }
+        | Error::Layer { .. }
+        | Error::NotAnImage { .. } => "image",
+        Error::Call(_)
+        | Error::Io { .. }
+        | Error::InUse { .. }
+        | Error::SeveralNames { .. }
+        | Error::Ambiguous { .. }
+        | Error::Name { .. }
+        | Error::Missing { .. }
+        | Error::NoBlobs { .. }
+        | Error::Exposed { .. }
+        | Error::Damaged { .. } => "node",
+    }
+}
+
 /// The id of an object.
 pub(super) fn given<'a>(field: &str, id: &'a str) -> Result<&'a str, Status> {
     if id.is_empty() { Err(Status::invalid_argument(format!("{field}: empty; an id is needed"))) } else { Ok(id) }

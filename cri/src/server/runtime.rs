@@ -6,9 +6,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Service, container_attach, container_create, container_events, container_exec, container_list, container_log,
-    container_remove, container_start, container_status, container_stop, exec_sync, parts, patience, runtime_config,
-    runtime_status, runtime_version, sandbox_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_status,
-    sandbox_stop,
+    container_remove, container_start, container_stats, container_stats_list, container_status, container_stop,
+    exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_version, sandbox_list,
+    sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_stats, sandbox_stats_list,
+    sandbox_status, sandbox_stop,
 };
 
 /// The answer of a call that is not built.
@@ -24,9 +25,9 @@ impl RuntimeService for Service {
     type GetContainerEventsStream = futures_util::stream::BoxStream<'static, Result<ContainerEventResponse, Status>>;
     type StreamPodSandboxesStream = parts::Parts<StreamPodSandboxesResponse>;
     type StreamContainersStream = parts::Parts<StreamContainersResponse>;
-    type StreamContainerStatsStream = NoStream<StreamContainerStatsResponse>;
-    type StreamPodSandboxStatsStream = NoStream<StreamPodSandboxStatsResponse>;
-    type StreamPodSandboxMetricsStream = NoStream<StreamPodSandboxMetricsResponse>;
+    type StreamContainerStatsStream = parts::Parts<StreamContainerStatsResponse>;
+    type StreamPodSandboxStatsStream = parts::Parts<StreamPodSandboxStatsResponse>;
+    type StreamPodSandboxMetricsStream = parts::Parts<StreamPodSandboxMetricsResponse>;
 
     async fn version(&self, _: Request<VersionRequest>) -> Result<Response<VersionResponse>, Status> {
         Ok(Response::new(runtime_version::version()))
@@ -152,30 +153,32 @@ impl RuntimeService for Service {
 
     async fn container_stats(
         &self,
-        _: Request<ContainerStatsRequest>,
+        request: Request<ContainerStatsRequest>,
     ) -> Result<Response<ContainerStatsResponse>, Status> {
-        Err(not_built("ContainerStats"))
+        container_stats::container_stats(self, &request.into_inner().container_id).await.map(Response::new)
     }
 
     async fn list_container_stats(
         &self,
-        _: Request<ListContainerStatsRequest>,
+        request: Request<ListContainerStatsRequest>,
     ) -> Result<Response<ListContainerStatsResponse>, Status> {
-        Err(not_built("ListContainerStats"))
+        let stats = container_stats_list::list_container_stats(self, request.into_inner().filter).await;
+        Ok(Response::new(ListContainerStatsResponse { stats }))
     }
 
     async fn pod_sandbox_stats(
         &self,
-        _: Request<PodSandboxStatsRequest>,
+        request: Request<PodSandboxStatsRequest>,
     ) -> Result<Response<PodSandboxStatsResponse>, Status> {
-        Err(not_built("PodSandboxStats"))
+        sandbox_stats::pod_sandbox_stats(self, &request.into_inner().pod_sandbox_id).await.map(Response::new)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
-        _: Request<ListPodSandboxStatsRequest>,
+        request: Request<ListPodSandboxStatsRequest>,
     ) -> Result<Response<ListPodSandboxStatsResponse>, Status> {
-        Err(not_built("ListPodSandboxStats"))
+        let stats = sandbox_stats_list::list_pod_sandbox_stats(self, request.into_inner().filter).await;
+        Ok(Response::new(ListPodSandboxStatsResponse { stats }))
     }
 
     async fn update_runtime_config(
@@ -208,14 +211,15 @@ impl RuntimeService for Service {
         &self,
         _: Request<ListMetricDescriptorsRequest>,
     ) -> Result<Response<ListMetricDescriptorsResponse>, Status> {
-        Err(not_built("ListMetricDescriptors"))
+        Ok(Response::new(metric_descriptors::list_metric_descriptors()))
     }
 
     async fn list_pod_sandbox_metrics(
         &self,
         _: Request<ListPodSandboxMetricsRequest>,
     ) -> Result<Response<ListPodSandboxMetricsResponse>, Status> {
-        Err(not_built("ListPodSandboxMetrics"))
+        let pod_metrics = sandbox_metrics_list::list_pod_sandbox_metrics(self).await;
+        Ok(Response::new(ListPodSandboxMetricsResponse { pod_metrics }))
     }
 
     async fn runtime_config(
@@ -250,23 +254,29 @@ impl RuntimeService for Service {
 
     async fn stream_container_stats(
         &self,
-        _: Request<StreamContainerStatsRequest>,
+        request: Request<StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        Err(not_built("StreamContainerStats"))
+        let stats = container_stats_list::list_container_stats(self, request.into_inner().filter).await;
+        let part = |container_stats| StreamContainerStatsResponse { container_stats };
+        Ok(Response::new(parts::of(&stats, part)))
     }
 
     async fn stream_pod_sandbox_stats(
         &self,
-        _: Request<StreamPodSandboxStatsRequest>,
+        request: Request<StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        Err(not_built("StreamPodSandboxStats"))
+        let stats = sandbox_stats_list::list_pod_sandbox_stats(self, request.into_inner().filter).await;
+        let part = |pod_sandbox_stats| StreamPodSandboxStatsResponse { pod_sandbox_stats };
+        Ok(Response::new(parts::of(&stats, part)))
     }
 
     async fn stream_pod_sandbox_metrics(
         &self,
         _: Request<StreamPodSandboxMetricsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
-        Err(not_built("StreamPodSandboxMetrics"))
+        let metrics = sandbox_metrics_list::list_pod_sandbox_metrics(self).await;
+        let part = |pod_sandbox_metrics| StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
+        Ok(Response::new(parts::of(&metrics, part)))
     }
 
     async fn checkpoint_pod(
