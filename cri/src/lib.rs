@@ -1,5 +1,6 @@
 //! Image store, networks, container specs and pods.
 
+pub mod cgroup;
 pub mod config;
 pub mod daemon;
 pub mod disk;

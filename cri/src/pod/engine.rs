@@ -21,6 +21,7 @@ use super::event::{Event, EventKind};
 use super::flight::Flights;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
+use super::plan::Defaults;
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
 use crate::image::{Digest, Store};
 use crate::network::cni;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub handlers: Vec<String>,
     /// Directories of CDI specs.
     pub cdi_dirs: Vec<PathBuf>,
+    /// What pods and containers get that do not say otherwise.
+    pub defaults: Defaults,
 }
 
 impl Settings {
@@ -63,6 +66,7 @@ impl Settings {
             network_timeout: Duration::from_secs(120),
             handlers: vec![String::new(), "rt".to_owned()],
             cdi_dirs: spec_dirs(),
+            defaults: Defaults::default(),
         }
     }
 }

@@ -37,6 +37,7 @@ pub use controller::Controller;
 pub use error::Error;
 pub use group::{Cgroup, Hierarchy};
 pub use host::{Host, Mode};
+pub use limits::{cpu_weight, weight_of_io as io_weight};
 pub use oom::OomFd;
 pub use path::Path;
 pub use pressure::{Pressure, Pressures, Stall};
