@@ -108,7 +108,9 @@ pub(super) fn now() -> u64 {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| Error::Panic(panic.to_string()))?
+    // What is logged there belongs to the same call.
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|panic| Error::Panic(panic.to_string()))?
 }
 
 impl Engine {
