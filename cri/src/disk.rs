@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
+use std::ops::{Add, AddAssign};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,6 +16,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use runtime::rooted::{Quoted, Shown};
 use runtime::sys::{Call, CallError};
+use serde::{Deserialize, Serialize};
 
 /// The unit of `st_blocks`: stat(2).
 const BLOCK: u64 = 512;
@@ -31,12 +33,26 @@ const REMEMBERED: usize = 1 << 20;
 const HELD: usize = 1 << 20;
 
 /// What a folder takes, itself included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Bytes on the disk.
     pub bytes: u64,
     /// Files, folders and everything else with an inode.
     pub inodes: u64,
+}
+
+impl Add for Usage {
+    type Output = Usage;
+
+    fn add(self, other: Usage) -> Usage {
+        Usage { bytes: self.bytes + other.bytes, inodes: self.inodes + other.inodes }
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Usage) {
+        *self = *self + other;
+    }
 }
 
 /// Bytes on the disk of a folder with everything in it; of a file, its own; 0 if there is nothing.

@@ -9,4 +9,5 @@ pub mod network;
 pub mod pod;
 pub mod server;
 pub mod spec;
+pub mod stats;
 pub mod streaming;

@@ -51,8 +51,9 @@ fn run(args: &Args) -> Result<()> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("threads")?;
+    // It is dropped outside of asynchronous code: threads of its registries are waited for.
+    let service = runtime.block_on(Service::open(settings, &cri::streaming::Config::default()))?;
     runtime.block_on(async {
-        let service = Service::open(settings).await?;
         let mut terminate = signal(SignalKind::terminate()).context("sigaction(SIGTERM)")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("sigaction(SIGINT)")?;
         let listener = listen(&args.listen).await?;

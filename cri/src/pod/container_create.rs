@@ -22,6 +22,7 @@ use shim::local::Wait;
 use shim::record;
 
 use super::config::{ContainerConfig, GroupsPolicy, ImageSpec, MountSource, PidScope, Profile, User};
+use super::device;
 use super::engine::{Engine, blocking, now, private_dir};
 use super::error::{Error, Io};
 use super::event::EventKind;
@@ -148,9 +149,11 @@ impl Making<'_> {
             upper: &self.upper,
             files: &self.pod.dir,
             mounts: &mounts,
+            devices: &device::read(&config.devices)?,
             cdi: &self.cdi()?,
             seccomp: self.seccomp()?.as_deref(),
             target_pid: self.target()?,
+            defaults: &self.engine.0.settings.defaults,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
@@ -338,6 +341,7 @@ fn remnant(upper: &Path) -> Task {
         health: None,
         events: None,
         sandbox: Vec::new(),
+        image_mounts: Vec::new(),
     }
 }
 

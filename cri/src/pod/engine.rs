@@ -21,6 +21,7 @@ use super::event::{Event, EventKind};
 use super::flight::Flights;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
+use super::plan::Defaults;
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
 use crate::cgroup::CgroupDriver;
 use crate::config;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub handlers: Vec<String>,
     /// Directories of CDI specs.
     pub cdi_dirs: Vec<PathBuf>,
+    /// What pods and containers get that do not say otherwise.
+    pub defaults: Defaults,
 }
 
 impl Settings {
@@ -68,6 +71,7 @@ impl Settings {
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             handlers: vec![String::new(), "rt".to_owned()],
             cdi_dirs: spec_dirs(),
+            defaults: Defaults::default(),
         }
     }
 }

@@ -57,13 +57,15 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         }
         pod::Error::PodExists { .. } | pod::Error::ContainerExists { .. } => Status::already_exists(message),
         pod::Error::NotReady { .. } | pod::Error::WrongState { .. } => Status::failed_precondition(message),
-        pod::Error::UnderWay { .. } => Status::deadline_exceeded(message),
+        pod::Error::UnderWay { .. } | pod::Error::Overdue { .. } => Status::deadline_exceeded(message),
         pod::Error::Image(error) => Status::new(image(error).code(), message),
         pod::Error::Spec(_)
         | pod::Error::CgroupDriver(cgroup::Error::Parent { .. } | cgroup::Error::Resource { .. }) => {
             Status::invalid_argument(message)
         }
         pod::Error::Start { .. }
+        | pod::Error::Exec { .. }
+        | pod::Error::Connect { .. }
         | pod::Error::Network(_)
         | pod::Error::Cni(_)
         | pod::Error::Identity(_)

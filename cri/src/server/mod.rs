@@ -2,18 +2,24 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+mod container_attach;
 mod container_create;
 mod container_events;
+mod container_exec;
 mod container_list;
 mod container_log;
 mod container_message;
 mod container_remove;
 mod container_start;
+mod container_stats;
+mod container_stats_list;
 mod container_status;
 mod container_stop;
 mod decode;
 mod encode;
+mod exec_sync;
 mod failure;
+mod gather;
 mod image_fs_info;
 mod image_list;
 mod image_message;
@@ -23,6 +29,9 @@ mod image_status;
 mod images;
 mod info;
 mod listen;
+mod metric_descriptors;
+mod metric_table;
+mod metrics_message;
 mod parts;
 mod patience;
 mod runtime;
@@ -31,11 +40,17 @@ mod runtime_status;
 mod runtime_version;
 mod sandbox_list;
 mod sandbox_message;
+mod sandbox_metrics_list;
+mod sandbox_port_forward;
 mod sandbox_remove;
 mod sandbox_run;
+mod sandbox_stats;
+mod sandbox_stats_list;
 mod sandbox_status;
 mod sandbox_stop;
 mod select;
+mod stats_message;
+mod streams;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,6 +63,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
 use crate::pod::{self, Engine};
+use crate::streaming;
 
 pub use listen::{ListenError, listen};
 
@@ -63,6 +79,8 @@ pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
     engine: Engine,
+    figures: Arc<gather::Figures>,
+    streams: streaming::Address,
 }
 
 /// Why the daemon cannot begin.
@@ -74,18 +92,25 @@ pub enum OpenError {
     /// Pods.
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    /// The streaming server.
+    #[error("streaming server: {0}")]
+    Streams(#[from] streaming::BindError),
 }
 
 impl Service {
-    /// Opens the image store, and takes up the pods that are there.
+    /// Opens the image store, takes up the pods that are there, and begins to serve streams.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`].
-    pub async fn open(settings: pod::Settings) -> Result<Service, OpenError> {
+    /// As [`Store::open`], [`Registry::new`], [`Engine::open`] and [`streaming::Server::bind`]; there are no control groups.
+    pub async fn open(settings: pod::Settings, streams: &streaming::Config) -> Result<Service, OpenError> {
         let registry = Arc::new(Registry::new(image::registry::Config::default())?);
         let store = Arc::new(Store::open(&settings.root)?);
         let engine = Engine::open(settings, Arc::clone(&store)).await?;
-        Ok(Service { store, registry, engine })
+        let figures = Arc::new(gather::Figures::new().map_err(pod::Error::from)?);
+        let server = streaming::Server::bind(streams).await?;
+        let streams = server.address();
+        tokio::spawn(server.run());
+        Ok(Service { store, registry, engine, figures, streams })
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.

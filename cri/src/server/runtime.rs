@@ -5,9 +5,11 @@ use proto::v1::*;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Service, container_create, container_events, container_list, container_log, container_remove, container_start,
-    container_status, container_stop, parts, patience, runtime_config, runtime_status, runtime_version, sandbox_list,
-    sandbox_remove, sandbox_run, sandbox_status, sandbox_stop,
+    Service, container_attach, container_create, container_events, container_exec, container_list, container_log,
+    container_remove, container_start, container_stats, container_stats_list, container_status, container_stop,
+    exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_version, sandbox_list,
+    sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_stats, sandbox_stats_list,
+    sandbox_status, sandbox_stop,
 };
 
 /// The answer of a call that is not built.
@@ -23,9 +25,9 @@ impl RuntimeService for Service {
     type GetContainerEventsStream = futures_util::stream::BoxStream<'static, Result<ContainerEventResponse, Status>>;
     type StreamPodSandboxesStream = parts::Parts<StreamPodSandboxesResponse>;
     type StreamContainersStream = parts::Parts<StreamContainersResponse>;
-    type StreamContainerStatsStream = NoStream<StreamContainerStatsResponse>;
-    type StreamPodSandboxStatsStream = NoStream<StreamPodSandboxStatsResponse>;
-    type StreamPodSandboxMetricsStream = NoStream<StreamPodSandboxMetricsResponse>;
+    type StreamContainerStatsStream = parts::Parts<StreamContainerStatsResponse>;
+    type StreamPodSandboxStatsStream = parts::Parts<StreamPodSandboxStatsResponse>;
+    type StreamPodSandboxMetricsStream = parts::Parts<StreamPodSandboxMetricsResponse>;
 
     async fn version(&self, _: Request<VersionRequest>) -> Result<Response<VersionResponse>, Status> {
         Ok(Response::new(runtime_version::version()))
@@ -130,48 +132,53 @@ impl RuntimeService for Service {
         container_log::reopen_container_log(self, request.into_inner()).await.map(Response::new)
     }
 
-    async fn exec_sync(&self, _: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
-        Err(not_built("ExecSync"))
+    async fn exec_sync(&self, request: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
+        Ok(Response::new(exec_sync::exec_sync(self, request.into_inner()).await?))
     }
 
-    async fn exec(&self, _: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
-        Err(not_built("Exec"))
+    async fn exec(&self, request: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
+        Ok(Response::new(container_exec::exec(self, request.into_inner())?))
     }
 
-    async fn attach(&self, _: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
-        Err(not_built("Attach"))
+    async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
+        Ok(Response::new(container_attach::attach(self, request.into_inner())?))
     }
 
-    async fn port_forward(&self, _: Request<PortForwardRequest>) -> Result<Response<PortForwardResponse>, Status> {
-        Err(not_built("PortForward"))
+    async fn port_forward(
+        &self,
+        request: Request<PortForwardRequest>,
+    ) -> Result<Response<PortForwardResponse>, Status> {
+        Ok(Response::new(sandbox_port_forward::port_forward(self, request.into_inner())?))
     }
 
     async fn container_stats(
         &self,
-        _: Request<ContainerStatsRequest>,
+        request: Request<ContainerStatsRequest>,
     ) -> Result<Response<ContainerStatsResponse>, Status> {
-        Err(not_built("ContainerStats"))
+        container_stats::container_stats(self, &request.into_inner().container_id).await.map(Response::new)
     }
 
     async fn list_container_stats(
         &self,
-        _: Request<ListContainerStatsRequest>,
+        request: Request<ListContainerStatsRequest>,
     ) -> Result<Response<ListContainerStatsResponse>, Status> {
-        Err(not_built("ListContainerStats"))
+        let stats = container_stats_list::list_container_stats(self, request.into_inner().filter).await;
+        Ok(Response::new(ListContainerStatsResponse { stats }))
     }
 
     async fn pod_sandbox_stats(
         &self,
-        _: Request<PodSandboxStatsRequest>,
+        request: Request<PodSandboxStatsRequest>,
     ) -> Result<Response<PodSandboxStatsResponse>, Status> {
-        Err(not_built("PodSandboxStats"))
+        sandbox_stats::pod_sandbox_stats(self, &request.into_inner().pod_sandbox_id).await.map(Response::new)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
-        _: Request<ListPodSandboxStatsRequest>,
+        request: Request<ListPodSandboxStatsRequest>,
     ) -> Result<Response<ListPodSandboxStatsResponse>, Status> {
-        Err(not_built("ListPodSandboxStats"))
+        let stats = sandbox_stats_list::list_pod_sandbox_stats(self, request.into_inner().filter).await;
+        Ok(Response::new(ListPodSandboxStatsResponse { stats }))
     }
 
     async fn update_runtime_config(
@@ -204,14 +211,15 @@ impl RuntimeService for Service {
         &self,
         _: Request<ListMetricDescriptorsRequest>,
     ) -> Result<Response<ListMetricDescriptorsResponse>, Status> {
-        Err(not_built("ListMetricDescriptors"))
+        Ok(Response::new(metric_descriptors::list_metric_descriptors()))
     }
 
     async fn list_pod_sandbox_metrics(
         &self,
         _: Request<ListPodSandboxMetricsRequest>,
     ) -> Result<Response<ListPodSandboxMetricsResponse>, Status> {
-        Err(not_built("ListPodSandboxMetrics"))
+        let pod_metrics = sandbox_metrics_list::list_pod_sandbox_metrics(self).await;
+        Ok(Response::new(ListPodSandboxMetricsResponse { pod_metrics }))
     }
 
     async fn runtime_config(
@@ -246,23 +254,29 @@ impl RuntimeService for Service {
 
     async fn stream_container_stats(
         &self,
-        _: Request<StreamContainerStatsRequest>,
+        request: Request<StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        Err(not_built("StreamContainerStats"))
+        let stats = container_stats_list::list_container_stats(self, request.into_inner().filter).await;
+        let part = |container_stats| StreamContainerStatsResponse { container_stats };
+        Ok(Response::new(parts::of(&stats, part)))
     }
 
     async fn stream_pod_sandbox_stats(
         &self,
-        _: Request<StreamPodSandboxStatsRequest>,
+        request: Request<StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        Err(not_built("StreamPodSandboxStats"))
+        let stats = sandbox_stats_list::list_pod_sandbox_stats(self, request.into_inner().filter).await;
+        let part = |pod_sandbox_stats| StreamPodSandboxStatsResponse { pod_sandbox_stats };
+        Ok(Response::new(parts::of(&stats, part)))
     }
 
     async fn stream_pod_sandbox_metrics(
         &self,
         _: Request<StreamPodSandboxMetricsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
-        Err(not_built("StreamPodSandboxMetrics"))
+        let metrics = sandbox_metrics_list::list_pod_sandbox_metrics(self).await;
+        let part = |pod_sandbox_metrics| StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
+        Ok(Response::new(parts::of(&metrics, part)))
     }
 
     async fn checkpoint_pod(

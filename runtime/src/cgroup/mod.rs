@@ -14,6 +14,7 @@
 //! * Waiting is done on kernel events (`cgroup.events`, pidfds) and always has an end.
 
 mod apply;
+mod below;
 mod controller;
 mod device_program;
 mod devices;
@@ -31,6 +32,7 @@ mod pressure;
 mod stats;
 mod wait;
 
+pub use below::Below;
 pub use controller::Controller;
 pub use error::Error;
 pub use group::{Cgroup, Hierarchy};

@@ -8,6 +8,7 @@
 //! ```
 
 mod container;
+mod defaults;
 mod mounts;
 mod process;
 mod refusal;
@@ -20,6 +21,7 @@ mod stop_signal;
 mod tests;
 
 pub(super) use container::{ContainerInput, container};
+pub use defaults::Defaults;
 pub(super) use mounts::ResolvedMount;
 #[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
 pub(super) use process::exec_process;
