@@ -7,6 +7,7 @@
 //!  record   the files                          recover  what an earlier daemon left
 //! ```
 
+mod apparmor;
 pub mod config;
 mod container_create;
 mod container_log;
@@ -14,16 +15,19 @@ mod container_remove;
 mod container_start;
 mod container_stop;
 mod container_update;
+mod defaults;
 mod device;
 mod engine;
 mod error;
 mod event;
+mod exec;
 mod figures;
 mod files;
 mod flight;
 mod id;
 mod network;
 mod plan;
+mod port_forward;
 mod record;
 mod recover;
 mod remove;
@@ -35,9 +39,11 @@ mod stop;
 mod usage;
 mod watch;
 
+pub use defaults::DefaultsFrom;
 pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
+pub use exec::{Executed, OUTPUT_LIMIT};
 pub use flight::Patience;
 pub use id::Id;
 pub use network::Choice as NetworkChoice;

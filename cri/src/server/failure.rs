@@ -40,6 +40,35 @@ pub(super) fn image(error: &Error) -> Status {
     }
 }
 
+/// The kind of a failed pull, as a label of the metrics.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::NotFound { .. } => "not_found",
+        Error::Cancelled => "cancelled",
+        Error::Registry { .. } => "registry",
+        Error::Credentials { .. } => "credentials",
+        Error::NoPlatform { .. } => "platform",
+        Error::Document { .. }
+        | Error::MediaType { .. }
+        | Error::Mismatch { .. }
+        | Error::Tar { .. }
+        | Error::Entry { .. }
+        | Error::Limit { .. }
+        | Error::Layer { .. }
+        | Error::NotAnImage { .. } => "image",
+        Error::Call(_)
+        | Error::Io { .. }
+        | Error::InUse { .. }
+        | Error::SeveralNames { .. }
+        | Error::Ambiguous { .. }
+        | Error::Name { .. }
+        | Error::Missing { .. }
+        | Error::NoBlobs { .. }
+        | Error::Exposed { .. }
+        | Error::Damaged { .. } => "node",
+    }
+}
+
 /// The id of an object.
 pub(super) fn given<'a>(field: &str, id: &'a str) -> Result<&'a str, Status> {
     if id.is_empty() { Err(Status::invalid_argument(format!("{field}: empty; an id is needed"))) } else { Ok(id) }
@@ -55,10 +84,12 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         }
         pod::Error::PodExists { .. } | pod::Error::ContainerExists { .. } => Status::already_exists(message),
         pod::Error::NotReady { .. } | pod::Error::WrongState { .. } => Status::failed_precondition(message),
-        pod::Error::UnderWay { .. } => Status::deadline_exceeded(message),
+        pod::Error::UnderWay { .. } | pod::Error::Overdue { .. } => Status::deadline_exceeded(message),
         pod::Error::Image(error) => Status::new(image(error).code(), message),
         pod::Error::Spec(_) => Status::invalid_argument(message),
         pod::Error::Start { .. }
+        | pod::Error::Exec { .. }
+        | pod::Error::Connect { .. }
         | pod::Error::Network(_)
         | pod::Error::Cni(_)
         | pod::Error::Identity(_)

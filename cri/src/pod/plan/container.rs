@@ -70,7 +70,7 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
     let options = options(input)?;
     let mut spec = crate::spec::build(&Input { id, image, options: &options, identity, host }).map_err(explain)?;
     let defaults = std::mem::take(&mut spec.mounts);
-    spec.mounts = mounts::mounts(defaults, config, input.mounts, input.files)?;
+    spec.mounts = mounts::mounts(input, defaults)?;
     // The sandbox's namespace has its name.
     spec.hostname = None;
     let linux = spec.linux.get_or_insert_default();
@@ -198,6 +198,7 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         health: None,
         events: None,
         sandbox: shared(input),
+        image_mounts: mounts::images(input),
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use caps::Capability;
 use runtime::spec::{IdMapping, Mount, NamespaceKind, Process, Rlimit, Spec};
-use shim::layout::{Ends, Layers, LogFile, LogTarget, Stdin};
+use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 
 use super::super::config::*;
 use super::super::error::Error;
@@ -525,11 +525,49 @@ fn mounts() {
     it.mount(bind("/a/../a/"));
     assert_eq!(it.problem(), "config.mounts[3].container_path: /a is also the place of another mount");
 
+    let mut rro = bind("/data");
+    (rro.readonly, rro.recursive_read_only) = (true, true);
+    let mut it = case();
+    it.host.kernel = (5, 10);
+    let problem = it.mount(rro).problem();
+    assert!(problem.starts_with("config.mounts[0].recursive_read_only: RROUnsupported"), "{problem}");
+
     let mut mapped = bind("/data");
     (mapped.uid_mappings, mapped.gid_mappings) = (vec![MAPS.uids], vec![MAPS.gids]);
     let mut it = case();
     let spec = it.mount(mapped).spec();
     assert_eq!(at(&spec, "/data").uid_mappings, [MAPS.uids]);
+    assert_eq!(at(&spec, "/data").options, ["rbind", "rprivate", "ridmap"]);
+}
+
+#[test]
+fn images_as_mounts() {
+    let mut it = case();
+    let image = MountSource::Image { image: ImageSpec::default(), sub_path: "etc".into() };
+    it.config.mounts.push(config::Mount {
+        source: image,
+        readonly: true,
+        options: vec!["noexec".into()],
+        ..bind("/a")
+    });
+    it.mounts.push(ResolvedMount::Image { layers: vec!["/layers/1".into()], sub_path: "etc".into() });
+    it.mount(bind("/b"));
+    it.mounts.push(ResolvedMount::Image { layers: vec!["/layers/2".into()], sub_path: String::new() });
+    it.config.mounts.push(config::Mount { readonly: true, ..bind("/c") });
+    let plan = it.plan().unwrap();
+    assert_eq!(at(&plan.spec, "/a").options, ["bind", "ro", "nodev", "rprivate", "noexec"]);
+    let mounted = |destination: &str, lower: &str, sub_path: Option<&str>| ImageMount {
+        destination: destination.into(),
+        lower: vec![lower.into()],
+        sub_path: sub_path.map(PathBuf::from),
+    };
+    let expected = [mounted("/a", "/layers/1", Some("etc")), mounted("/c", "/layers/2", None)];
+    assert_eq!(plan.task.image_mounts, expected);
+    it.pod.namespaces.user = Some(MAPS);
+    it.host.kernel = (6, 3);
+    let spec = it.spec();
+    assert_eq!(at(&spec, "/c").options, ["bind", "ro", "nodev", "rprivate", "idmap"]);
+    assert_eq!(at(&spec, "/etc/hosts").options, ["rbind", "rprivate", "idmap"]);
 }
 
 #[test]
