@@ -226,7 +226,7 @@ impl RuntimeService for Service {
         &self,
         _: Request<RuntimeConfigRequest>,
     ) -> Result<Response<RuntimeConfigResponse>, Status> {
-        Ok(Response::new(runtime_config::runtime_config()))
+        Ok(Response::new(runtime_config::runtime_config(&self.engine.settings().cgroups)))
     }
 
     async fn update_pod_sandbox_resources(
