@@ -31,6 +31,7 @@ use super::event::EventKind;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
 use super::plan::{self, ContainerInput, Defaults, ResolvedMount};
+use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod};
@@ -213,10 +214,11 @@ impl Making<'_> {
     /// What the container mounts, all of it there.
     fn mounts(&self, images: &mut Vec<(String, String)>) -> Result<Vec<ResolvedMount>, Error> {
         let mut list = Vec::new();
-        for mount in &self.config.mounts {
+        for (index, mount) in self.config.mounts.iter().enumerate() {
             list.push(match &mount.source {
                 MountSource::Host(path) => {
                     fs::metadata(path).io(|| format!("stat({path:?}): mount at {}", mount.container_path))?;
+                    propagation::require(&format!("config.mounts[{index}]"), path, mount.propagation)?;
                     ResolvedMount::Host(path.clone())
                 }
                 MountSource::Image { image, sub_path } => {

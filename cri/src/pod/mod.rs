@@ -28,6 +28,7 @@ mod id;
 mod network;
 mod plan;
 mod port_forward;
+mod propagation;
 mod record;
 mod recover;
 mod remove;
