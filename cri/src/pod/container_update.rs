@@ -86,6 +86,8 @@ impl Engine {
             return Err(Error::WrongState { id, state: "exited", wanted: "created or running" });
         };
         let id = container.id().to_string();
+        // Systemd would bring its own values back one day if it were not told.
+        self.0.settings.cgroups.update(&id, &limits).await?;
         let request = Request::Update { container: id, resources: Some(Box::new(limits)), restart: None };
         shim.request(&request, &[]).await?;
         Ok(())

@@ -43,6 +43,11 @@ pub(super) fn mounts(input: &ContainerInput<'_>, defaults: Vec<Mount>) -> Result
     }
     let taken = |destination: &str| wanted.contains(&clean(destination));
     let mut list: Vec<Mount> = defaults.into_iter().filter(|mount| !taken(&mount.destination)).collect();
+    if config.privileged {
+        for mount in list.iter_mut().filter(|mount| matches!(mount.kind.as_deref(), Some("sysfs" | "cgroup"))) {
+            mount.options.iter_mut().filter(|option| *option == "ro").for_each(|option| *option = "rw".to_owned());
+        }
+    }
     for (destination, name) in FILES {
         if !taken(destination) {
             let access = config.readonly_rootfs.then_some("ro");

@@ -10,7 +10,7 @@ use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 use super::super::config::*;
 use super::super::error::Error;
 use super::container::log_path;
-use super::{ContainerInput, Defaults, ResolvedMount, container, exec_process, resources, sandbox};
+use super::{ContainerInput, Defaults, ResolvedMount, container, resources, sandbox};
 use crate::image::identity::Identity;
 use crate::spec::cdi::Edits;
 use crate::spec::{CgroupMode, DEFAULT_CAPABILITIES, DeviceNode, DeviceRequest, Host, Image, NodeKind};
@@ -413,6 +413,28 @@ fn privileged() {
 }
 
 #[test]
+fn privileged_in_a_user_namespace() {
+    let mut it = case();
+    it.pod.namespaces.user = Some(MAPS);
+    it.config.privileged = true;
+    it.config.capabilities.drop = vec!["ALL".into()];
+    let spec = it.spec();
+    assert!(at(&spec, "/sys").options.iter().any(|option| option == "rw"));
+    let linux = spec.linux.unwrap();
+    assert!(linux.devices.is_empty() && linux.masked_paths.is_empty() && linux.seccomp.is_none());
+    assert_eq!(spec.process.unwrap().capabilities.unwrap().effective.len(), caps::all().len());
+}
+
+#[test]
+fn selinux_labels() {
+    let mut it = case();
+    it.config.selinux = Some(SelinuxContext { level: "s0:c1,c2".into(), ..SelinuxContext::default() });
+    assert!(it.plan().is_ok());
+    it.host.selinux = true;
+    assert!(it.problem().starts_with("config.linux.security_context.selinux_options: "), "{}", it.problem());
+}
+
+#[test]
 fn system_call_filters() {
     let mut it = case();
     let filter = |it: &Case| it.spec().linux.unwrap().seccomp;
@@ -699,18 +721,4 @@ fn stop_signals() {
         assert!(signal(None, Some(wrong)).unwrap_err().starts_with("config.image: "), "{wrong}");
         assert_eq!(signal(Some(15), Some(wrong)), Ok(15));
     }
-}
-
-#[test]
-fn processes_beside_the_first() {
-    let mut it = case();
-    it.config.tty = false;
-    let spec = it.spec();
-    let own = spec.process.clone().unwrap();
-    let words = || vec!["ls".to_owned()];
-    let plain = exec_process(&spec, words(), false);
-    assert_eq!((plain.args, plain.terminal, &plain.env, plain.cwd), (words(), false, &own.env, own.cwd.clone()));
-    assert_eq!(plain.capabilities, own.capabilities);
-    let terminal = exec_process(&spec, words(), true);
-    assert!(terminal.terminal && terminal.env.contains(&"TERM=xterm".to_owned()));
 }
