@@ -18,6 +18,7 @@ mod container;
 mod leak;
 mod network;
 mod output;
+pub mod pods;
 mod programs;
 mod proxy;
 mod registry;
@@ -35,7 +36,7 @@ pub use programs::{Kind, calls, kind, payload, program};
 pub use proxy::{Proxy, Rule};
 pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};
-pub use rtd::{Rtd, rtd_test};
+pub use rtd::{Rtd, connect, pod_test, rtd_test};
 pub use terminal::{Console, ConsoleSocket};
 pub use test::{Test, maps_ids, test};
 

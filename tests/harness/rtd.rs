@@ -1,7 +1,7 @@
 //! `rtd` with folders of its own, and clients of its socket.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hyper_util::rt::TokioIo;
@@ -25,6 +25,24 @@ pub struct Rtd<'t> {
     /// Client of all other calls.
     pub runtime: RuntimeServiceClient<Channel>,
     child: Option<Child>,
+    socket: PathBuf,
+}
+
+/// A test of pods: of `rtd` with the busybox image loaded. At its end no pod may be there.
+pub fn pod_test(body: impl AsyncFnOnce(&mut Rtd<'_>)) {
+    rtd_test(async |rtd| {
+        let mut load = Command::new(program("rtctl"));
+        load.env("RT_ROOT", rtd.root()).env("RT_STATE", rtd.state()).args(["load", "-q", "-i", env!("RT_TEST_IMAGE")]);
+        let loaded = load.output().unwrap();
+        assert!(loaded.status.success(), "{loaded:?}");
+        body(rtd).await;
+        let left = rtd.pods().await;
+        assert!(left.is_empty(), "pods are left: {left:?}");
+        for dir in [rtd.state().join("pods"), rtd.root().join("upper")] {
+            let left: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(left.is_empty(), "{left:?} are left");
+        }
+    });
 }
 
 /// A test of `rtd`; the body is asynchronous.
@@ -35,7 +53,7 @@ pub fn rtd_test(body: impl AsyncFnOnce(&mut Rtd<'_>)) {
     test(|t| {
         let runtime = runtime();
         runtime.block_on(async {
-            let mut rtd = Rtd::start(t).await;
+            let mut rtd = Rtd::begin(t).await;
             body(&mut rtd).await;
             rtd.stop().await;
         });
@@ -43,18 +61,45 @@ pub fn rtd_test(body: impl AsyncFnOnce(&mut Rtd<'_>)) {
 }
 
 impl<'t> Rtd<'t> {
-    async fn start(test: &'t Test) -> Rtd<'t> {
+    async fn begin(test: &'t Test) -> Rtd<'t> {
         let socket = test.dir.join("rtd.sock");
-        let mut command = Command::new(program("rtd"));
-        command.arg("--root").arg(test.dir.join("r")).arg("--listen").arg(&socket);
-        command.env("RT_TEST", test.marker()).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        assert!(first.contains("listening on"), "{first}");
-        let channel = connect(socket).await;
+        let child = launch(test, &socket);
+        let channel = connect(socket.clone()).await;
         let (images, runtime) = (ImageServiceClient::new(channel.clone()), RuntimeServiceClient::new(channel));
-        Rtd { test, images, runtime, child: Some(child) }
+        Rtd { test, images, runtime, child: Some(child), socket }
+    }
+
+    /// Directory of images and layers.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.test.dir.join("r")
+    }
+
+    /// Directory of what runs.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.test.dir.join("s")
+    }
+
+    /// Process id of the daemon.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
+    }
+
+    /// Ends the daemon by SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it again after [`Rtd::kill`], and connects anew.
+    pub async fn restart(&mut self) {
+        self.child = Some(launch(self.test, &self.socket));
+        let channel = connect(self.socket.clone()).await;
+        self.images = ImageServiceClient::new(channel.clone());
+        self.runtime = RuntimeServiceClient::new(channel);
     }
 
     /// Asks it to end, and waits until it has; its clients hear of it meanwhile.
@@ -76,7 +121,26 @@ impl Drop for Rtd<'_> {
     }
 }
 
-async fn connect(socket: PathBuf) -> Channel {
+/// Starts the daemon; it serves when this returns. What it says goes on to where the test's output goes.
+fn launch(test: &Test, socket: &Path) -> Child {
+    let mut command = Command::new(program("rtd"));
+    command.arg("--root").arg(test.dir.join("r")).arg("--state").arg(test.dir.join("s")).arg("--listen").arg(socket);
+    command.env("RT_TEST", test.marker()).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    loop {
+        let line = lines.next().expect("rtd has ended").unwrap();
+        if line.contains("listening on") {
+            break;
+        }
+        eprintln!("{line}");
+    }
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+    child
+}
+
+/// A connection to a daemon's socket.
+pub async fn connect(socket: PathBuf) -> Channel {
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }

@@ -1,46 +1,34 @@
-//! What all images take, by what was counted when they were unpacked: as fast as the number of images is small.
+//! What the image store takes on the disk, by what was noted when layers were unpacked: as fast as the number of layers is small.
 //!
-//! [`Store::usage`] looks at every file instead.
+//! [`Store::usage`] looks at every file instead. Layers that are being unpacked do not count.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::error::Error;
-use super::store::Store;
+use nix::errno::Errno;
 
-/// What all images take. Each layer and blob counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Footprint {
-    /// Bytes of blobs, and of the files of unpacked layers.
-    pub bytes: u64,
-    /// Files and folders.
-    pub inodes: u64,
-}
+use super::error::Error;
+use super::partial::PARTIAL;
+use super::store::Store;
+use crate::disk::{self, Usage};
 
 impl Store {
-    /// Counts what the images take.
+    /// Counts what the images take: blobs, documents and layers, each once.
     ///
     /// # Errors
-    /// As [`Store::list`].
-    pub fn footprint(&self) -> Result<Footprint, Error> {
-        // A layer that is not compressed has its blob's digest, and is another thing.
-        let (mut blobs, mut layers, mut footprint) = (HashSet::new(), HashSet::new(), Footprint::default());
-        for image in self.list()? {
-            for blob in image.layers.iter().chain(&image.manifests) {
-                if blobs.insert(blob.digest.clone()) {
-                    footprint.bytes += blob.size;
-                    footprint.inodes += 1;
-                }
-            }
-            for diff_id in &image.config.diff_ids {
-                if !layers.insert(diff_id.clone()) {
-                    continue;
-                }
-                if let Some((_, seal)) = self.sealed_layer(diff_id)? {
-                    footprint.bytes += seal.bytes;
-                    footprint.inodes += seal.entries;
-                }
-            }
+    /// A folder of the store cannot be read.
+    pub fn footprint(&self) -> Result<Usage, Error> {
+        let mut footprint = disk::count_of(&self.images)?;
+        let names = self.layers.names()?;
+        self.forget_layers(&names);
+        footprint += Usage { bytes: disk::blocks(&self.layers.stat()?), inodes: 1 };
+        for name in &names {
+            footprint += self.layer_footprint(name)?;
+        }
+        // What is left of broken transfers.
+        match self.ingest.sub(PARTIAL) {
+            Ok(partial) => footprint += disk::count_of(&partial)?,
+            Err(error) if error.errno == Errno::ENOENT => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(footprint)
     }

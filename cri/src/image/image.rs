@@ -47,18 +47,30 @@ impl Store {
     /// The index or a document that it names is unreadable or damaged.
     pub fn list(&self) -> Result<Vec<Image>, Error> {
         loop {
-            let index = self.read_index()?;
-            match self.list_of(&index) {
+            let index = self.read_index_bytes()?;
+            match self.list_of(&index)? {
                 (images, None) => return Ok(images),
                 // A reader takes no lock: an image may go while it is looked at.
-                (_, Some(error)) if self.read_index()? == index => return Err(error),
+                (_, Some(error)) if self.read_index_bytes()? == index => return Err(error),
                 (_, Some(_)) => {}
             }
         }
     }
 
-    /// The images that can be read, and the first error about those that cannot.
-    fn list_of(&self, index: &[Descriptor]) -> (Vec<Image>, Option<Error>) {
+    /// The images that can be read, and the first error about those that cannot. When all can be read, that is done once for the
+    /// same index.
+    fn list_of(&self, bytes: &[u8]) -> Result<(Vec<Image>, Option<Error>), Error> {
+        if let Some(images) = self.noted_list(bytes)? {
+            return Ok((images, None));
+        }
+        let (images, first_error) = self.read_list(&self.parse_index(bytes)?);
+        if first_error.is_none() {
+            self.note_list(bytes.to_vec(), &images)?;
+        }
+        Ok((images, first_error))
+    }
+
+    fn read_list(&self, index: &[Descriptor]) -> (Vec<Image>, Option<Error>) {
         let mut images: Vec<Image> = Vec::new();
         let mut first_error = None;
         for descriptor in index {
@@ -110,7 +122,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ambiguous`]; if it may be among those that cannot be read, what [`Store::list`] says.
     pub fn resolve(&self, query: &str) -> Result<Image, Error> {
-        let (images, _) = self.list_of(&self.read_index()?);
+        let (images, _) = self.list_of(&self.read_index_bytes()?)?;
         match find(images, query) {
             Err(Error::NotFound { .. }) => find(self.list()?, query),
             result => result,
@@ -143,10 +155,7 @@ impl Store {
     fn read_image(&self, manifest: &Manifest) -> Result<Image, Error> {
         let bytes = self.read_document(&manifest.config)?;
         let config = ImageConfig::parse(&bytes, &format!("config {}", manifest.config.digest))?;
-        let mut unpacked_bytes = 0;
-        for diff_id in &config.diff_ids {
-            unpacked_bytes += self.sealed_layer(diff_id)?.map_or(0, |(_, seal)| seal.bytes);
-        }
+        let unpacked_bytes = self.content_bytes(&config.diff_ids)?;
         Ok(Image {
             id: manifest.config.digest.clone(),
             names: Vec::new(),

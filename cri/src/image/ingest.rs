@@ -33,6 +33,7 @@ use super::progress::Progress;
 use super::receive::{Bytes, Done, Held, Incoming, Job, Kept, Place, receive};
 use super::store::{Store, WriteLock};
 use super::unpack::{Compression, Unpacked};
+use crate::disk::{self, Usage};
 
 /// A staging folder with what is on its way into the store.
 pub(crate) struct Ingest<'s> {
@@ -322,10 +323,10 @@ impl<'s> Ingest<'s> {
     ) -> Result<(), Error> {
         if !self.blobs.is_empty() || !self.layers.is_empty() {
             progress(Progress::Syncing);
-            syncfs(&self.store.root).call(|| format!("syncfs({})", Shown(&self.store.root)))?;
         }
-        for staged in self.layers.values() {
-            Seal::new(staged.id.clone(), &staged.unpacked).write(&self.dir.sub(&staged.folder)?)?;
+        let folders = self.layers.values().map(|staged| self.dir.sub(&staged.folder)).collect::<Result<Vec<_>, _>>()?;
+        for ((staged, folder), disk) in self.layers.values().zip(&folders).zip(self.sync(&folders)?) {
+            Seal::new(staged.id.clone(), &staged.unpacked, Some(disk)).write(folder)?;
         }
         let lock = self.store.lock()?;
         for (digest, held) in std::mem::take(&mut self.blobs) {
@@ -353,6 +354,19 @@ impl<'s> Ingest<'s> {
             let _ = self.store.sweep(&lock, &mut self);
         }
         Ok(())
+    }
+
+    /// Waits until everything is on the disk, and meanwhile counts what folders of layers take there.
+    fn sync(&self, folders: &[Dir]) -> Result<Vec<Usage>, Error> {
+        if self.blobs.is_empty() && folders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let root = &self.store.root;
+        std::thread::scope(|scope| {
+            let counting = scope.spawn(|| folders.iter().map(disk::count_of).collect::<Result<Vec<_>, _>>());
+            syncfs(root).call(|| format!("syncfs({})", Shown(root)))?;
+            Ok(counting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+        })
     }
 
     /// Gives a sealed folder its name among the layers, unless a whole one has it.

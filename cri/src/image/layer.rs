@@ -11,10 +11,11 @@ use super::digest::Digest;
 use super::dir::{Dir, is_dir};
 use super::error::Error;
 use super::unpack::Unpacked;
+use crate::disk::Usage;
 
 /// Version of the record; another one is not read.
 const VERSION: u32 = 1;
-const SEAL: &str = "seal.json";
+pub(crate) const SEAL: &str = "seal.json";
 /// The folder that overlayfs stacks.
 pub(crate) const TREE: &str = "fs";
 /// Largest record: the bound on names of implied folders, escaped, and room for the rest.
@@ -33,10 +34,13 @@ pub(crate) struct Seal {
     implied: Vec<String>,
     pub(crate) opaque_root: bool,
     pub(crate) dropped_xattrs: u64,
+    /// What the folder took on the disk before it had its seal; absent in seals of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<Usage>,
 }
 
 impl Seal {
-    pub(crate) fn new(id: Digest, unpacked: &Unpacked) -> Seal {
+    pub(crate) fn new(id: Digest, unpacked: &Unpacked, disk: Option<Usage>) -> Seal {
         Seal {
             version: VERSION,
             id,
@@ -45,7 +49,13 @@ impl Seal {
             implied: unpacked.implied.iter().map(|path| escape(path)).collect(),
             opaque_root: unpacked.opaque_root,
             dropped_xattrs: unpacked.dropped_xattrs,
+            disk,
         }
+    }
+
+    /// Whether both are of the same contents; how many blocks these take depends on the file system.
+    pub(crate) fn is_same(&self, other: &Seal) -> bool {
+        *self == Seal { disk: self.disk, ..other.clone() }
     }
 
     /// The names of folders without an entry of their own, sorted; the root is the empty name.
@@ -128,7 +138,7 @@ mod tests {
         assert_eq!(found(), None);
         let layer = layers.make("x").unwrap();
         assert_eq!(found(), None);
-        let seal = Seal::new(id.clone(), &Unpacked { implied: vec![b"\xff%".to_vec()], ..Unpacked::default() });
+        let seal = Seal::new(id.clone(), &Unpacked { implied: vec![b"\xff%".to_vec()], ..Unpacked::default() }, None);
         seal.write(&layer).unwrap();
         assert_eq!(found(), None, "no tree");
         layer.make(TREE).unwrap();

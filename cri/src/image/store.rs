@@ -30,6 +30,7 @@ use super::error::Error;
 use super::ingest::Blobs;
 use super::layer::{Seal, sealed};
 use super::limits::Limits;
+use super::noted::Noted;
 use super::reference::Reference;
 
 /// Where images are kept unless told otherwise.
@@ -50,6 +51,7 @@ pub struct Store {
     pub(crate) layers: Dir,
     pub(crate) ingest: Dir,
     pub(crate) limits: Limits,
+    pub(crate) noted: Noted,
 }
 
 /// Held while the index, the blobs or the layers are changed.
@@ -80,7 +82,7 @@ impl Store {
         let blobs = images.private_sub("blobs")?;
         let layers = root.private_sub("layers")?;
         let ingest = root.private_sub("ingest")?;
-        let store = Store { root, images, blobs, layers, ingest, limits };
+        let store = Store { root, images, blobs, layers, ingest, limits, noted: Noted::default() };
         if store.images.stat_of(INDEX.as_bytes())?.is_none() {
             store.start()?;
         }
@@ -121,14 +123,26 @@ impl Store {
 
     /// All descriptors of `index.json`: one for each name, one without for an image that has none.
     pub(crate) fn read_index(&self) -> Result<Vec<Descriptor>, Error> {
-        let what = format!("{}/{INDEX}", self.images.path().display());
+        self.parse_index(&self.read_index_bytes()?)
+    }
+
+    /// The bytes of `index.json`.
+    pub(crate) fn read_index_bytes(&self) -> Result<Vec<u8>, Error> {
         let bytes = self.images.read(INDEX, INDEX_MAX)?;
-        let bytes = bytes.ok_or_else(|| Error::Damaged {
-            what: what.clone(),
+        bytes.ok_or_else(|| Error::Damaged {
+            what: self.index_name(),
             reason: "is missing; rtctl image fsck --repair finds the images again".into(),
-        })?;
+        })
+    }
+
+    /// The descriptors in the bytes of `index.json`.
+    pub(crate) fn parse_index(&self, bytes: &[u8]) -> Result<Vec<Descriptor>, Error> {
         let limits = Limits { images: usize::MAX, ..self.limits.clone() };
-        Ok(parse_index(&bytes, &what, &limits)?.manifests)
+        Ok(parse_index(bytes, &self.index_name(), &limits)?.manifests)
+    }
+
+    fn index_name(&self) -> String {
+        format!("{}/{INDEX}", self.images.path().display())
     }
 
     pub(crate) fn write_index(&self, _lock: &WriteLock, manifests: Vec<Descriptor>) -> Result<(), Error> {

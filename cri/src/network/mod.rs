@@ -18,6 +18,7 @@
 mod attach;
 mod bridge;
 pub mod cni;
+mod counters;
 mod create;
 mod definition;
 mod detach;
@@ -40,6 +41,7 @@ mod reserve;
 mod subnet;
 
 pub use attach::{Attach, Attached};
+pub use counters::{InterfaceCounters, counters};
 pub use create::NewNetwork;
 pub use definition::{Network, Policy, Range};
 pub use error::Error;

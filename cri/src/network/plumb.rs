@@ -49,7 +49,7 @@ pub(super) fn plumb(host: &mut Socket, plumb: &Plumb<'_>) -> Result<u32, Error> 
 }
 
 /// Runs `work` in a network namespace, with a socket for it.
-fn inside<T: Send>(
+pub(super) fn inside<T: Send>(
     netns: BorrowedFd<'_>,
     work: impl FnOnce(&mut Socket) -> Result<T, Error> + Send,
 ) -> Result<T, Error> {

@@ -1,23 +1,31 @@
 //! ImageFsInfo.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use proto::v1::{FilesystemIdentifier, FilesystemUsage, ImageFsInfoResponse, UInt64Value};
+use proto::v1::ImageFsInfoResponse;
 use tonic::Status;
 
-use super::Service;
+use super::{Service, gather, stats_message};
 
-/// What images take of their file system. CRI: ImageFsInfo
+/// How long the first count of the writable layers is waited for.
+const FIRST: Duration = Duration::from_millis(500);
+
+/// What images and writable layers take of their file systems. As long as the layers have never been counted their part is absent, which
+/// means the same file system. CRI: ImageFsInfo
 pub(super) async fn image_fs_info(service: &Service) -> Result<ImageFsInfoResponse, Status> {
-    let (footprint, mountpoint) =
-        service.on_store(|store| Ok((store.footprint()?, store.root().display().to_string()))).await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let usage = FilesystemUsage {
-        timestamp: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
-        fs_id: Some(FilesystemIdentifier { mountpoint }),
-        used_bytes: Some(UInt64Value { value: footprint.bytes }),
-        inodes_used: Some(UInt64Value { value: footprint.inodes }),
-    };
-    // Writable layers are on the same file system.
-    Ok(ImageFsInfoResponse { image_filesystems: vec![usage.clone()], container_filesystems: vec![usage] })
+    let directory = gather::layers_directory(service);
+    let (layers, figures) = (service.engine.writable_layers(), std::sync::Arc::clone(&service.figures));
+    service
+        .on_store(move |store| {
+            let images = stats_message::filesystem(&store.root(), store.footprint()?, SystemTime::now());
+            let layers = figures.collector.layer(&layers, Instant::now() + FIRST);
+            Ok(ImageFsInfoResponse {
+                image_filesystems: vec![images],
+                container_filesystems: layers
+                    .iter()
+                    .map(|measured| stats_message::writable_layer(&directory, measured))
+                    .collect(),
+            })
+        })
+        .await
 }

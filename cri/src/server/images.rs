@@ -4,14 +4,11 @@ use proto::v1::image_service_server::ImageService;
 use proto::v1::*;
 use tonic::{Request, Response, Status};
 
-use super::{Service, image_fs_info, image_list, image_pull, image_remove, image_status};
-
-/// Most images in a part of the list; each may have some kilobytes of names.
-const PART: usize = 500;
+use super::{Service, image_fs_info, image_list, image_pull, image_remove, image_status, parts};
 
 #[tonic::async_trait]
 impl ImageService for Service {
-    type StreamImagesStream = tokio_stream::Iter<std::vec::IntoIter<Result<StreamImagesResponse, Status>>>;
+    type StreamImagesStream = parts::Parts<StreamImagesResponse>;
 
     async fn list_images(&self, request: Request<ListImagesRequest>) -> Result<Response<ListImagesResponse>, Status> {
         let images = image_list::list_images(self, request.into_inner().filter).await?;
@@ -23,9 +20,7 @@ impl ImageService for Service {
         request: Request<StreamImagesRequest>,
     ) -> Result<Response<Self::StreamImagesStream>, Status> {
         let images = image_list::list_images(self, request.into_inner().filter).await?;
-        let parts: Vec<_> =
-            images.chunks(PART).map(|images| Ok(StreamImagesResponse { images: images.to_vec() })).collect();
-        Ok(Response::new(tokio_stream::iter(parts)))
+        Ok(Response::new(parts::of(&images, |images| StreamImagesResponse { images })))
     }
 
     async fn image_status(

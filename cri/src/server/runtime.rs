@@ -4,7 +4,9 @@ use proto::v1::runtime_service_server::RuntimeService;
 use proto::v1::*;
 use tonic::{Request, Response, Status};
 
-use super::{Service, runtime_config, runtime_status, runtime_version};
+use super::{
+    Service, container_attach, container_create, container_events, container_exec, container_list, container_log, container_remove, container_start, container_stats, container_stats_list, container_status, container_stop, container_update, exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_update, runtime_version, sandbox_list, sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop, sandbox_update,
+};
 
 /// The answer of a call that is not built.
 fn not_built(call: &str) -> Status {
@@ -16,12 +18,12 @@ type NoStream<T> = tokio_stream::Empty<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl RuntimeService for Service {
-    type GetContainerEventsStream = NoStream<ContainerEventResponse>;
-    type StreamPodSandboxesStream = NoStream<StreamPodSandboxesResponse>;
-    type StreamContainersStream = NoStream<StreamContainersResponse>;
-    type StreamContainerStatsStream = NoStream<StreamContainerStatsResponse>;
-    type StreamPodSandboxStatsStream = NoStream<StreamPodSandboxStatsResponse>;
-    type StreamPodSandboxMetricsStream = NoStream<StreamPodSandboxMetricsResponse>;
+    type GetContainerEventsStream = futures_util::stream::BoxStream<'static, Result<ContainerEventResponse, Status>>;
+    type StreamPodSandboxesStream = parts::Parts<StreamPodSandboxesResponse>;
+    type StreamContainersStream = parts::Parts<StreamContainersResponse>;
+    type StreamContainerStatsStream = parts::Parts<StreamContainerStatsResponse>;
+    type StreamPodSandboxStatsStream = parts::Parts<StreamPodSandboxStatsResponse>;
+    type StreamPodSandboxMetricsStream = parts::Parts<StreamPodSandboxMetricsResponse>;
 
     async fn version(&self, _: Request<VersionRequest>) -> Result<Response<VersionResponse>, Status> {
         Ok(Response::new(runtime_version::version()))
@@ -29,148 +31,161 @@ impl RuntimeService for Service {
 
     async fn run_pod_sandbox(
         &self,
-        _: Request<RunPodSandboxRequest>,
+        request: Request<RunPodSandboxRequest>,
     ) -> Result<Response<RunPodSandboxResponse>, Status> {
-        Err(not_built("RunPodSandbox"))
+        let patience = patience::of(&request);
+        sandbox_run::run_pod_sandbox(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn stop_pod_sandbox(
         &self,
-        _: Request<StopPodSandboxRequest>,
+        request: Request<StopPodSandboxRequest>,
     ) -> Result<Response<StopPodSandboxResponse>, Status> {
-        Err(not_built("StopPodSandbox"))
+        let patience = patience::of(&request);
+        sandbox_stop::stop_pod_sandbox(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn remove_pod_sandbox(
         &self,
-        _: Request<RemovePodSandboxRequest>,
+        request: Request<RemovePodSandboxRequest>,
     ) -> Result<Response<RemovePodSandboxResponse>, Status> {
-        Err(not_built("RemovePodSandbox"))
+        let patience = patience::of(&request);
+        sandbox_remove::remove_pod_sandbox(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn pod_sandbox_status(
         &self,
-        _: Request<PodSandboxStatusRequest>,
+        request: Request<PodSandboxStatusRequest>,
     ) -> Result<Response<PodSandboxStatusResponse>, Status> {
-        Err(not_built("PodSandboxStatus"))
+        sandbox_status::pod_sandbox_status(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_pod_sandbox(
         &self,
-        _: Request<ListPodSandboxRequest>,
+        request: Request<ListPodSandboxRequest>,
     ) -> Result<Response<ListPodSandboxResponse>, Status> {
-        Err(not_built("ListPodSandbox"))
+        let items = sandbox_list::list_pod_sandbox(self, request.into_inner().filter);
+        Ok(Response::new(ListPodSandboxResponse { items }))
     }
 
     async fn create_container(
         &self,
-        _: Request<CreateContainerRequest>,
+        request: Request<CreateContainerRequest>,
     ) -> Result<Response<CreateContainerResponse>, Status> {
-        Err(not_built("CreateContainer"))
+        let patience = patience::of(&request);
+        container_create::create_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn start_container(
         &self,
-        _: Request<StartContainerRequest>,
+        request: Request<StartContainerRequest>,
     ) -> Result<Response<StartContainerResponse>, Status> {
-        Err(not_built("StartContainer"))
+        let patience = patience::of(&request);
+        container_start::start_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn stop_container(
         &self,
-        _: Request<StopContainerRequest>,
+        request: Request<StopContainerRequest>,
     ) -> Result<Response<StopContainerResponse>, Status> {
-        Err(not_built("StopContainer"))
+        container_stop::stop_container(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn remove_container(
         &self,
-        _: Request<RemoveContainerRequest>,
+        request: Request<RemoveContainerRequest>,
     ) -> Result<Response<RemoveContainerResponse>, Status> {
-        Err(not_built("RemoveContainer"))
+        let patience = patience::of(&request);
+        container_remove::remove_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn list_containers(
         &self,
-        _: Request<ListContainersRequest>,
+        request: Request<ListContainersRequest>,
     ) -> Result<Response<ListContainersResponse>, Status> {
-        Err(not_built("ListContainers"))
+        let containers = container_list::list_containers(self, request.into_inner().filter);
+        Ok(Response::new(ListContainersResponse { containers }))
     }
 
     async fn container_status(
         &self,
-        _: Request<ContainerStatusRequest>,
+        request: Request<ContainerStatusRequest>,
     ) -> Result<Response<ContainerStatusResponse>, Status> {
-        Err(not_built("ContainerStatus"))
+        container_status::container_status(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn update_container_resources(
         &self,
-        _: Request<UpdateContainerResourcesRequest>,
+        request: Request<UpdateContainerResourcesRequest>,
     ) -> Result<Response<UpdateContainerResourcesResponse>, Status> {
-        Err(not_built("UpdateContainerResources"))
+        container_update::update_container_resources(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn reopen_container_log(
         &self,
-        _: Request<ReopenContainerLogRequest>,
+        request: Request<ReopenContainerLogRequest>,
     ) -> Result<Response<ReopenContainerLogResponse>, Status> {
-        Err(not_built("ReopenContainerLog"))
+        container_log::reopen_container_log(self, request.into_inner()).await.map(Response::new)
     }
 
-    async fn exec_sync(&self, _: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
-        Err(not_built("ExecSync"))
+    async fn exec_sync(&self, request: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
+        Ok(Response::new(exec_sync::exec_sync(self, request.into_inner()).await?))
     }
 
-    async fn exec(&self, _: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
-        Err(not_built("Exec"))
+    async fn exec(&self, request: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
+        Ok(Response::new(container_exec::exec(self, request.into_inner())?))
     }
 
-    async fn attach(&self, _: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
-        Err(not_built("Attach"))
+    async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
+        Ok(Response::new(container_attach::attach(self, request.into_inner())?))
     }
 
-    async fn port_forward(&self, _: Request<PortForwardRequest>) -> Result<Response<PortForwardResponse>, Status> {
-        Err(not_built("PortForward"))
+    async fn port_forward(
+        &self,
+        request: Request<PortForwardRequest>,
+    ) -> Result<Response<PortForwardResponse>, Status> {
+        Ok(Response::new(sandbox_port_forward::port_forward(self, request.into_inner())?))
     }
 
     async fn container_stats(
         &self,
-        _: Request<ContainerStatsRequest>,
+        request: Request<ContainerStatsRequest>,
     ) -> Result<Response<ContainerStatsResponse>, Status> {
-        Err(not_built("ContainerStats"))
+        container_stats::container_stats(self, &request.into_inner().container_id).await.map(Response::new)
     }
 
     async fn list_container_stats(
         &self,
-        _: Request<ListContainerStatsRequest>,
+        request: Request<ListContainerStatsRequest>,
     ) -> Result<Response<ListContainerStatsResponse>, Status> {
-        Err(not_built("ListContainerStats"))
+        let stats = container_stats_list::list_container_stats(self, request.into_inner().filter).await;
+        Ok(Response::new(ListContainerStatsResponse { stats }))
     }
 
     async fn pod_sandbox_stats(
         &self,
-        _: Request<PodSandboxStatsRequest>,
+        request: Request<PodSandboxStatsRequest>,
     ) -> Result<Response<PodSandboxStatsResponse>, Status> {
-        Err(not_built("PodSandboxStats"))
+        sandbox_stats::pod_sandbox_stats(self, &request.into_inner().pod_sandbox_id).await.map(Response::new)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
-        _: Request<ListPodSandboxStatsRequest>,
+        request: Request<ListPodSandboxStatsRequest>,
     ) -> Result<Response<ListPodSandboxStatsResponse>, Status> {
-        Err(not_built("ListPodSandboxStats"))
+        let stats = sandbox_stats_list::list_pod_sandbox_stats(self, request.into_inner().filter).await;
+        Ok(Response::new(ListPodSandboxStatsResponse { stats }))
     }
 
     async fn update_runtime_config(
         &self,
-        _: Request<UpdateRuntimeConfigRequest>,
+        request: Request<UpdateRuntimeConfigRequest>,
     ) -> Result<Response<UpdateRuntimeConfigResponse>, Status> {
-        Err(not_built("UpdateRuntimeConfig"))
+        runtime_update::update_runtime_config(request.into_inner()).map(Response::new)
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(runtime_status::status()))
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(runtime_status::status(self, request.into_inner()).await))
     }
 
     async fn checkpoint_container(
@@ -182,72 +197,82 @@ impl RuntimeService for Service {
 
     async fn get_container_events(
         &self,
-        _: Request<GetEventsRequest>,
+        request: Request<GetEventsRequest>,
     ) -> Result<Response<Self::GetContainerEventsStream>, Status> {
-        Err(not_built("GetContainerEvents"))
+        let _ = request;
+        Ok(Response::new(Box::pin(container_events::container_events(self))))
     }
 
     async fn list_metric_descriptors(
         &self,
         _: Request<ListMetricDescriptorsRequest>,
     ) -> Result<Response<ListMetricDescriptorsResponse>, Status> {
-        Err(not_built("ListMetricDescriptors"))
+        Ok(Response::new(metric_descriptors::list_metric_descriptors()))
     }
 
     async fn list_pod_sandbox_metrics(
         &self,
         _: Request<ListPodSandboxMetricsRequest>,
     ) -> Result<Response<ListPodSandboxMetricsResponse>, Status> {
-        Err(not_built("ListPodSandboxMetrics"))
+        let pod_metrics = sandbox_metrics_list::list_pod_sandbox_metrics(self).await;
+        Ok(Response::new(ListPodSandboxMetricsResponse { pod_metrics }))
     }
 
     async fn runtime_config(
         &self,
         _: Request<RuntimeConfigRequest>,
     ) -> Result<Response<RuntimeConfigResponse>, Status> {
-        Ok(Response::new(runtime_config::runtime_config()))
+        Ok(Response::new(runtime_config::runtime_config(&self.engine.settings().cgroups)))
     }
 
     async fn update_pod_sandbox_resources(
         &self,
-        _: Request<UpdatePodSandboxResourcesRequest>,
+        request: Request<UpdatePodSandboxResourcesRequest>,
     ) -> Result<Response<UpdatePodSandboxResourcesResponse>, Status> {
-        Err(not_built("UpdatePodSandboxResources"))
+        sandbox_update::update_pod_sandbox_resources(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn stream_pod_sandboxes(
         &self,
-        _: Request<StreamPodSandboxesRequest>,
+        request: Request<StreamPodSandboxesRequest>,
     ) -> Result<Response<Self::StreamPodSandboxesStream>, Status> {
-        Err(not_built("StreamPodSandboxes"))
+        let pods = sandbox_list::list_pod_sandbox(self, request.into_inner().filter);
+        Ok(Response::new(parts::of(&pods, |pod_sandboxes| StreamPodSandboxesResponse { pod_sandboxes })))
     }
 
     async fn stream_containers(
         &self,
-        _: Request<StreamContainersRequest>,
+        request: Request<StreamContainersRequest>,
     ) -> Result<Response<Self::StreamContainersStream>, Status> {
-        Err(not_built("StreamContainers"))
+        let containers = container_list::list_containers(self, request.into_inner().filter);
+        Ok(Response::new(parts::of(&containers, |containers| StreamContainersResponse { containers })))
     }
 
     async fn stream_container_stats(
         &self,
-        _: Request<StreamContainerStatsRequest>,
+        request: Request<StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        Err(not_built("StreamContainerStats"))
+        let stats = container_stats_list::list_container_stats(self, request.into_inner().filter).await;
+        let part = |container_stats| StreamContainerStatsResponse { container_stats };
+        Ok(Response::new(parts::of(&stats, part)))
     }
 
     async fn stream_pod_sandbox_stats(
         &self,
-        _: Request<StreamPodSandboxStatsRequest>,
+        request: Request<StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        Err(not_built("StreamPodSandboxStats"))
+        let stats = sandbox_stats_list::list_pod_sandbox_stats(self, request.into_inner().filter).await;
+        let part = |pod_sandbox_stats| StreamPodSandboxStatsResponse { pod_sandbox_stats };
+        Ok(Response::new(parts::of(&stats, part)))
     }
 
     async fn stream_pod_sandbox_metrics(
         &self,
         _: Request<StreamPodSandboxMetricsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
-        Err(not_built("StreamPodSandboxMetrics"))
+        let metrics = sandbox_metrics_list::list_pod_sandbox_metrics(self).await;
+        let part = |pod_sandbox_metrics| StreamPodSandboxMetricsResponse { pod_sandbox_metrics };
+        Ok(Response::new(parts::of(&metrics, part)))
     }
 
     async fn checkpoint_pod(

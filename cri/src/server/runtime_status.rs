@@ -2,20 +2,50 @@
 
 use std::collections::HashMap;
 
-use proto::v1::{RuntimeCondition, RuntimeStatus, StatusResponse};
+use proto::v1::{
+    RuntimeCondition, RuntimeFeatures, RuntimeHandler, RuntimeHandlerFeatures, RuntimeStatus, StatusRequest,
+    StatusResponse,
+};
+use serde_json::json;
 
-/// Whether pods can be made. CRI: Status
-pub(super) fn status() -> StatusResponse {
-    let not_built = |kind: &str| RuntimeCondition {
-        r#type: kind.into(),
-        status: false,
-        reason: "NotBuilt".into(),
-        message: "this version keeps images only; it makes no pods yet".into(),
+use super::Service;
+
+/// Whether pods can be made, and what handlers and features there are. CRI: Status
+pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusResponse {
+    let readiness = service.engine.readiness().await;
+    let condition = |kind: &str, reason: &str, state: Result<(), String>| RuntimeCondition {
+        r#type: kind.to_owned(),
+        status: state.is_ok(),
+        reason: if state.is_ok() { String::new() } else { reason.to_owned() },
+        message: state.err().unwrap_or_default(),
+    };
+    let conditions = vec![
+        condition("RuntimeReady", "ShimMissing", readiness.runtime),
+        condition("NetworkReady", "NetworkPluginNotReady", readiness.network),
+    ];
+    let settings = service.engine.settings();
+    let features = RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: true };
+    let handler = |name: &String| RuntimeHandler { name: name.clone(), features: Some(features) };
+    let info = match request.verbose {
+        false => HashMap::new(),
+        true => {
+            let config = json!({
+                "root": settings.root,
+                "state": settings.state,
+                "shim": settings.shim,
+                "network": service.engine.describe_network(),
+            });
+            HashMap::from([("config".to_owned(), config.to_string())])
+        }
     };
     StatusResponse {
-        status: Some(RuntimeStatus { conditions: vec![not_built("RuntimeReady"), not_built("NetworkReady")] }),
-        info: HashMap::new(),
-        runtime_handlers: Vec::new(),
-        features: None,
+        status: Some(RuntimeStatus { conditions }),
+        info,
+        runtime_handlers: settings.handlers.iter().map(handler).collect(),
+        features: Some(RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: false,
+            mount_options: true,
+        }),
     }
 }

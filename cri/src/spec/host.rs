@@ -1,5 +1,7 @@
 //! What has to be known of the machine.
 
+use std::path::Path;
+
 use caps::Capability;
 
 use super::devices::DeviceNode;
@@ -15,6 +17,12 @@ pub struct Host {
     pub devices: Vec<DeviceNode>,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
+    /// Version of the kernel, major and minor.
+    pub kernel: (u32, u32),
+    /// Whether memory cgroups count swap.
+    pub swap_accounting: bool,
+    /// Whether cgroups can limit huge pages.
+    pub hugetlb: bool,
 }
 
 /// Control group version.
@@ -41,6 +49,19 @@ impl Host {
         let cgroup = if kind == nix::sys::statfs::CGROUP2_SUPER_MAGIC { CgroupMode::V2 } else { CgroupMode::V1 };
         let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
         let apparmor = enabled.is_ok_and(|text| text.first() == Some(&b'Y'));
-        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor })
+        let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+        let wrong = || std::io::Error::other(format!("uname: {release:?} is no version of a kernel"));
+        let kernel = super::kernel_version(&release).ok_or_else(wrong)?;
+        // KERNEL(5.8): the root of cgroup v2 shows no limits, but there a limit of 0 that cannot be written is none that is missed.
+        let v1 = Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes");
+        let swap_accounting = cgroup == CgroupMode::V2 || v1.try_exists()?;
+        let hugetlb = match cgroup {
+            CgroupMode::V1 => Path::new("/sys/fs/cgroup/hugetlb").try_exists()?,
+            CgroupMode::V2 => {
+                let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+                controllers.split_whitespace().any(|name| name == "hugetlb")
+            }
+        };
+        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor, kernel, swap_accounting, hugetlb })
     }
 }

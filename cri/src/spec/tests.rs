@@ -17,7 +17,7 @@ fn host(cgroup: CgroupMode) -> Host {
         uid: 0,
         gid: 0,
     };
-    Host { cgroup, bounding, devices: vec![node("/dev/fuse"), node("/dev/net/tun")], apparmor: false }
+    Host { cgroup, bounding, devices: vec![node("/dev/fuse"), node("/dev/net/tun")], ..Host::default() }
 }
 
 fn root() -> Identity {

@@ -14,6 +14,7 @@
 //! * Waiting is done on kernel events (`cgroup.events`, pidfds) and always has an end.
 
 mod apply;
+mod below;
 mod controller;
 mod device_program;
 mod devices;
@@ -27,13 +28,17 @@ mod limits;
 mod mountinfo;
 mod oom;
 mod path;
+mod pressure;
 mod stats;
 mod wait;
 
+pub use below::Below;
 pub use controller::Controller;
 pub use error::Error;
 pub use group::{Cgroup, Hierarchy};
 pub use host::{Host, Mode};
+pub use limits::{cpu_weight, weight_of_io as io_weight};
 pub use oom::OomFd;
 pub use path::Path;
+pub use pressure::{Pressure, Pressures, Stall};
 pub use stats::{CpuStats, HugetlbStats, IoStats, MemoryStats, PidsStats, Stats};

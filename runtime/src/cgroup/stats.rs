@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::controller::Controller;
 use super::dir::Dir;
+use super::pressure::Pressures;
 use super::{Cgroup, Error, wait};
 
 /// What a group and all below it use; a part is absent where its controller is.
@@ -23,6 +24,8 @@ pub struct Stats {
     pub io: Vec<IoStats>,
     /// Huge pages, by page size.
     pub hugetlb: Vec<HugetlbStats>,
+    /// Time lost by waiting for resources.
+    pub pressure: Pressures,
 }
 
 /// CPU time since the group was made, in nanoseconds.
@@ -61,6 +64,15 @@ pub struct MemoryStats {
     pub anon_bytes: u64,
     /// Page cache.
     pub file_bytes: u64,
+    /// Files mapped into processes.
+    pub mapped_file_bytes: u64,
+    /// The kernel's own memory, where it is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_bytes: Option<u64>,
+    /// Memory that is kept for the group: `memory.min`, on v1 the soft limit; 0 means none.
+    pub reserved_bytes: u64,
+    /// How often the limit was hit: `memory.failcnt` on v1, `max` of `memory.events` on v2.
+    pub limit_hits: u64,
     /// Swap in use.
     pub swap_usage_bytes: u64,
     /// Limit of swap alone; absent means none.
@@ -108,6 +120,9 @@ pub struct HugetlbStats {
     pub page_size: String,
     /// In use.
     pub usage_bytes: u64,
+    /// Highest usage so far, where the kernel tells (v1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
     /// Limit; absent means none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_bytes: Option<u64>,
@@ -166,21 +181,31 @@ impl Cgroup {
         };
         stats.hugetlb = match self.v1_of(Controller::Hugetlb) {
             Some(dir) => hugetlb(dir, ".usage_in_bytes", |dir, size| {
-                Ok((
-                    bytes1(dir, &format!("hugetlb.{size}.limit_in_bytes"))?,
-                    number(dir, &format!("hugetlb.{size}.failcnt"))?,
-                ))
+                Ok(HugetlbStats {
+                    peak_bytes: Some(number(dir, &format!("hugetlb.{size}.max_usage_in_bytes"))?),
+                    limit_bytes: bytes1(dir, &format!("hugetlb.{size}.limit_in_bytes"))?,
+                    failures: number(dir, &format!("hugetlb.{size}.failcnt"))?,
+                    ..HugetlbStats::default()
+                })
             })?,
             None => v2
                 .map(|dir| {
                     hugetlb(dir, ".current", |dir, size| {
                         let events = dir.read(&format!("hugetlb.{size}.events"))?;
-                        Ok((maximum(dir, &format!("hugetlb.{size}.max"))?, wait::value(&events, "max").unwrap_or(0)))
+                        Ok(HugetlbStats {
+                            limit_bytes: maximum(dir, &format!("hugetlb.{size}.max"))?,
+                            failures: wait::value(&events, "max").unwrap_or(0),
+                            ..HugetlbStats::default()
+                        })
                     })
                 })
                 .transpose()?
                 .unwrap_or_default(),
         };
+        // Pressure belongs to the core of v2: a hybrid host has it, too.
+        if let Some(dir) = v2 {
+            stats.pressure = Pressures::read(dir)?;
+        }
         Ok(stats)
     }
 }
@@ -234,6 +259,7 @@ fn memory1(dir: &Dir) -> Result<MemoryStats, Error> {
     let usage_bytes = number(dir, "memory.usage_in_bytes")?;
     let limit_bytes = bytes1(dir, "memory.limit_in_bytes")?;
     let both = bytes1(dir, "memory.memsw.limit_in_bytes")?;
+    let optional = |file| dir.read_if_there(file)?.map(|text| parse(dir, file, &text)).transpose();
     Ok(MemoryStats {
         usage_bytes,
         peak_bytes: Some(number(dir, "memory.max_usage_in_bytes")?),
@@ -242,6 +268,10 @@ fn memory1(dir: &Dir) -> Result<MemoryStats, Error> {
         inactive_file_bytes: of("total_inactive_file"),
         anon_bytes: of("total_rss"),
         file_bytes: of("total_cache"),
+        mapped_file_bytes: of("total_mapped_file"),
+        kernel_bytes: optional("memory.kmem.usage_in_bytes")?,
+        reserved_bytes: bytes1(dir, "memory.soft_limit_in_bytes")?.unwrap_or(0),
+        limit_hits: number(dir, "memory.failcnt")?,
         swap_usage_bytes: of("total_swap"),
         swap_limit_bytes: both.map(|both| both.saturating_sub(limit_bytes.unwrap_or(0))),
         page_faults: of("total_pgfault"),
@@ -256,6 +286,7 @@ fn memory2(dir: &Dir) -> Result<Option<MemoryStats>, Error> {
     let stat = dir.read("memory.stat")?;
     let of = |key| wait::value(&stat, key).unwrap_or(0);
     let optional = |file| dir.read_if_there(file)?.map(|text| parse(dir, file, &text)).transpose();
+    let events = dir.read_if_there("memory.events")?.unwrap_or_default();
     Ok(Some(MemoryStats {
         usage_bytes,
         peak_bytes: optional("memory.peak")?,
@@ -264,12 +295,23 @@ fn memory2(dir: &Dir) -> Result<Option<MemoryStats>, Error> {
         inactive_file_bytes: of("inactive_file"),
         anon_bytes: of("anon"),
         file_bytes: of("file"),
+        mapped_file_bytes: of("file_mapped"),
+        kernel_bytes: Some(kernel2(&stat)),
+        reserved_bytes: maximum(dir, "memory.min")?.unwrap_or(0),
+        limit_hits: wait::value(&events, "max").unwrap_or(0),
         swap_usage_bytes: optional("memory.swap.current")?.unwrap_or(0),
         swap_limit_bytes: maximum(dir, "memory.swap.max")?,
         page_faults: of("pgfault"),
         major_page_faults: of("pgmajfault"),
         oom_kills: 0,
     }))
+}
+
+/// The kernel's own memory by `memory.stat` of v2. KERNEL(5.18): `kernel` is the sum; before, what it is made of.
+fn kernel2(stat: &str) -> u64 {
+    let of = |key| wait::value(stat, key);
+    let parts = ["kernel_stack", "pagetables", "sec_pagetables", "percpu", "slab", "vmalloc"];
+    of("kernel").unwrap_or_else(|| parts.into_iter().filter_map(of).sum())
 }
 
 /// The entry of a device named `major:minor`; other lines (`Total`, ...) have none.
@@ -321,20 +363,15 @@ fn io1(bytes: &str, operations: &str) -> Vec<IoStats> {
 fn hugetlb(
     dir: &Dir,
     usage: &str,
-    rest: impl Fn(&Dir, &str) -> Result<(Option<u64>, u64), Error>,
+    rest: impl Fn(&Dir, &str) -> Result<HugetlbStats, Error>,
 ) -> Result<Vec<HugetlbStats>, Error> {
     let mut all = Vec::new();
     for file in dir.files()? {
         let size = file.strip_prefix("hugetlb.").and_then(|name| name.strip_suffix(usage));
         // `hugetlb.2MB.rsvd.current` is about reservations.
         let Some(page_size) = size.filter(|size| !size.contains('.')) else { continue };
-        let (limit_bytes, failures) = rest(dir, page_size)?;
-        all.push(HugetlbStats {
-            page_size: page_size.to_owned(),
-            usage_bytes: number(dir, &file)?,
-            limit_bytes,
-            failures,
-        });
+        let rest = rest(dir, page_size)?;
+        all.push(HugetlbStats { page_size: page_size.to_owned(), usage_bytes: number(dir, &file)?, ..rest });
     }
     all.sort_by(|a, b| a.page_size.cmp(&b.page_size));
     Ok(all)

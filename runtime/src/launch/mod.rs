@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
 
 pub use create::{create, start};
@@ -149,6 +149,8 @@ pub struct Exec<'a> {
     pub process: &'a Process,
     /// The container's cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// A group below it for the process and what it starts.
+    pub below: Option<&'a Below>,
     /// Standard streams.
     pub stdio: Stdio,
     /// How many descriptors from 3 on the program keeps.

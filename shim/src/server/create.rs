@@ -161,6 +161,7 @@ impl Server {
             shares_shm,
             traces,
             cgroup: None,
+            left: Vec::new(),
             cgroup_path,
             log: None,
             phase: Phase::Creating,

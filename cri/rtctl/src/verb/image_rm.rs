@@ -64,7 +64,11 @@ pub(super) fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
         Ok(record) => record.uses(&image),
         Err(_) => true,
     };
-    list.iter()
-        .find(|container| uses(container))
-        .map(|container| format!("{} ({})", container.shown(), id::short(&container.id)))
+    if let Some(container) = list.iter().find(|container| uses(container)) {
+        return Some(format!("{} ({})", container.shown(), id::short(&container.id)));
+    }
+    match cri::pod::user_of_image(&roots.state, &image) {
+        Ok(container) => container.map(|id| format!("of a pod ({})", id::short(id.as_str()))),
+        Err(error) => Some(format!("(unknown: {error})")),
+    }
 }

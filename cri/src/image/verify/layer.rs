@@ -77,7 +77,7 @@ impl Store {
                 differences
             }
         };
-        if seal != fresh.seal {
+        if !seal.is_same(&fresh.seal) {
             differences.note("the seal is not that of the blob's contents".into());
         }
         let different = differences.describe();
@@ -131,7 +131,7 @@ impl Store {
         if found.diff_id != layer.diff_id {
             return Ok(Err(format!("unpacks to {}, not to {}", found.diff_id, layer.diff_id)));
         }
-        Ok(Ok(Some(Fresh { tree, records, seal: Seal::new(layer.diff_id.clone(), &unpacked) })))
+        Ok(Ok(Some(Fresh { tree, records, seal: Seal::new(layer.diff_id.clone(), &unpacked, None) })))
     }
 
     /// Checks the extra layer of an image, if it has one and all its layers are whole.

@@ -159,6 +159,11 @@ pub(crate) fn links() -> Request {
     Request::route(&RouteNetlinkMessage::GetLink(message), 0, "RTM_GETLINK(dump)".to_owned())
 }
 
+/// Asks for all links with what went through them.
+pub(crate) fn links_with_counters() -> Request {
+    Request::route(&RouteNetlinkMessage::GetLink(message(Vec::new())), 0, "RTM_GETLINK(dump, counters)".to_owned())
+}
+
 /// The link of that name among answers.
 pub(crate) fn link_by_name(replies: &[Reply], name: &str) -> Option<Link> {
     replies.iter().filter_map(Link::parse).find(|link| link.name == name)

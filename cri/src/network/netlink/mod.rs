@@ -18,8 +18,8 @@ mod socket;
 pub(crate) use address::{Address, addresses, new_address};
 pub(crate) use attribute::attributes;
 pub(crate) use link::{
-    Bridge, Link, Port, Veth, delete_link, get_link, link_by_name, links, new_bridge, new_veth, no_link_local,
-    set_alias, set_port, set_up,
+    Bridge, Link, Port, Veth, delete_link, get_link, link_by_name, links, links_with_counters, new_bridge, new_veth,
+    no_link_local, set_alias, set_port, set_up,
 };
 pub(crate) use route::{Gateway, Route, delete_default, new_default, routes};
 pub(crate) use socket::{Reply, Request, Socket};

@@ -1,0 +1,76 @@
+//! Stopping a container.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shim::protocol::{FailureKind, Request};
+
+use super::container_start::read_status;
+use super::engine::{Engine, blocking, now};
+use super::error::Error;
+use super::run::open;
+use super::shim_peer::Peer;
+use super::state::{Container, ContainerState};
+
+impl Engine {
+    /// Asks a container to end and kills it after `timeout`; returns when it has ended. One that is not there, never ran or has
+    /// ended is done. A second call joins the first and can only shorten the time. CRI: StopContainer
+    ///
+    /// # Errors
+    /// What kept it from being killed.
+    pub async fn stop_container(&self, id: &str, timeout: Duration) -> Result<(), Error> {
+        let container = match self.find_container(id) {
+            Ok(container) => container,
+            Err(Error::NotFound { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let engine = self.clone();
+        // Whoever asked may go away; the container ends all the same.
+        let stopping = tokio::spawn(async move { engine.stop_running(&container, timeout).await });
+        stopping.await.map_err(|panic| Error::Panic(panic.to_string()))?
+    }
+
+    pub(super) async fn stop_running(&self, container: &Arc<Container>, timeout: Duration) -> Result<(), Error> {
+        match container.state() {
+            ContainerState::Created | ContainerState::Exited(_) => return Ok(()),
+            ContainerState::Running { .. } => {}
+        }
+        let request = Request::Stop {
+            container: container.id().to_string(),
+            signal: container.record.stop_signal,
+            timeout: Some(timeout),
+        };
+        if let Some(shim) = Peer::connect(&container.dir).await? {
+            match shim.request(&request, &[]).await {
+                Ok(_) => {}
+                Err(Error::Shim(
+                    shim::client::Error::Gone
+                    | shim::client::Error::Failed { kind: FailureKind::NotFound | FailureKind::WrongState, .. },
+                )) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.refresh(container).await
+    }
+
+    /// Reads how a container is. One whose shim has died is seen to have ended, and what is left of it is killed.
+    pub(super) async fn refresh(&self, container: &Arc<Container>) -> Result<(), Error> {
+        let status = read_status(&container.dir).await?;
+        let failure = None;
+        let state = ContainerState::of(status.as_ref(), failure, now());
+        if matches!(state, ContainerState::Exited(_)) {
+            let dir = container.dir.clone();
+            blocking(move || {
+                let directory = open(&dir)?;
+                let lock = directory.lock(shim::local::Wait::Yes)?;
+                match directory.settle(&lock) {
+                    Ok(()) | Err(shim::local::Error::Alive { .. }) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .await?;
+        }
+        self.advance(container, state);
+        Ok(())
+    }
+}

@@ -1,0 +1,29 @@
+//! What a pod and a container come to: what the shim is told, and the container's OCI runtime configuration. Nothing is read here; what
+//! had to be read is an input.
+//!
+//! ```text
+//!  PodConfig ────────────────────────▶ sandbox ───▶ sandbox.json: namespaces that the pod's containers share
+//!  ContainerConfig, image, host, … ──▶ container ─▶ config.json: the program and what it sees
+//!                                                └▶ shim.json: layers, log, streams, namespaces of the sandbox
+//! ```
+
+mod container;
+mod defaults;
+mod mounts;
+mod process;
+mod refusal;
+mod resources;
+mod sandbox;
+mod security;
+mod stop_signal;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use container::{ContainerInput, container};
+pub use defaults::Defaults;
+pub(super) use mounts::ResolvedMount;
+#[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
+pub(super) use process::exec_process;
+pub(super) use resources::resources;
+pub(super) use sandbox::sandbox;

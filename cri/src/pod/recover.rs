@@ -1,0 +1,271 @@
+//! Taking up what an earlier daemon left: the truth is in the records and the shims, and nothing that runs is touched.
+//!
+//! | what is found | what is done |
+//! |---|---|
+//! | `pod.json`, its shim lives | it is ready, and watched |
+//! | `pod.json`, its shim is gone, or is of another boot | not ready; taken off its network in the background |
+//! | `intent.json` alone | it never came about, or was being removed: undone in the background |
+//! | `container.json` | known, in the state that its records tell |
+//! | a container's directory without it | it never came about, or was being removed: removed in the background |
+//! | a record that cannot be read | told, and left as it is: nothing is guessed |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shim::layout::SandboxState;
+use shim::local::{self, Directory, Wait};
+use shim::protocol::Request;
+use shim::record::{self, Record};
+
+use super::engine::{Engine, blocking, now};
+use super::error::{Error, Io};
+use super::id::Id;
+use super::record::{
+    Applied, CONTAINERS, ContainerRecord, Intent, NetworkRecord, OWNER, PodRecord, PodResources, StartFailure,
+};
+use super::run::open;
+use super::shim_peer::Peer;
+use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod, PodChanging};
+use crate::image::Digest;
+
+/// What a pod's directory holds.
+enum Found {
+    Pod(Arc<Pod>, Vec<Remnant>),
+    /// A pod that did not come about.
+    Intent(Box<PodRecord>, PathBuf),
+    /// Not even the intent was written: nothing was made but the directory.
+    Nothing(PathBuf),
+}
+
+/// A container's directory without a record.
+struct Remnant(PathBuf);
+
+impl Engine {
+    pub(super) async fn recover(&self) -> Result<(), Error> {
+        let engine = self.clone();
+        let found = blocking(move || engine.scan()).await?;
+        let mut unfinished = Vec::new();
+        for one in found {
+            match one {
+                Found::Pod(pod, remnants) => {
+                    self.insert_pod(&pod);
+                    for container in pod.containers() {
+                        self.hold_images_of(&container);
+                        self.insert_container(&pod, &container);
+                    }
+                    self.take_up(&pod).await;
+                    unfinished.extend(remnants.into_iter().map(|Remnant(dir)| Unfinished::Container(dir)));
+                }
+                Found::Intent(record, dir) => unfinished.push(Unfinished::Pod(record, dir)),
+                Found::Nothing(dir) => unfinished.push(Unfinished::Directory(dir)),
+            }
+        }
+        let engine = self.clone();
+        let uppers = self.abandoned_uppers()?;
+        tokio::task::spawn_blocking(move || engine.finish(unfinished, uppers));
+        Ok(())
+    }
+
+    /// Reads all pods. What is wrong with one is told, and does not keep the others.
+    fn scan(&self) -> Result<Vec<Found>, Error> {
+        let mut found = Vec::new();
+        for dir in subdirectories(&self.0.settings.state.join("pods"))? {
+            match self.load(&dir) {
+                Ok(one) => found.push(one),
+                Err(error) => tracing::error!("{}: {error}; it is left as it is", dir.display()),
+            }
+        }
+        Ok(found)
+    }
+
+    fn load(&self, dir: &Path) -> Result<Found, Error> {
+        let directory = open(dir)?;
+        let Some(pod) = load_record::<PodRecord>(&directory, dir)? else {
+            return Ok(match load_record::<Intent>(&directory, dir)? {
+                Some(Intent(record)) => Found::Intent(Box::new(record), dir.to_owned()),
+                None => Found::Nothing(dir.to_owned()),
+            });
+        };
+        let status = local::sandbox_status(&directory)?;
+        let ready = status.is_some_and(|status| status.state == SandboxState::Ready);
+        let mut changing = PodChanging {
+            phase: if ready { Phase::Ready } else { Phase::NotReady },
+            network: load_record::<NetworkRecord>(&directory, dir)?,
+            resources: load_record::<PodResources>(&directory, dir)?,
+            ..PodChanging::default()
+        };
+        let mut remnants = Vec::new();
+        for dir in subdirectories(&dir.join(CONTAINERS))? {
+            match load_container(&dir, &pod) {
+                Ok(Some(container)) => {
+                    changing.containers.insert(container.id().clone(), Arc::new(container));
+                }
+                Ok(None) => remnants.push(Remnant(dir)),
+                Err(error) => tracing::error!("{}: {error}; it is left as it is", dir.display()),
+            }
+        }
+        Ok(Found::Pod(Arc::new(Pod::new(pod, dir.to_owned(), changing)), remnants))
+    }
+
+    fn hold_images_of(&self, container: &Container) {
+        let record = &container.record;
+        let mounted = record.mounted_images.iter().map(|(_, id)| id);
+        for id in std::iter::once(&record.image_id).chain(mounted) {
+            match id.parse::<Digest>() {
+                Ok(digest) => self.hold_image(container.id(), &digest),
+                Err(error) => tracing::error!("container {}: image {id:?}: {error}", container.id()),
+            }
+        }
+    }
+
+    /// Watches what lives, and lets go what does not.
+    async fn take_up(&self, pod: &Arc<Pod>) {
+        let ready = pod.lock().phase == Phase::Ready;
+        let connected = if ready { Peer::connect(&pod.dir).await } else { Ok(None) };
+        match connected {
+            Ok(Some(shim)) => self.watch_pod(pod, shim),
+            Ok(None) => {
+                pod.advance(Phase::NotReady);
+                let (engine, pod) = (self.clone(), Arc::clone(pod));
+                tokio::spawn(async move {
+                    if let Err(error) = engine.detach_pod(&pod).await {
+                        tracing::warn!("pod sandbox {}: network: {error}", pod.id());
+                    }
+                });
+            }
+            Err(error) => tracing::error!("pod sandbox {}: its shim does not answer: {error}", pod.id()),
+        }
+        for container in pod.containers() {
+            if let Err(error) = self.take_up_container(&container).await {
+                tracing::error!("container {}: {error}", container.id());
+            }
+        }
+    }
+
+    async fn take_up_container(&self, container: &Arc<Container>) -> Result<(), Error> {
+        match container.state() {
+            ContainerState::Exited(_) => Ok(()),
+            ContainerState::Running { .. } => {
+                if let Some(shim) = Peer::connect(&container.dir).await? {
+                    self.watch_container(container, shim);
+                    return Ok(());
+                }
+                self.refresh(container).await
+            }
+            ContainerState::Created => {
+                // Its start may have been cut off half way: it is undone, since nobody waits for it any more.
+                let dir = container.dir.clone();
+                blocking(move || {
+                    let directory = open(&dir)?;
+                    let Some(shim) = directory.connect()? else { return Ok(()) };
+                    let begun = directory.status()?.is_some();
+                    let kill = Request::Kill { container: directory.id().to_owned(), signal: 9, all: true };
+                    if begun {
+                        shim.request(&kill, &[])?;
+                    }
+                    Ok(())
+                })
+                .await?;
+                self.refresh(container).await
+            }
+        }
+    }
+
+    /// Writable layers of containers of ours that are not there any more: those of another boot, where the records were in memory.
+    fn abandoned_uppers(&self) -> Result<Vec<PathBuf>, Error> {
+        let own = self.0.settings.state.display().to_string();
+        let mut abandoned = Vec::new();
+        for dir in subdirectories(&self.0.settings.root.join("upper"))? {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let ours = std::fs::read_to_string(dir.join(OWNER)).is_ok_and(|owner| owner == own);
+            // One whose record cannot be read is kept.
+            if ours && self.find_container(&name).is_err() && !self.has_directory(&name)? {
+                abandoned.push(dir);
+            }
+        }
+        Ok(abandoned)
+    }
+
+    /// Whether some pod has a directory for the container, read or not.
+    fn has_directory(&self, container: &str) -> Result<bool, Error> {
+        for pod in subdirectories(&self.0.settings.state.join("pods"))? {
+            let path = pod.join(CONTAINERS).join(container);
+            if path.try_exists().io(|| format!("stat({path:?})"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Undoes what did not come about; blocks.
+    fn finish(&self, unfinished: Vec<Unfinished>, uppers: Vec<PathBuf>) {
+        let known: Vec<Id> = self.pod_list().iter().map(|pod| pod.id().clone()).collect();
+        for one in unfinished {
+            let (what, done) = match &one {
+                Unfinished::Pod(record, dir) => (dir, self.undo_pod(record, dir)),
+                Unfinished::Container(dir) => (dir, remove_remnant(dir)),
+                Unfinished::Directory(dir) => (dir, remove_tree(dir)),
+            };
+            if let Err(error) = done {
+                tracing::error!("{}: {error}", what.display());
+            }
+        }
+        for upper in uppers {
+            if let Err(error) = remove_tree(&upper) {
+                tracing::error!("{}: {error}", upper.display());
+            }
+        }
+        self.0.network.undo_unfinished(&known);
+    }
+}
+
+enum Unfinished {
+    Pod(Box<PodRecord>, PathBuf),
+    Container(PathBuf),
+    Directory(PathBuf),
+}
+
+fn load_container(dir: &Path, pod: &PodRecord) -> Result<Option<Container>, Error> {
+    let directory = open(dir)?;
+    let Some(record) = load_record::<ContainerRecord>(&directory, dir)? else { return Ok(None) };
+    let status = directory.status()?;
+    let failure = load_record::<StartFailure>(&directory, dir)?;
+    let applied = load_record::<Applied>(&directory, dir)?;
+    let known = ContainerChanging {
+        state: ContainerState::of(status.as_ref(), failure.as_ref(), now()),
+        resources: applied.map_or_else(|| record.config.resources.clone(), |applied| applied.resources),
+    };
+    Ok(Some(Container::new(record, pod, dir.to_owned(), known)))
+}
+
+fn load_record<T: Record>(directory: &Directory, dir: &Path) -> Result<Option<T>, Error> {
+    record::read(directory).map_err(|source| Error::Record { path: dir.to_owned(), source })
+}
+
+fn remove_remnant(dir: &Path) -> Result<(), Error> {
+    let directory = open(dir)?;
+    let lock = directory.lock(Wait::Yes)?;
+    Ok(directory.remove(&lock, true)?)
+}
+
+fn remove_tree(dir: &Path) -> Result<(), Error> {
+    let removed = shim::remove::tree(dir);
+    removed.map_err(|problems| Error::Several(problems.into_iter().map(Error::from).collect()))
+}
+
+fn subdirectories(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.io(|| format!("open({dir:?})"))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.io(|| format!("getdents({dir:?})"))?;
+        let kind = entry.file_type().io(|| format!("stat({:?})", entry.path()))?;
+        let id = entry.file_name().to_str().and_then(Id::parse).is_some();
+        if kind.is_dir() && id {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
