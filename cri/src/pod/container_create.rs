@@ -153,7 +153,7 @@ impl Making<'_> {
             cdi: &self.cdi()?,
             seccomp: self.seccomp()?.as_deref(),
             target_pid: self.target()?,
-            defaults: &self.engine.0.settings.defaults,
+            defaults: &self.engine.defaults(&self.pod.record.config.handler)?,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
@@ -285,7 +285,7 @@ impl Making<'_> {
         let invalid = |problem: String| Error::Invalid { field: "config.CDI_devices".to_owned(), problem };
         let names = self.config.cdi_devices.iter().map(|name| name.parse::<cdi::DeviceName>());
         let names: Vec<_> = names.collect::<Result<_, _>>().map_err(|error| invalid(error.to_string()))?;
-        let registry = Registry::read(&self.engine.0.settings.cdi_dirs);
+        let registry = Registry::read(&self.engine.0.settings.daemon.now().cdi_spec_dirs);
         registry.resolve(&names).and_then(Edits::complete).map_err(|error| invalid(error.to_string()))
     }
 
