@@ -7,7 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use cri::cgroup::{CgroupDriver, Choice, is_booted};
+use cri::cgroup::{CgroupDriver, is_booted};
+use cri::config::CgroupDriver as Choice;
 use nix::unistd::Pid;
 use runtime::cgroup::{Cgroup, Host};
 use runtime::spec::{Cpu, Memory, Pids, Resources};
@@ -95,7 +96,8 @@ fn root_life_of_a_scope() {
     let scope = "rt-a1.scope";
     let place = format!("{PARENT}/{scope}");
     let placement = lab.runtime.block_on(lab.driver.prepare(PARENT, "a1", &limits(64 << 20))).unwrap();
-    assert_eq!(placement.cgroups_path(), format!("{place}/container"));
+    let path = lab.driver.container_path(PARENT, "a1").unwrap();
+    assert_eq!(path, format!("{place}/container"));
     assert_eq!(lab.driver.pod_path(PARENT).unwrap(), PARENT);
     let slice = PARENT.rsplit('/').next().unwrap();
     let of_the_scope = shown(scope, &["Slice", "ActiveState", "Delegate", "ControlGroup", "DefaultDependencies"]);
@@ -106,7 +108,6 @@ fn root_life_of_a_scope() {
     assert_eq!(read(&place, "cgroup.procs"), "");
     assert_eq!(read(&format!("{place}/start"), "cgroup.procs").lines().count(), 1);
 
-    let path = placement.cgroups_path().to_owned();
     let (cgroup, mut process) = container(&path, &limits(64 << 20));
     lab.runtime.block_on(placement.settle());
     assert!(!group(&place).join("start").try_exists().unwrap());
@@ -152,7 +153,7 @@ fn root_release_kills_what_is_left() {
     let placement = lab.runtime.block_on(lab.driver.prepare("/test.slice", "b1", &Resources::default())).unwrap();
     // Without a limit there is none.
     assert_eq!(shown("rt-b1.scope", &["TasksMax", "MemoryMax"]), ["infinity", "infinity"]);
-    let path = placement.cgroups_path().to_owned();
+    let path = lab.driver.container_path("/test.slice", "b1").unwrap();
     let (_, mut process) = container(&path, &Resources::default());
     lab.runtime.block_on(placement.settle());
     let begin = Instant::now();
@@ -242,7 +243,8 @@ fn root_many_at_once() {
             tokio::spawn(async move {
                 let (id, parent) = (format!("g{number}"), format!("/g.slice/g-{}.slice", number % 3));
                 let placement = driver.prepare(&parent, &id, &limits(16 << 20)).await.unwrap();
-                assert_eq!(placement.cgroups_path(), format!("{parent}/rt-{id}.scope/container"));
+                let slice = format!("/g.slice/g-{}.slice", number % 3);
+                assert!(group(&format!("{slice}/rt-{id}.scope")).try_exists().unwrap());
                 placement.settle().await;
                 driver.release(&parent, &id).await.unwrap();
             })

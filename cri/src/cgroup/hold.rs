@@ -7,33 +7,19 @@ use std::process::{Child, Command, Stdio};
 use nix::unistd::Pid;
 use runtime::cgroup::{self, Cgroup, Host, Mode};
 
-use super::Error;
-
-/// Where the container's init process is made, below the scope.
-const CONTAINER: &str = "container";
+use super::{Error, Slice};
 
 /// Where the placeholder waits: a group that has processes of its own cannot pass controllers on.
 const START: &str = "start";
 
 /// Room for a container.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "the scope ends with it"]
 pub struct Placement {
-    cgroups_path: String,
     hold: Option<Hold>,
 }
 
 impl Placement {
-    /// One that needs nothing.
-    pub(super) fn plain(cgroups_path: String) -> Placement {
-        Placement { cgroups_path, hold: None }
-    }
-
-    /// `linux.cgroupsPath` of the container. OCI runtime-spec config-linux.md, "Cgroups Path"
-    pub fn cgroups_path(&self) -> &str {
-        &self.cgroups_path
-    }
-
     /// The container's init process is in its group: the placeholder may go.
     pub async fn settle(self) {
         if let Some(hold) = self.hold {
@@ -72,21 +58,31 @@ impl Hold {
 
     /// Whether it is in a scope.
     pub(super) fn is_in(&self, scope: &str) -> bool {
-        Host::detect().is_ok_and(|host| self.place(&host).is_some_and(|place| is_last(&place, scope)))
+        Host::detect().is_ok_and(|host| self.place(&host).is_some_and(|place| place.ends_with(&format!("/{scope}"))))
     }
 
-    /// Leaves the scope's own group to systemd and goes to one below it. Gives back the placement of the container.
-    pub(super) fn settle_in(mut self, host: &Host, shim: &Path, scope: &str) -> Result<Placement, Error> {
-        let place = self.place(host).unwrap_or_default();
-        if !is_last(&place, scope) {
-            let problem = if place.is_empty() { "it has ended".to_owned() } else { format!("it is in {place}") };
+    /// Leaves the scope's own group to systemd and goes to one below it.
+    pub(super) fn settle_in(
+        mut self,
+        host: &Host,
+        shim: &Path,
+        slice: &Slice,
+        scope: &str,
+    ) -> Result<Placement, Error> {
+        let place = format!("{}/{scope}", slice.path());
+        let found = self.place(host);
+        if found.as_ref() != Some(&place) {
+            let problem = match found {
+                None => "it has ended".to_owned(),
+                Some(found) => format!("it is in {found} instead of {place}"),
+            };
             return Err(Error::Placeholder { program: shim.to_owned(), unit: scope.to_owned(), problem });
         }
         let path: cgroup::Path = format!("{place}/{START}").parse()?;
         let group = Cgroup::create(host, &path)?;
         self.group = Some(path);
         group.add(Pid::from_raw(self.process.id().cast_signed()))?;
-        Ok(Placement { cgroups_path: format!("{place}/{CONTAINER}"), hold: Some(self) })
+        Ok(Placement { hold: Some(self) })
     }
 
     /// The cgroup that systemd counts, as the kernel tells it; `None` if the process is gone.
@@ -114,8 +110,4 @@ impl Drop for Hold {
         let _ =
             Host::detect().and_then(|host| Cgroup::open(&host, path)).map(|group| group.map(|group| group.remove()));
     }
-}
-
-fn is_last(place: &str, scope: &str) -> bool {
-    place.rsplit('/').next() == Some(scope)
 }

@@ -22,25 +22,13 @@ mod systemd;
 use std::path::PathBuf;
 
 use runtime::spec::Resources;
-use serde::{Deserialize, Serialize};
+
+use crate::config::CgroupDriver as Choice;
 
 pub use error::Error;
 pub use hold::Placement;
 pub use slice::Slice;
 pub use systemd::Systemd;
-
-/// Which driver the configuration asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Choice {
-    /// systemd's where systemd runs the host, else cgroupfs.
-    #[default]
-    Auto,
-    /// By the file system.
-    Cgroupfs,
-    /// By systemd.
-    Systemd,
-}
 
 /// What makes the cgroups of containers. Cheap to clone. CRI: RuntimeConfig
 #[derive(Debug, Clone)]
@@ -74,7 +62,18 @@ impl CgroupDriver {
         }
     }
 
-    /// Makes room for a container before its shim creates it. Call [`Placement::settle`] once its init process is there; a placement
+    /// `linux.cgroupsPath` of a container. OCI runtime-spec config-linux.md, "Cgroups Path"
+    ///
+    /// # Errors
+    /// [`Error::Parent`], [`Error::Container`].
+    pub fn container_path(&self, parent: &str, id: &str) -> Result<String, Error> {
+        match self {
+            CgroupDriver::Cgroupfs => Ok(format!("{}/{id}", slice::absolute(parent)?)),
+            CgroupDriver::Systemd(_) => Ok(slice::container_path(&Slice::of_parent(parent)?, id)?),
+        }
+    }
+
+    /// Makes room for a container before its shim creates it at [`CgroupDriver::container_path`]. Call [`Placement::settle`] once its init process is there; a placement
     /// that is dropped takes the scope back, unless somebody else is in it.
     ///
     /// `parent` is what the CRI gives, a path also with systemd's driver: its last part is the slice. CRI: LinuxPodSandboxConfig
@@ -83,10 +82,7 @@ impl CgroupDriver {
     /// [`Error::Parent`], [`Error::Resource`]; what systemd and the kernel answered.
     pub async fn prepare(&self, parent: &str, id: &str, resources: &Resources) -> Result<Placement, Error> {
         match self {
-            CgroupDriver::Cgroupfs => {
-                let parent = slice::absolute(parent)?;
-                Ok(Placement::plain(format!("{parent}/{id}")))
-            }
+            CgroupDriver::Cgroupfs => Ok(Placement::default()),
             CgroupDriver::Systemd(systemd) => systemd.prepare(&Slice::of_parent(parent)?, id, resources).await,
         }
     }
@@ -119,9 +115,5 @@ impl CgroupDriver {
 /// Whether systemd runs this host. sd_booted(3)
 #[must_use]
 pub fn is_booted() -> bool {
-    nix::sys::stat::lstat("/run/systemd/system").is_ok_and(|stat| stat.st_mode & libc_dir() == libc_dir())
-}
-
-fn libc_dir() -> u32 {
-    nix::sys::stat::SFlag::S_IFDIR.bits()
+    std::fs::symlink_metadata("/run/systemd/system").is_ok_and(|metadata| metadata.is_dir())
 }

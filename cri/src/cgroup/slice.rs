@@ -78,6 +78,14 @@ pub(super) fn scope(id: &str) -> Result<String, Error> {
     Ok(name)
 }
 
+/// The group of a container: below its scope, which is systemd's.
+///
+/// # Errors
+/// [`Error::Container`].
+pub(super) fn container_path(slice: &Slice, id: &str) -> Result<String, Error> {
+    Ok(format!("{}/{}/container", slice.path(), scope(id)?))
+}
+
 /// The group that a cgroup parent means without systemd: an absolute path, or `/rt`.
 ///
 /// # Errors

@@ -50,8 +50,8 @@ impl Systemd {
             }
             answer => answer?,
         }
-        let inner = self.0.clone();
-        blocking(move || hold.settle_in(&host, &inner.shim, &scope)).await
+        let (inner, slice) = (self.0.clone(), slice.clone());
+        blocking(move || hold.settle_in(&host, &inner.shim, &slice, &scope)).await
     }
 
     /// [`CgroupDriver::update`](super::CgroupDriver::update)

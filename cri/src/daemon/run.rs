@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::{Level, Log, LogError};
 use super::{notify, process, reload};
+use crate::cgroup::CgroupDriver;
 use crate::config::{Loaded, NetworkKind, Reloader, Settings, Source};
 use crate::server::{ListenError, OpenError, Service, listen};
 use crate::{metrics, pod};
@@ -150,6 +151,7 @@ fn pods(daemon: &Settings) -> Result<pod::Settings, Error> {
     };
     let mut settings = pod::Settings::new(&config.root, &config.state, &shim);
     settings.daemon = daemon.clone();
+    settings.cgroups = CgroupDriver::new(config.cgroup_driver, shim.clone());
     settings.network = match config.network {
         NetworkKind::Auto => pod::NetworkChoice::Auto,
         NetworkKind::Cni => pod::NetworkChoice::Cni,

@@ -138,7 +138,7 @@ impl Making<'_> {
         let identity = self.identity(&prepared, &image)?;
 
         self.steps.at("configuration");
-        let plan = plan::container(&ContainerInput {
+        let mut plan = plan::container(&ContainerInput {
             id: self.id.as_str(),
             pod: &self.pod.record.config,
             config,
@@ -161,6 +161,9 @@ impl Making<'_> {
             let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(parent);
             made.io(|| format!("mkdir({parent:?})")).map_err(|error| error.at("log directory"))?;
         }
+        let parent = &self.pod.record.config.cgroup_parent;
+        let path = self.engine.0.settings.cgroups.container_path(parent, self.id.as_str())?;
+        plan.spec.linux.get_or_insert_default().cgroups_path = Some(path);
         record::replace(&directory, "config.json", &plan.spec)?;
         record::write(&directory, &plan.task)?;
         let applied = Applied { version: VERSION, resources: config.resources.clone() };

@@ -22,6 +22,7 @@ use super::flight::Flights;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
+use crate::cgroup::CgroupDriver;
 use crate::config;
 use crate::image::{Digest, Store};
 use crate::network::cni;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub cni: cni::Settings,
     /// How long attaching a pod to its network may take, and detaching it.
     pub network_timeout: Duration,
+    /// Who makes cgroups.
+    pub cgroups: CgroupDriver,
     /// Names of runtime handlers; the empty one is the default.
     pub handlers: Vec<String>,
     /// The daemon's settings: what of them is read when something is made may change at any time.
@@ -62,6 +65,7 @@ impl Settings {
             network: Choice::Auto,
             cni: cni::Settings::new(root.join("net").join("cni")),
             network_timeout: Duration::from_secs(120),
+            cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             handlers: vec![String::new(), "rt".to_owned()],
             daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }

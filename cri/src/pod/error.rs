@@ -165,6 +165,12 @@ pub enum Error {
     /// A cgroup.
     #[error(transparent)]
     Cgroup(#[from] runtime::cgroup::Error),
+    /// `config.json` of a container.
+    #[error(transparent)]
+    Config(#[from] runtime::spec::LoadError),
+    /// The driver of cgroups.
+    #[error(transparent)]
+    CgroupDriver(#[from] crate::cgroup::Error),
     /// The kernel refused.
     #[error(transparent)]
     Call(#[from] CallError),

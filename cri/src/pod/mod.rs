@@ -13,6 +13,7 @@ mod container_log;
 mod container_remove;
 mod container_start;
 mod container_stop;
+mod container_update;
 mod defaults;
 mod device;
 mod engine;

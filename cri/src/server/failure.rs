@@ -3,11 +3,11 @@
 use tonic::Status;
 
 use super::decode::Invalid;
+use crate::cgroup;
 use crate::image::Error;
 use crate::pod;
 
 /// What a client learns about a message that makes no sense.
-#[allow(dead_code, reason = "the calls that decode pods and containers follow")]
 pub(super) fn invalid(error: &Invalid) -> Status {
     Status::invalid_argument(error.to_string())
 }
@@ -87,7 +87,10 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         pod::Error::NotReady { .. } | pod::Error::WrongState { .. } => Status::failed_precondition(message),
         pod::Error::UnderWay { .. } | pod::Error::Overdue { .. } => Status::deadline_exceeded(message),
         pod::Error::Image(error) => Status::new(image(error).code(), message),
-        pod::Error::Spec(_) => Status::invalid_argument(message),
+        pod::Error::Spec(_)
+        | pod::Error::CgroupDriver(cgroup::Error::Parent { .. } | cgroup::Error::Resource { .. }) => {
+            Status::invalid_argument(message)
+        }
         pod::Error::Start { .. }
         | pod::Error::Exec { .. }
         | pod::Error::Connect { .. }
@@ -98,6 +101,8 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         | pod::Error::Local(_)
         | pod::Error::Record { .. }
         | pod::Error::Cgroup(_)
+        | pod::Error::CgroupDriver(_)
+        | pod::Error::Config(_)
         | pod::Error::Call(_)
         | pod::Error::Io { .. }
         | pod::Error::Several(_)

@@ -25,6 +25,5 @@ pub use defaults::Defaults;
 pub(super) use mounts::ResolvedMount;
 #[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
 pub(super) use process::exec_process;
-#[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
 pub(super) use resources::resources;
 pub(super) use sandbox::sandbox;
