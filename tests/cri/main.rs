@@ -17,3 +17,4 @@ mod program;
 mod restart;
 mod security;
 mod update;
+mod systemd;
