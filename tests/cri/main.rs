@@ -6,3 +6,4 @@ mod images;
 mod node;
 mod pods;
 mod restart;
+mod stats;
