@@ -1,6 +1,8 @@
 //! Image store, networks, container specs and pods.
 
+pub mod cgroup;
 pub mod config;
+pub mod daemon;
 pub mod disk;
 pub mod image;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! Overlay mounts that are attached nowhere: the root file system of a container from layers.
+//! Overlay mounts that are attached nowhere: file systems from layers.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,18 +22,29 @@ pub enum Syncing {
     OnRequest,
 }
 
-fn directory(path: &Path) -> Result<OwnedFd, CallError> {
+pub(crate) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
     openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
 }
 
-/// A detached overlay. KERNEL(6.13) takes layers as descriptors; before, one string names them all.
+/// A detached overlay of directories, the topmost first.
 ///
 /// # Errors
 /// The call that failed.
 pub fn mount(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>, syncing: Syncing) -> Result<OwnedFd, CallError> {
     let lower = lower.iter().map(|path| directory(path)).collect::<Result<Vec<_>, _>>()?;
     let upper = upper.map(|(upper, work)| Ok((directory(upper)?, directory(work)?))).transpose()?;
+    mount_open(&lower, upper.as_ref(), syncing, 0)
+}
+
+/// As [`mount`], of open directories; `attributes` are those of fsmount(2). KERNEL(6.13) takes layers as descriptors; before, one
+/// string names them all.
+pub(crate) fn mount_open(
+    lower: &[OwnedFd],
+    upper: Option<&(OwnedFd, OwnedFd)>,
+    syncing: Syncing,
+    attributes: u64,
+) -> Result<OwnedFd, CallError> {
     let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
     let by_descriptor = || {
         lower.iter().try_for_each(|layer| fsconfig_fd(&fs, c"lowerdir+", layer))?;
@@ -44,10 +55,12 @@ pub fn mount(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>, syncing: Syn
     };
     match by_descriptor() {
         // No such parameter, or not by descriptor: 6.1 answers EOPNOTSUPP.
-        Err(Errno::EINVAL | Errno::EBADF | Errno::EOPNOTSUPP) => return mount_by_path(&lower, upper.as_ref(), syncing),
+        Err(Errno::EINVAL | Errno::EBADF | Errno::EOPNOTSUPP) => {
+            return mount_by_path(lower, upper, syncing, attributes);
+        }
         result => result.call(|| "fsconfig(<overlay>, lowerdir+, upperdir, workdir)".to_owned())?,
     }
-    finish(&fs, upper.is_some(), syncing)
+    finish(&fs, upper.is_some(), syncing, attributes)
 }
 
 /// The layers by their names in /proc/self/fd, seen from there: fsconfig(2) takes no more than 255 bytes, enough for some 80
@@ -56,6 +69,7 @@ fn mount_by_path(
     lower: &[OwnedFd],
     upper: Option<&(OwnedFd, OwnedFd)>,
     syncing: Syncing,
+    attributes: u64,
 ) -> Result<OwnedFd, CallError> {
     let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
     let c_string = |text: String| CString::new(text).expect("descriptor numbers have no NUL byte");
@@ -78,15 +92,15 @@ fn mount_by_path(
     })();
     let mount = configured
         .call(|| format!("fsconfig(<overlay>, lowerdir={names:?}, upperdir, workdir)"))
-        .and_then(|()| finish(&fs, upper.is_some(), syncing));
+        .and_then(|()| finish(&fs, upper.is_some(), syncing, attributes));
     fchdir(&here).call(|| "fchdir(<before>)".to_owned())?;
     mount
 }
 
-fn finish(fs: &OwnedFd, writable: bool, syncing: Syncing) -> Result<OwnedFd, CallError> {
+fn finish(fs: &OwnedFd, writable: bool, syncing: Syncing, attributes: u64) -> Result<OwnedFd, CallError> {
     if writable && syncing == Syncing::Never {
         fsconfig_flag(fs, c"volatile").call(|| "fsconfig(<overlay>, \"volatile\")".to_owned())?;
     }
     fsconfig_create(fs).call(|| "fsconfig(<overlay>, FSCONFIG_CMD_CREATE)".to_owned())?;
-    fsmount(fs, 0).call(|| "fsmount(<overlay>)".to_owned())
+    fsmount(fs, attributes).call(|| "fsmount(<overlay>)".to_owned())
 }

@@ -63,6 +63,10 @@ pub struct Task {
     /// Where the shim tells what happens to the container; absent means nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventTarget>,
+    /// Images that are mounted in it, read-only. Each has a bind mount in `config.json`, which says where and how; its source there
+    /// counts for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_mounts: Vec<ImageMount>,
     /// Namespaces that it takes from the shim's sandbox, where `config.json` names no path for them; with ipc also its /dev/shm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<NamespaceKind>,
@@ -275,13 +279,26 @@ pub enum SandboxState {
 /// How long `on_exit` of a sandbox may take; then it is killed.
 pub const ON_EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// An overlay root file system.
+/// An overlay root file system. In a user namespace its files, those of the writable layer included, have the ids on disk that they
+/// have in the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
     /// Read-only layers, topmost first.
     pub lower: Vec<PathBuf>,
-    /// Writable layer and the overlay's work directory; absent means a read-only overlay.
+    /// Writable layer and the overlay's work directory, both in one directory; absent means a read-only overlay.
     pub upper: Option<(PathBuf, PathBuf)>,
+}
+
+/// An image that is mounted in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageMount {
+    /// Destination of its bind mount in `config.json`.
+    pub destination: PathBuf,
+    /// Layers, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Only the file or directory there; no link in the image leads out of it. Absent means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_path: Option<PathBuf>,
 }
 
 /// Standard input of a container.

@@ -1,5 +1,5 @@
 //! `rt-shim --dir DIR`: parent of the containers of the directory DIR, started by `shim::client::spawn`, which gives it the first
-//! connection as standard input.
+//! connection as standard input. `rt-shim --hold` does nothing until its standard input ends.
 
 #![cfg_attr(not(test), no_main)]
 
@@ -19,6 +19,11 @@ fn run() -> i32 {
                 1
             }
         },
+        // Keeps a new cgroup from being empty, for whoever has the other end of its standard input.
+        [flag] if flag == "--hold" => {
+            while std::io::Read::read(&mut std::io::stdin(), &mut [0; 64]).is_ok_and(|count| count > 0) {}
+            0
+        }
         [flag] if flag == "--version" => {
             println!("rt-shim {}", env!("CARGO_PKG_VERSION"));
             0

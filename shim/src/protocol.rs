@@ -105,6 +105,9 @@ pub enum Request {
         process: Box<Process>,
         /// Which of the descriptors follow.
         streams: Streams,
+        /// What is special about it.
+        #[serde(default)]
+        options: ExecOptions,
     },
     /// Connects to the streams of the init process; descriptors as for `Exec`. Answer: [`Reply::Done`], then [`Reply::Exited`].
     /// A container's output waits for a slow client while at most 64 KiB of it are under way. An attach between `Create` and
@@ -132,6 +135,10 @@ pub enum Request {
         exec_id: String,
         /// Signal number.
         signal: i32,
+        /// With SIGKILL: all that the process has started, too. Of a session without a limit these are its descendants and those
+        /// of its terminal session; of one with a limit all, see [`ExecOptions::limit`].
+        #[serde(default)]
+        all: bool,
     },
     /// Answers [`Reply::Exited`] when the container ends for good (no restart is due), [`Reply::Done`] when it never ran and
     /// never will.
@@ -180,6 +187,17 @@ pub enum Request {
         /// Kill it if it lives.
         force: bool,
     },
+}
+
+/// What is special about an exec session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecOptions {
+    /// How long it may take: then the process is killed with all that it started, also what left its session or parent. It has a
+    /// cgroup of its own below the container's for that. What is left running by a process that ended in time goes on.
+    pub limit: Option<Duration>,
+    /// The environment begins with that of the container's own process, and `process.env` follows: together they may be
+    /// larger than a packet.
+    pub container_env: bool,
 }
 
 /// Which standard streams come with a request, in the order of the descriptors.

@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod attach;
+mod client;
+mod config;
+mod exec;
+mod exec_sync;
 mod images;
 mod node;
 mod pods;
+mod port_forward;
 mod restart;
 mod stats;

@@ -36,7 +36,7 @@ pub use programs::{Kind, calls, kind, payload, program};
 pub use proxy::{Proxy, Rule};
 pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};
-pub use rtd::{Rtd, pod_test, rtd_test};
+pub use rtd::{Rtd, connect, pod_test, rtd_test};
 pub use terminal::{Console, ConsoleSocket};
 pub use test::{Test, test};
 

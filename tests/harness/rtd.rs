@@ -139,7 +139,8 @@ fn launch(test: &Test, socket: &Path) -> Child {
     child
 }
 
-async fn connect(socket: PathBuf) -> Channel {
+/// A connection to a daemon's socket.
+pub async fn connect(socket: PathBuf) -> Channel {
     let connector = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }

@@ -110,6 +110,23 @@ keys! {
     Restart metrics_listen: Option<SocketAddr> = "\"\"";
     /// Collector of traces, OTLP by gRPC without TLS: "http://127.0.0.1:4317". Empty: none.
     Restart otlp_endpoint: Option<Endpoint> = "\"\"";
+    /// Of a million calls that are not part of a trace of the kubelet's, how many are traced. The kubelet decides of its own.
+    Restart otlp_samples_per_million: Number<0, 1_000_000> = "1_000_000";
+}
+
+impl Config {
+    /// How registries are reached.
+    #[must_use]
+    pub fn registry(&self) -> crate::image::registry::Config {
+        crate::image::registry::Config {
+            hosts_dirs: self.registries_dirs.clone(),
+            connect_timeout: self.registry_connect_timeout.get(),
+            idle_timeout: self.pull_progress_timeout.get(),
+            downloads: self.max_parallel_layers.get() as usize,
+            retries: self.pull_retries.get(),
+            ..Default::default()
+        }
+    }
 }
 
 keys! {

@@ -256,7 +256,7 @@ impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
 
 /// With the largest unit that leaves a whole number.
 fn size(bytes: u64) -> String {
-    let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+    let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 

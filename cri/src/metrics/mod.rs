@@ -15,7 +15,7 @@ mod registry;
 mod rpc;
 mod serve;
 
-pub use phase::{Phase, phase};
+pub use phase::{Phase, phase, phase_in};
 pub use pull::Pull;
 pub use registry::{Counts, config_read, counts_from, text};
 pub use rpc::{Rpc, rpc};

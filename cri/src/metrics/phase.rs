@@ -11,29 +11,20 @@ pub struct Phase {
     operation: &'static str,
     phase: &'static str,
     began: Instant,
-    span: tracing::Span,
+    /// It is open as long as this is there; nothing is ever in it.
+    _span: tracing::Span,
 }
 
 /// Begins a step of an operation: `let step = metrics::phase("run_pod_sandbox", "network");`. Both become labels.
 pub fn phase(operation: &'static str, phase: &'static str) -> Phase {
-    METRICS.phases_in_flight.get_or_create(&labels(operation, phase)).inc();
-    let span = tracing::info_span!("phase", otel.name = phase, operation, phase);
-    Phase { operation, phase, began: Instant::now(), span }
+    phase_in(&tracing::Span::current(), operation, phase)
 }
 
-impl Phase {
-    /// Ends this step and begins the next one of the operation.
-    pub fn next(self, phase: &'static str) -> Phase {
-        let operation = self.operation;
-        drop(self);
-        self::phase(operation, phase)
-    }
-
-    /// The step's span, for what happens on other threads.
-    #[must_use]
-    pub fn span(&self) -> &tracing::Span {
-        &self.span
-    }
+/// [`phase`] below a span that is not that of this thread.
+pub fn phase_in(parent: &tracing::Span, operation: &'static str, phase: &'static str) -> Phase {
+    METRICS.phases_in_flight.get_or_create(&labels(operation, phase)).inc();
+    let span = tracing::info_span!(parent: parent, "phase", otel.name = phase, operation, phase);
+    Phase { operation, phase, began: Instant::now(), _span: span }
 }
 
 impl Drop for Phase {

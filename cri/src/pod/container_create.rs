@@ -22,6 +22,7 @@ use shim::local::Wait;
 use shim::record;
 
 use super::config::{ContainerConfig, GroupsPolicy, ImageSpec, MountSource, PidScope, Profile, User};
+use super::device;
 use super::engine::{Engine, blocking, now, private_dir};
 use super::error::{Error, Io};
 use super::event::EventKind;
@@ -137,7 +138,7 @@ impl Making<'_> {
         let identity = self.identity(&prepared, &image)?;
 
         self.steps.at("configuration");
-        let plan = plan::container(&ContainerInput {
+        let mut plan = plan::container(&ContainerInput {
             id: self.id.as_str(),
             pod: &self.pod.record.config,
             config,
@@ -148,9 +149,11 @@ impl Making<'_> {
             upper: &self.upper,
             files: &self.pod.dir,
             mounts: &mounts,
+            devices: &device::read(&config.devices)?,
             cdi: &self.cdi()?,
             seccomp: self.seccomp()?.as_deref(),
             target_pid: self.target()?,
+            defaults: &self.engine.0.settings.defaults,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
@@ -158,6 +161,9 @@ impl Making<'_> {
             let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(parent);
             made.io(|| format!("mkdir({parent:?})")).map_err(|error| error.at("log directory"))?;
         }
+        let parent = &self.pod.record.config.cgroup_parent;
+        let path = self.engine.0.settings.cgroups.container_path(parent, self.id.as_str())?;
+        plan.spec.linux.get_or_insert_default().cgroups_path = Some(path);
         record::replace(&directory, "config.json", &plan.spec)?;
         record::write(&directory, &plan.task)?;
         let applied = Applied { version: VERSION, resources: config.resources.clone() };
@@ -335,6 +341,7 @@ fn remnant(upper: &Path) -> Task {
         health: None,
         events: None,
         sandbox: Vec::new(),
+        image_mounts: Vec::new(),
     }
 }
 

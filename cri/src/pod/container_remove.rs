@@ -52,6 +52,10 @@ impl Engine {
             Ok(directory.remove(&lock, true)?)
         })
         .await?;
+        steps.at("cgroup");
+        if let Ok(pod) = self.pod_of(container) {
+            self.0.settings.cgroups.release(&pod.record.config.cgroup_parent, container.id().as_str()).await?;
+        }
         self.tell(container.id(), EventKind::Deleted, &container.record.pod);
         self.forget_container(container.id());
         Ok(())

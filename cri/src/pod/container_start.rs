@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use runtime::sys::CallError;
 use shim::client;
 use shim::layout::VERSION;
+use shim::local::Directory;
 use shim::protocol::{FailureKind, Reply, Request};
 use shim::record;
 
@@ -18,6 +19,7 @@ use super::record::StartFailure;
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerState, Phase};
+use crate::cgroup::{CgroupDriver, Placement};
 
 /// Exit code of a container whose program could not be started, where there is no better one; containerd's.
 const NOT_STARTED: i32 = 128;
@@ -69,13 +71,30 @@ impl Engine {
     async fn make_and_run(&self, container: &Container, shim: &Peer, steps: &Steps) -> Result<i32, Error> {
         let id = container.id().to_string();
         let directory = open(&container.dir)?;
+        steps.at("cgroup");
+        let placement = self.placement(container, &directory).await.map_err(|error| error.at("cgroup"))?;
         steps.at("create");
         shim.request(&Request::Create { container: id.clone(), dir: ".".to_owned() }, &[directory.as_fd()]).await?;
         steps.at("start");
-        match shim.request(&Request::Start { container: id }, &[]).await? {
-            Reply::Started { pid } => Ok(pid),
-            other => Err(client::Error::Unexpected(format!("{other:?}")).into()),
+        let pid = match shim.request(&Request::Start { container: id }, &[]).await? {
+            Reply::Started { pid } => pid,
+            other => return Err(client::Error::Unexpected(format!("{other:?}")).into()),
+        };
+        placement.settle().await;
+        Ok(pid)
+    }
+
+    /// A scope of systemd's for the container, where systemd makes cgroups; else the shim does what is to be done.
+    async fn placement(&self, container: &Container, directory: &Directory) -> Result<Placement, Error> {
+        let driver = &self.0.settings.cgroups;
+        if let CgroupDriver::Cgroupfs = driver {
+            return Ok(Placement::default());
         }
+        let pod = self.pod_of(container)?;
+        let spec = runtime::spec::load(directory, Path::new("config.json"))?;
+        let resources = spec.linux.and_then(|linux| linux.resources).unwrap_or_default();
+        let placement = driver.prepare(&pod.record.config.cgroup_parent, container.id().as_str(), &resources);
+        Ok(placement.await?)
     }
 
     /// Records that a container could not be started: it has ended.

@@ -21,7 +21,10 @@ use super::event::{Event, EventKind};
 use super::flight::Flights;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
+use super::plan::Defaults;
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
+use crate::cgroup::CgroupDriver;
+use crate::config;
 use crate::image::{Digest, Store};
 use crate::network::cni;
 use crate::spec::Host;
@@ -44,10 +47,14 @@ pub struct Settings {
     pub cni: cni::Settings,
     /// How long attaching a pod to its network may take, and detaching it.
     pub network_timeout: Duration,
+    /// Who makes cgroups.
+    pub cgroups: CgroupDriver,
     /// Names of runtime handlers; the empty one is the default.
     pub handlers: Vec<String>,
     /// Directories of CDI specs.
     pub cdi_dirs: Vec<PathBuf>,
+    /// What pods and containers get that do not say otherwise.
+    pub defaults: Defaults,
 }
 
 impl Settings {
@@ -61,8 +68,10 @@ impl Settings {
             network: Choice::Auto,
             cni: cni::Settings::new(root.join("net").join("cni")),
             network_timeout: Duration::from_secs(120),
+            cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             handlers: vec![String::new(), "rt".to_owned()],
             cdi_dirs: spec_dirs(),
+            defaults: Defaults::default(),
         }
     }
 }
@@ -104,7 +113,9 @@ pub(super) fn now() -> u64 {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| Error::Panic(panic.to_string()))?
+    // What is logged there belongs to the same call.
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|panic| Error::Panic(panic.to_string()))?
 }
 
 impl Engine {

@@ -113,6 +113,26 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// A command could not be run in a container.
+    #[error("exec: {message}")]
+    Exec {
+        /// Why.
+        message: String,
+    },
+    /// A command took too long, and was killed.
+    #[error("the command was killed: it did not end within {} s", .limit.as_secs())]
+    Overdue {
+        /// How long it was allowed to take.
+        limit: Duration,
+    },
+    /// Nobody listens on a port of a pod.
+    #[error("port {port}: {problems}")]
+    Connect {
+        /// Which.
+        port: u16,
+        /// What each attempt met.
+        problems: String,
+    },
     /// Images.
     #[error(transparent)]
     Image(#[from] image::Error),
@@ -145,6 +165,12 @@ pub enum Error {
     /// A cgroup.
     #[error(transparent)]
     Cgroup(#[from] runtime::cgroup::Error),
+    /// `config.json` of a container.
+    #[error(transparent)]
+    Config(#[from] runtime::spec::LoadError),
+    /// The driver of cgroups.
+    #[error(transparent)]
+    CgroupDriver(#[from] crate::cgroup::Error),
     /// The kernel refused.
     #[error(transparent)]
     Call(#[from] CallError),

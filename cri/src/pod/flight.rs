@@ -1,15 +1,17 @@
 //! Operations under way: who asks for the same again joins, and nobody who goes away ends one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use tracing::{Instrument, Span};
 
 use super::config::{ContainerMetadata, PodMetadata};
 use super::error::Error;
 use super::id::Id;
+use crate::metrics::{self, Phase};
 
 /// What an operation is and on what.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +21,7 @@ pub(super) enum Key {
     RemovePod(Id),
     Create(Id, ContainerMetadata),
     Start(Id),
+    Update(Id),
     RemoveContainer(Id),
 }
 
@@ -28,24 +31,74 @@ pub type Patience = Option<Duration>;
 /// How an operation ended: the id of what it was on.
 pub(super) type Outcome = Result<Id, Arc<Error>>;
 
-/// Where an operation is, for whoever waits for it.
+impl Key {
+    /// The name of the operation, as metrics and traces have it.
+    fn operation(&self) -> &'static str {
+        match self {
+            Key::Run(_) => "run_pod_sandbox",
+            Key::StopPod(_) => "stop_pod_sandbox",
+            Key::RemovePod(_) => "remove_pod_sandbox",
+            Key::Create(..) => "create_container",
+            Key::Start(_) => "start_container",
+            Key::RemoveContainer(_) => "remove_container",
+        }
+    }
+}
+
+/// Where an operation is, for whoever waits for it, and for the metrics.
 #[derive(Debug, Clone)]
-pub(super) struct Steps(Arc<Mutex<(&'static str, Instant)>>);
+pub(super) struct Steps(Arc<Mutex<Step>>);
+
+#[derive(Debug)]
+struct Step {
+    operation: &'static str,
+    /// The span of the call that began it.
+    span: Span,
+    name: &'static str,
+    since: Instant,
+    /// Absent when the operation is over.
+    phase: Option<Phase>,
+}
 
 impl Steps {
-    fn new() -> Steps {
-        Steps(Arc::new(Mutex::new(("begin", Instant::now()))))
+    fn new(operation: &'static str) -> Steps {
+        let (span, name) = (Span::current(), "begin");
+        let phase = Some(metrics::phase_in(&span, operation, name));
+        Steps(Arc::new(Mutex::new(Step { operation, span, name, since: Instant::now(), phase })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Step> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The operation has come to this step.
-    pub(super) fn at(&self, step: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (step, Instant::now());
+    pub(super) fn at(&self, name: &'static str) {
+        let mut step = self.lock();
+        // The last one ends before this one begins.
+        step.phase = None;
+        step.phase = Some(metrics::phase_in(&step.span, step.operation, name));
+        (step.name, step.since) = (name, Instant::now());
     }
 
     /// The step, and for how long it has been there.
     pub(super) fn now(&self) -> (&'static str, Duration) {
-        let (step, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (step, since.elapsed())
+        let step = self.lock();
+        (step.name, step.since.elapsed())
+    }
+
+    fn end(&self) {
+        let mut step = self.lock();
+        step.phase = None;
+        step.span = Span::none();
+    }
+}
+
+/// Ends the last step however the operation ends.
+struct LastStep(Steps);
+
+impl Drop for LastStep {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -93,13 +146,16 @@ impl Flights {
         if let Some(flight) = map.get(&key) {
             return flight.clone();
         }
-        let steps = Steps::new();
+        let steps = Steps::new(key.operation());
+        let last = LastStep(steps.clone());
         let (work, all, own) = (begin(steps.clone()), Arc::clone(&self.under_way), key.clone());
-        let task = tokio::spawn(async move {
+        let work = async move {
             let outcome = work.await;
+            drop(last);
             all.lock().unwrap_or_else(PoisonError::into_inner).remove(&own);
             outcome
-        });
+        };
+        let task = tokio::spawn(work.instrument(Span::current()));
         let (all, own) = (Arc::clone(&self.under_way), key.clone());
         let outcome = async move {
             match task.await {
@@ -154,6 +210,14 @@ mod tests {
         open.send(()).unwrap();
         assert_eq!(second.end().await.unwrap(), id);
         assert!(flights.get(&key).is_none());
+        let text = metrics::text();
+        for line in [
+            "rtd_phase_duration_seconds_count{operation=\"stop_pod_sandbox\",phase=\"begin\"} 1",
+            "rtd_phase_duration_seconds_count{operation=\"stop_pod_sandbox\",phase=\"gate\"} 1",
+            "rtd_phases_in_flight{operation=\"stop_pod_sandbox\",phase=\"gate\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[tokio::test]

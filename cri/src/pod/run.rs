@@ -26,6 +26,7 @@ use super::record::{CONTAINERS, Intent, NetworkRecord, PodRecord};
 use super::shim_peer::Peer;
 use super::state::{Phase, Pod, PodChanging};
 use super::{files, plan};
+use crate::cgroup::CgroupDriver;
 
 impl Engine {
     /// Makes a pod, or joins whoever is making it; one that is there and ready is found. CRI: RunPodSandbox
@@ -64,13 +65,13 @@ impl Engine {
     }
 
     fn make_pod(&self, config: PodConfig, steps: &Steps) -> Result<(Arc<Pod>, Connection), Error> {
-        let sandbox = plan::sandbox(&config)?;
+        let sandbox = plan::sandbox(&config, &self.0.settings.defaults)?;
         let id = Id::new().io(|| "read(/dev/urandom)".to_owned())?;
         let dir = self.pod_dir(&id);
         let record = PodRecord {
             version: VERSION,
             network: self.0.network.kind(&config),
-            owns_cgroup: cgroup_is_missing(&config.cgroup_parent)?,
+            owns_cgroup: cgroup_is_missing(&self.0.settings.cgroups, &config.cgroup_parent)?,
             created_at: now(),
             id,
             config,
@@ -168,12 +169,15 @@ fn node_name() -> Result<String, Error> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// Whether the cgroup that the containers' are made in has still to be made, and so will be ours to remove.
-fn cgroup_is_missing(parent: &str) -> Result<bool, Error> {
-    if parent.is_empty() {
-        return Ok(false);
+/// Whether the cgroup that the containers' are made in has still to be made, and so will be ours to remove. Slices are systemd's.
+fn cgroup_is_missing(driver: &CgroupDriver, parent: &str) -> Result<bool, Error> {
+    let path = driver.pod_path(parent)?;
+    match driver {
+        CgroupDriver::Cgroupfs if !parent.is_empty() => {
+            Ok(Cgroup::open(&cgroup::Host::detect()?, &path.parse()?)?.is_none())
+        }
+        CgroupDriver::Cgroupfs | CgroupDriver::Systemd(_) => Ok(false),
     }
-    Ok(Cgroup::open(&cgroup::Host::detect()?, &parent.parse()?)?.is_none())
 }
 
 /// Removes the cgroup of the pod, if it is ours.

@@ -50,6 +50,11 @@ impl Peer {
         Ok(self.receive().await?)
     }
 
+    /// Sends a request whose answer comes among others.
+    pub(super) async fn send(&self, request: &Request) -> Result<(), Error> {
+        Ok(self.0.get_ref().0.send(request, &[])?)
+    }
+
     /// Waits for the next answer, or the end of the shim.
     pub(super) async fn receive(&self) -> Result<Reply, client::Error> {
         loop {

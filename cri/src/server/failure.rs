@@ -3,11 +3,11 @@
 use tonic::Status;
 
 use super::decode::Invalid;
+use crate::cgroup;
 use crate::image::Error;
 use crate::pod;
 
 /// What a client learns about a message that makes no sense.
-#[allow(dead_code, reason = "the calls that decode pods and containers follow")]
 pub(super) fn invalid(error: &Invalid) -> Status {
     Status::invalid_argument(error.to_string())
 }
@@ -41,6 +41,35 @@ pub(super) fn image(error: &Error) -> Status {
     }
 }
 
+/// The kind of a failed pull, as a label of the metrics.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::NotFound { .. } => "not_found",
+        Error::Cancelled => "cancelled",
+        Error::Registry { .. } => "registry",
+        Error::Credentials { .. } => "credentials",
+        Error::NoPlatform { .. } => "platform",
+        Error::Document { .. }
+        | Error::MediaType { .. }
+        | Error::Mismatch { .. }
+        | Error::Tar { .. }
+        | Error::Entry { .. }
+        | Error::Limit { .. }
+        | Error::Layer { .. }
+        | Error::NotAnImage { .. } => "image",
+        Error::Call(_)
+        | Error::Io { .. }
+        | Error::InUse { .. }
+        | Error::SeveralNames { .. }
+        | Error::Ambiguous { .. }
+        | Error::Name { .. }
+        | Error::Missing { .. }
+        | Error::NoBlobs { .. }
+        | Error::Exposed { .. }
+        | Error::Damaged { .. } => "node",
+    }
+}
+
 /// The id of an object.
 pub(super) fn given<'a>(field: &str, id: &'a str) -> Result<&'a str, Status> {
     if id.is_empty() { Err(Status::invalid_argument(format!("{field}: empty; an id is needed"))) } else { Ok(id) }
@@ -56,10 +85,15 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         }
         pod::Error::PodExists { .. } | pod::Error::ContainerExists { .. } => Status::already_exists(message),
         pod::Error::NotReady { .. } | pod::Error::WrongState { .. } => Status::failed_precondition(message),
-        pod::Error::UnderWay { .. } => Status::deadline_exceeded(message),
+        pod::Error::UnderWay { .. } | pod::Error::Overdue { .. } => Status::deadline_exceeded(message),
         pod::Error::Image(error) => Status::new(image(error).code(), message),
-        pod::Error::Spec(_) => Status::invalid_argument(message),
+        pod::Error::Spec(_)
+        | pod::Error::CgroupDriver(cgroup::Error::Parent { .. } | cgroup::Error::Resource { .. }) => {
+            Status::invalid_argument(message)
+        }
         pod::Error::Start { .. }
+        | pod::Error::Exec { .. }
+        | pod::Error::Connect { .. }
         | pod::Error::Network(_)
         | pod::Error::Cni(_)
         | pod::Error::Identity(_)
@@ -67,6 +101,8 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         | pod::Error::Local(_)
         | pod::Error::Record { .. }
         | pod::Error::Cgroup(_)
+        | pod::Error::CgroupDriver(_)
+        | pod::Error::Config(_)
         | pod::Error::Call(_)
         | pod::Error::Io { .. }
         | pod::Error::Several(_)

@@ -10,6 +10,7 @@ use crate::image::Error;
 /// All images, or the one that the filter names. CRI: ListImages
 pub(super) async fn list_images(service: &Service, filter: Option<v1::ImageFilter>) -> Result<Vec<v1::Image>, Status> {
     let wanted = filter.and_then(|filter| filter.image).map(|image| image.image).filter(|name| !name.is_empty());
+    let config = service.settings.now();
     service
         .on_store(move |store| {
             let images = match wanted {
@@ -20,7 +21,7 @@ pub(super) async fn list_images(service: &Service, filter: Option<v1::ImageFilte
                     Err(error) => return Err(error),
                 },
             };
-            Ok(images.iter().map(message).collect())
+            Ok(images.iter().map(|image| message(image, &config.pinned_images)).collect())
         })
         .await
 }

@@ -2,11 +2,13 @@
 
 use proto::v1;
 
+use crate::config::ImagePattern;
 use crate::image::Image;
 
 /// The message of an image. The size is what it takes on the disk, compressed and unpacked: what removing it would free, if it
-/// shares nothing.
-pub(super) fn message(image: &Image) -> v1::Image {
+/// shares nothing. One of the names that `pinned` means keeps the kubelet from removing it.
+pub(super) fn message(image: &Image, pinned: &[ImagePattern]) -> v1::Image {
+    let mut names = image.names.iter().chain(&image.digests);
     let blobs: u64 = image.layers.iter().map(|layer| layer.size).sum();
     let documents: u64 = image.manifests.iter().map(|manifest| manifest.size).sum();
     let (uid, username) = user(&image.config.user);
@@ -18,7 +20,7 @@ pub(super) fn message(image: &Image) -> v1::Image {
         uid: uid.map(|value| v1::Int64Value { value }),
         username,
         spec: None,
-        pinned: false,
+        pinned: names.any(|name| pinned.iter().any(|pattern| pattern.matches(name))),
     }
 }
 

@@ -18,9 +18,10 @@ pub(super) async fn image_status(
     if name.is_empty() {
         return Err(Status::invalid_argument("image.image: empty; a name or an id is needed"));
     }
+    let config = service.settings.now();
     let image = service
         .on_store(move |store| match store.resolve(&name) {
-            Ok(image) => Ok(Some(message(&image))),
+            Ok(image) => Ok(Some(message(&image, &config.pinned_images))),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         })

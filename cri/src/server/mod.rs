@@ -2,8 +2,10 @@
 //!
 //! Only this module knows tonic and the messages of the wire.
 
+mod container_attach;
 mod container_create;
 mod container_events;
+mod container_exec;
 mod container_list;
 mod container_log;
 mod container_message;
@@ -13,8 +15,10 @@ mod container_stats;
 mod container_stats_list;
 mod container_status;
 mod container_stop;
+mod container_update;
 mod decode;
 mod encode;
+mod exec_sync;
 mod failure;
 mod gather;
 mod image_fs_info;
@@ -29,23 +33,28 @@ mod listen;
 mod metric_descriptors;
 mod metric_table;
 mod metrics_message;
+mod observe;
 mod parts;
 mod patience;
 mod runtime;
 mod runtime_config;
 mod runtime_status;
+mod runtime_update;
 mod runtime_version;
 mod sandbox_list;
 mod sandbox_message;
 mod sandbox_metrics_list;
+mod sandbox_port_forward;
 mod sandbox_remove;
 mod sandbox_run;
 mod sandbox_stats;
 mod sandbox_stats_list;
 mod sandbox_status;
 mod sandbox_stop;
+mod sandbox_update;
 mod select;
 mod stats_message;
+mod streams;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,9 +64,12 @@ use proto::v1::runtime_service_server::RuntimeServiceServer;
 use tokio::sync::Notify;
 use tokio_stream::wrappers::UnixListenerStream;
 
+use crate::config::Settings;
 use crate::image::registry::Registry;
 use crate::image::{self, Store};
-use crate::pod::{self, Engine};
+use crate::metrics::Counts;
+use crate::pod::{self, ContainerState, Engine};
+use crate::streaming;
 
 pub use listen::{ListenError, listen};
 
@@ -73,7 +85,9 @@ pub struct Service {
     store: Arc<Store>,
     registry: Arc<Registry>,
     engine: Engine,
+    settings: Settings,
     figures: Arc<gather::Figures>,
+    streams: streaming::Address,
 }
 
 /// Why the daemon cannot begin.
@@ -85,19 +99,47 @@ pub enum OpenError {
     /// Pods.
     #[error(transparent)]
     Pod(#[from] pod::Error),
+    /// The streaming server.
+    #[error("streaming server: {0}")]
+    Streams(#[from] streaming::BindError),
 }
 
 impl Service {
-    /// Opens the image store, and takes up the pods that are there.
+    /// Opens the image store, takes up the pods that are there, and begins to serve streams.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Registry::new`] and [`Engine::open`]; there are no control groups.
-    pub async fn open(settings: pod::Settings) -> Result<Service, OpenError> {
-        let registry = Arc::new(Registry::new(image::registry::Config::default())?);
-        let store = Arc::new(Store::open(&settings.root)?);
-        let engine = Engine::open(settings, Arc::clone(&store)).await?;
+    /// As [`Store::open`], [`Registry::new`], [`Engine::open`] and [`streaming::Server::bind`]; there are no control groups.
+    pub async fn open(settings: &Settings, pods: pod::Settings) -> Result<Service, OpenError> {
+        let config = settings.now();
+        let registry = Arc::new(Registry::new(config.registry())?);
+        let store = Arc::new(Store::open(&pods.root)?);
+        let engine = Engine::open(pods, Arc::clone(&store)).await?;
         let figures = Arc::new(gather::Figures::new().map_err(pod::Error::from)?);
-        Ok(Service { store, registry, engine, figures })
+        let server = streaming::Server::bind(&streaming::Config::of(&config)).await?;
+        let streams = server.address();
+        tokio::spawn(server.run());
+        Ok(Service { store, registry, engine, settings: settings.clone(), figures, streams })
+    }
+
+    /// What counts pods and containers by state.
+    pub fn counter(&self) -> impl Fn() -> Counts + Send + Sync + use<> {
+        let engine = self.engine.clone();
+        move || {
+            let (pods, containers) = (engine.pods(), engine.containers());
+            let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            let ready = pods.iter().filter(|pod| pod.ready).count();
+            let state = |wanted: fn(&ContainerState) -> bool| {
+                number(containers.iter().filter(|container| wanted(&container.state)).count())
+            };
+            Counts {
+                pods: vec![("ready", number(ready)), ("not_ready", number(pods.len() - ready))],
+                containers: vec![
+                    ("created", state(|state| matches!(state, ContainerState::Created))),
+                    ("running", state(|state| matches!(state, ContainerState::Running { .. }))),
+                    ("exited", state(|state| matches!(state, ContainerState::Exited(_)))),
+                ],
+            }
+        }
     }
 
     /// Serves both services on a socket until `stop` is ready. Calls under way may finish within [`PATIENCE`]; some never do.
@@ -121,6 +163,7 @@ impl Service {
             stopped.notify_one();
         };
         let serving = tonic::transport::Server::builder()
+            .layer(observe::Observe)
             .add_service(runtime)
             .add_service(images)
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told);

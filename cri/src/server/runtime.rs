@@ -5,10 +5,7 @@ use proto::v1::*;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Service, container_create, container_events, container_list, container_log, container_remove, container_start,
-    container_stats, container_stats_list, container_status, container_stop, metric_descriptors, parts, patience,
-    runtime_config, runtime_status, runtime_version, sandbox_list, sandbox_metrics_list, sandbox_remove, sandbox_run,
-    sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop,
+    Service, container_attach, container_create, container_events, container_exec, container_list, container_log, container_remove, container_start, container_stats, container_stats_list, container_status, container_stop, container_update, exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_update, runtime_version, sandbox_list, sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop, sandbox_update,
 };
 
 /// The answer of a call that is not built.
@@ -116,9 +113,9 @@ impl RuntimeService for Service {
 
     async fn update_container_resources(
         &self,
-        _: Request<UpdateContainerResourcesRequest>,
+        request: Request<UpdateContainerResourcesRequest>,
     ) -> Result<Response<UpdateContainerResourcesResponse>, Status> {
-        Err(not_built("UpdateContainerResources"))
+        container_update::update_container_resources(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn reopen_container_log(
@@ -128,20 +125,23 @@ impl RuntimeService for Service {
         container_log::reopen_container_log(self, request.into_inner()).await.map(Response::new)
     }
 
-    async fn exec_sync(&self, _: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
-        Err(not_built("ExecSync"))
+    async fn exec_sync(&self, request: Request<ExecSyncRequest>) -> Result<Response<ExecSyncResponse>, Status> {
+        Ok(Response::new(exec_sync::exec_sync(self, request.into_inner()).await?))
     }
 
-    async fn exec(&self, _: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
-        Err(not_built("Exec"))
+    async fn exec(&self, request: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
+        Ok(Response::new(container_exec::exec(self, request.into_inner())?))
     }
 
-    async fn attach(&self, _: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
-        Err(not_built("Attach"))
+    async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
+        Ok(Response::new(container_attach::attach(self, request.into_inner())?))
     }
 
-    async fn port_forward(&self, _: Request<PortForwardRequest>) -> Result<Response<PortForwardResponse>, Status> {
-        Err(not_built("PortForward"))
+    async fn port_forward(
+        &self,
+        request: Request<PortForwardRequest>,
+    ) -> Result<Response<PortForwardResponse>, Status> {
+        Ok(Response::new(sandbox_port_forward::port_forward(self, request.into_inner())?))
     }
 
     async fn container_stats(
@@ -176,9 +176,9 @@ impl RuntimeService for Service {
 
     async fn update_runtime_config(
         &self,
-        _: Request<UpdateRuntimeConfigRequest>,
+        request: Request<UpdateRuntimeConfigRequest>,
     ) -> Result<Response<UpdateRuntimeConfigResponse>, Status> {
-        Err(not_built("UpdateRuntimeConfig"))
+        runtime_update::update_runtime_config(request.into_inner()).map(Response::new)
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
@@ -219,14 +219,14 @@ impl RuntimeService for Service {
         &self,
         _: Request<RuntimeConfigRequest>,
     ) -> Result<Response<RuntimeConfigResponse>, Status> {
-        Ok(Response::new(runtime_config::runtime_config()))
+        Ok(Response::new(runtime_config::runtime_config(&self.engine.settings().cgroups)))
     }
 
     async fn update_pod_sandbox_resources(
         &self,
-        _: Request<UpdatePodSandboxResourcesRequest>,
+        request: Request<UpdatePodSandboxResourcesRequest>,
     ) -> Result<Response<UpdatePodSandboxResourcesResponse>, Status> {
-        Err(not_built("UpdatePodSandboxResources"))
+        sandbox_update::update_pod_sandbox_resources(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn stream_pod_sandboxes(

@@ -21,6 +21,8 @@ pub struct Host {
     pub kernel: (u32, u32),
     /// Whether memory cgroups count swap.
     pub swap_accounting: bool,
+    /// Whether cgroups can limit huge pages.
+    pub hugetlb: bool,
 }
 
 /// Control group version.
@@ -53,6 +55,13 @@ impl Host {
         // KERNEL(5.8): the root of cgroup v2 shows no limits, but there a limit of 0 that cannot be written is none that is missed.
         let v1 = Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes");
         let swap_accounting = cgroup == CgroupMode::V2 || v1.try_exists()?;
-        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor, kernel, swap_accounting })
+        let hugetlb = match cgroup {
+            CgroupMode::V1 => Path::new("/sys/fs/cgroup/hugetlb").try_exists()?,
+            CgroupMode::V2 => {
+                let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+                controllers.split_whitespace().any(|name| name == "hugetlb")
+            }
+        };
+        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor, kernel, swap_accounting, hugetlb })
     }
 }

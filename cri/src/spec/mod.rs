@@ -42,7 +42,9 @@ pub use devices::{DeviceNode, DeviceRequest, NodeKind, host_nodes};
 pub use error::Error;
 pub use host::{CgroupMode, Host};
 pub use hosts::{HostEntry, hosts, own_names, with_current};
-pub use mounts::{BindRecursion, BindSource, MountRequest, MountTarget, Propagation, SHM_SIZE};
+pub use mounts::{
+    BindRecursion, BindSource, MountIdMap, MountRequest, MountTarget, Propagation, SHM_SIZE, image_mounts,
+};
 pub use namespaces::is_private;
 pub use options::*;
 pub use process::{DEFAULT_PATH, command, environment, merged_environment};

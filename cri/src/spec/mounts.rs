@@ -1,10 +1,12 @@
 //! The mounts of a container: docker's own, then the user's by depth.
 
-use runtime::spec::Mount;
+use std::path::PathBuf;
+
+use runtime::spec::{IdMapping, Mount};
 use serde::{Deserialize, Serialize};
 
 use super::namespaces::is_private;
-use super::options::{Options, UserNamespace};
+use super::options::{NamespaceChoice, Options, UserNamespace};
 
 /// Bytes of `/dev/shm` when nothing is said.
 pub const SHM_SIZE: u64 = 64 << 20;
@@ -33,11 +35,39 @@ pub enum MountTarget {
         recursion: BindRecursion,
         /// Only what is there below the source, which no link there can lead out of.
         subpath: Option<String>,
+        /// More options of the mount, of config.md "Linux mount options", such as `noexec`; they count for more than all else here.
+        options: Vec<String>,
+        /// How its ids are mapped; absent: what belongs to a user of the host belongs to that user.
+        id_map: Option<MountIdMap>,
+    },
+    /// The files of an image, read-only; what lies outside of them is out of reach of its links. In a user namespace its ids are
+    /// mapped as those of the root file system. [`image_mounts`] tells the shim of it.
+    Image {
+        /// Its unpacked layers, topmost first.
+        lower: Vec<PathBuf>,
+        /// Only the file or directory there.
+        subpath: Option<String>,
+        /// As those of a bind mount. It is read-only and has no device nodes without them.
+        options: Vec<String>,
     },
     /// An empty file system in memory.
     Tmpfs {
         /// Options of tmpfs(5) and mount(8), such as `size=1m` and `exec`.
         options: Vec<String>,
+    },
+}
+
+/// How the ids of a bind mount are mapped, mount_setattr(2) "ID-mapped mounts".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountIdMap {
+    /// As the container's user namespace maps its own: what belongs to id 0 belongs to its root.
+    Container,
+    /// As a user namespace with these maps would.
+    Maps {
+        /// Lines of uid_map.
+        uids: Vec<IdMapping>,
+        /// Lines of gid_map.
+        gids: Vec<IdMapping>,
     },
 }
 
@@ -113,7 +143,7 @@ pub(super) fn mounts(options: &Options) -> Vec<Mount> {
             list.push(bind(destination, source, &["rbind", "rprivate"]));
         }
     }
-    list.extend(options.mounts.iter().map(user_mount));
+    list.extend(options.mounts.iter().map(|request| user_mount(request, options)));
     // A mount must come after those it lies in. The sort is stable: the order above holds within one depth.
     list.sort_by_key(|mount| depth(&mount.destination));
     list
@@ -138,13 +168,21 @@ fn default_mounts(options: &Options) -> Vec<Mount> {
     ];
     // sysfs shows the network namespace of who mounts it, so only the owner of that namespace may: user_namespaces(7).
     if mapped && !is_private(&options.network) {
-        list.push(bind("/sys", "/sys", &["rbind", "rro", "nosuid", "noexec", "nodev", "rslave"]));
+        list.push(bind("/sys", "/sys", &["rbind", "rro", "rnosuid", "rnoexec", "rnodev", "rslave"]));
     } else {
         list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]));
-        list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
     }
-    // It shows the ipc namespace of who mounts it, the host's with --ipc host.
-    list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
+    // It shows the ipc namespace of who mounts it, the host's with --ipc host, and only the owner of that namespace may.
+    match &options.ipc {
+        NamespaceChoice::Host if mapped => {
+            list.push(bind("/dev/mqueue", "/dev/mqueue", &["bind", "nosuid", "noexec", "nodev"]));
+        }
+        NamespaceChoice::Join(_) if mapped => {}
+        NamespaceChoice::Private | NamespaceChoice::Host | NamespaceChoice::Join(_) => {
+            list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+        }
+    }
     if let Some(source) = &options.shm_source {
         list.push(bind("/dev/shm", source, &["bind", "nosuid", "noexec", "nodev"]));
     } else if !options.no_shm {
@@ -154,13 +192,13 @@ fn default_mounts(options: &Options) -> Vec<Mount> {
     list
 }
 
-fn user_mount(request: &MountRequest) -> Mount {
+fn user_mount(request: &MountRequest, all: &Options) -> Mount {
     match &request.target {
-        MountTarget::Bind { source, propagation, recursion, subpath } => {
-            let (kind, read_only) = match recursion {
-                BindRecursion::Enabled => ("rbind", "rro"),
-                BindRecursion::Disabled => ("bind", "ro"),
-                BindRecursion::Writable => ("rbind", "ro"),
+        MountTarget::Bind { source, propagation, recursion, subpath, options: more, id_map } => {
+            let (kind, read_only, mapped) = match recursion {
+                BindRecursion::Enabled => ("rbind", "rro", "ridmap"),
+                BindRecursion::Disabled => ("bind", "ro", "idmap"),
+                BindRecursion::Writable => ("rbind", "ro", "ridmap"),
             };
             let mut options = vec![kind];
             // Without "rw": what is mounted read-only on the host stays so.
@@ -168,7 +206,19 @@ fn user_mount(request: &MountRequest) -> Mount {
             options.push(propagation.name());
             let below = subpath.as_ref().map(|subpath| format!("{}{subpath}", runtime::plan::SUBPATH));
             options.extend(below.as_deref());
-            bind(&request.destination, source, &options)
+            options.extend(id_map.as_ref().map(|_| mapped));
+            options.extend(more.iter().map(String::as_str));
+            let mut mount = bind(&request.destination, source, &options);
+            if let Some(MountIdMap::Maps { uids, gids }) = id_map {
+                (mount.uid_mappings, mount.gid_mappings) = (uids.clone(), gids.clone());
+            }
+            mount
+        }
+        MountTarget::Image { options: more, .. } => {
+            let mut options = vec!["bind", "ro", "nodev", "rprivate"];
+            options.extend(matches!(all.userns, UserNamespace::Mapped { .. }).then_some("idmap"));
+            options.extend(more.iter().map(String::as_str));
+            bind(&request.destination, "image", &options)
         }
         MountTarget::Tmpfs { options } => {
             // tmpfs mounts are closed unless asked otherwise; a later option wins.
@@ -180,6 +230,19 @@ fn user_mount(request: &MountRequest) -> Mount {
             mount(&request.destination, "tmpfs", "tmpfs", &all)
         }
     }
+}
+
+/// The images among the mounts, for the shim: `image_mounts` of `shim.json`.
+pub fn image_mounts(options: &Options) -> Vec<shim::layout::ImageMount> {
+    let images = options.mounts.iter().filter_map(|request| match &request.target {
+        MountTarget::Image { lower, subpath, .. } => Some(shim::layout::ImageMount {
+            destination: PathBuf::from(&request.destination),
+            lower: lower.clone(),
+            sub_path: subpath.as_ref().map(PathBuf::from),
+        }),
+        MountTarget::Bind { .. } | MountTarget::Tmpfs { .. } => None,
+    });
+    images.collect()
 }
 
 /// `linux.rootfsPropagation`: a mount can only pass on what the root passes on.

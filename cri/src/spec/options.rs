@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::capabilities::CapabilityChange;
 use super::devices::DeviceRequest;
 use super::error::Error;
-use super::mounts::MountRequest;
+use super::mounts::{MountIdMap, MountRequest, MountTarget};
 
 /// What an image says about its containers: `config` of the OCI image configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +229,12 @@ impl Options {
         for mount in &self.mounts {
             if !seen.insert(mount.destination.as_str()) {
                 return Err(Error::DuplicateMount { destination: mount.destination.clone() });
+            }
+            if self.userns == UserNamespace::Host
+                && matches!(mount.target, MountTarget::Bind { id_map: Some(MountIdMap::Container), .. })
+            {
+                let why = "ids are mapped as those of the container's user namespace, and it has none";
+                return Err(Error::Conflict { left: "idmap", right: "--userns host", why });
             }
         }
         Ok(())

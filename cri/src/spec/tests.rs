@@ -15,7 +15,7 @@ fn host(cgroup: CgroupMode) -> Host {
         uid: 0,
         gid: 0,
     };
-    Host { cgroup, bounding, devices: vec![node("/dev/fuse"), node("/dev/net/tun")], apparmor: false }
+    Host { cgroup, bounding, devices: vec![node("/dev/fuse"), node("/dev/net/tun")], ..Host::default() }
 }
 
 fn root() -> Identity {
@@ -110,6 +110,8 @@ fn mounts_are_ordered_and_replace_defaults() {
             propagation: Propagation::RPrivate,
             recursion: BindRecursion::Enabled,
             subpath: None,
+            options: Vec::new(),
+            id_map: None,
         },
         read_only,
     };
@@ -155,6 +157,8 @@ fn propagation_reaches_the_root() {
                 propagation,
                 recursion: BindRecursion::Disabled,
                 subpath: None,
+                options: Vec::new(),
+                id_map: None,
             },
             read_only: true,
         };
@@ -192,6 +196,52 @@ fn user_namespace() {
     assert_eq!(linux.namespaces.last().unwrap().kind, NamespaceKind::User);
     let spec = good(&Options { userns: mapped(), network: NamespaceChoice::Host, ..Options::default() });
     assert_eq!(find(&spec, "/sys").kind.as_deref(), Some("bind"));
+    assert_eq!(find(&spec, "/sys").options, ["rbind", "rro", "rnosuid", "rnoexec", "rnodev", "rslave"]);
+    assert_eq!(find(&spec, "/sys/fs/cgroup").kind.as_deref(), Some("cgroup"));
+    let spec = good(&Options { userns: mapped(), ipc: NamespaceChoice::Host, ..Options::default() });
+    assert_eq!(find(&spec, "/dev/mqueue").kind.as_deref(), Some("bind"));
+}
+
+#[test]
+fn mapped_ids_and_images() {
+    let maps = vec![IdMapping { container_id: 0, host_id: 5, size: 1 }];
+    let bind = |recursion, id_map| MountRequest {
+        destination: "/m".to_owned(),
+        target: MountTarget::Bind {
+            source: "/m".to_owned(),
+            propagation: Propagation::RPrivate,
+            recursion,
+            subpath: None,
+            options: vec!["noexec".to_owned()],
+            id_map,
+        },
+        read_only: false,
+    };
+    let own = MountIdMap::Maps { uids: maps.clone(), gids: maps.clone() };
+    let spec = good(&Options { mounts: vec![bind(BindRecursion::Disabled, Some(own))], ..Options::default() });
+    let mount = find(&spec, "/m");
+    assert_eq!(mount.options, ["bind", "rprivate", "idmap", "noexec"]);
+    assert_eq!((&mount.uid_mappings, &mount.gid_mappings), (&maps, &maps));
+    let like = bind(BindRecursion::Enabled, Some(MountIdMap::Container));
+    let host = Options { mounts: vec![like.clone()], ..Options::default() };
+    let error = made(&host, CgroupMode::V2).unwrap_err().to_string();
+    assert!(error.starts_with("idmap and --userns host exclude each other"), "{error}");
+    let image = MountRequest {
+        destination: "/i".to_owned(),
+        target: MountTarget::Image {
+            lower: vec!["/layers/2".into(), "/layers/1".into()],
+            subpath: Some("etc".to_owned()),
+            options: vec!["nosuid".to_owned()],
+        },
+        read_only: true,
+    };
+    let options = Options { mounts: vec![like, image], userns: mapped(), ..Options::default() };
+    let spec = good(&options);
+    assert_eq!(find(&spec, "/m").options, ["rbind", "rprivate", "ridmap", "noexec"]);
+    assert_eq!(find(&spec, "/i").options, ["bind", "ro", "nodev", "rprivate", "idmap", "nosuid"]);
+    let [mount] = image_mounts(&options).try_into().unwrap();
+    assert_eq!(mount.destination, PathBuf::from("/i"));
+    assert_eq!((mount.lower.len(), mount.sub_path), (2, Some("etc".into())));
 }
 
 #[test]

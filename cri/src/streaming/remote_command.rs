@@ -1,4 +1,4 @@
-//! Exec and attach on a SPDY connection.
+//! Exec and attach.
 //!
 //! ```text
 //!  client opens:  error, and of stdin stdout stderr those it asked for, and resize with a terminal
@@ -6,28 +6,37 @@
 //!                   │      ▼       │      │                                  ▼
 //!                 status  pipe    pipe   pipe                              sizes
 //! ```
+//!
+//! On a WebSocket the streams are channels, and need not be opened.
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::spdy::{Connection, Reader, Reset, Stream, Writer};
+use super::audit::Outcome;
+use super::spdy::{Connection, Reset, Stream};
 use super::status::Version;
+use super::stream::{PIECE, Reader, Writer};
+use super::websocket::{Channels, Protocol, Socket};
 use super::{Command, Ends, Exit, Run, Size, Wanted};
 
 /// How long a client may take to open its streams.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Largest piece of output, in bytes.
-const PIECE: usize = 32 << 10;
-
 /// Longest text of a size, in bytes.
 const SIZE_LIMIT: usize = 1024;
+
+/// Channels of a WebSocket.
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const SIZES: u8 = 4;
 
 /// The streams of a client.
 #[derive(Default)]
@@ -39,19 +48,55 @@ struct Streams {
     sizes: Option<Reader>,
 }
 
-/// Serves a client until the process has ended, or nothing has moved for `idle`.
-pub(super) async fn serve(mut connection: Connection, version: Version, command: Command, idle: Duration) {
-    let Command { wanted, run } = command;
-    // Without its streams there is nowhere to say what is missing.
-    if let Ok(Some(streams)) = timeout(PATIENCE, gather(&mut connection, wanted, version)).await {
-        let quiet = connection.activity().idle(idle);
-        tokio::select! {
-            () = relay(streams, version, run) => {}
-            () = refuse(&mut connection) => {}
-            () = quiet => {}
+/// Serves a client on SPDY until the process has ended, or nothing has moved for `idle`.
+pub(super) async fn serve(mut connection: Connection, version: Version, command: Command, idle: Duration) -> Outcome {
+    let Command { wanted, run, .. } = command;
+    let outcome = match timeout(PATIENCE, gather(&mut connection, wanted, version)).await {
+        Ok(Some(streams)) => {
+            let quiet = connection.activity().idle(idle);
+            tokio::select! {
+                outcome = relay(streams, version, run) => outcome,
+                () = refuse(&mut connection) => Outcome::Left,
+                () = quiet => Outcome::Idle,
+            }
         }
-    }
+        // Without its streams there is nowhere to say what is missing.
+        Ok(None) | Err(_) => Outcome::NoStreams,
+    };
     connection.close().await;
+    outcome
+}
+
+/// The same on a WebSocket, where all channels are there from the beginning.
+pub(super) async fn serve_websocket(socket: Socket, protocol: Protocol, command: Command, idle: Duration) -> Outcome {
+    let Command { wanted, run, .. } = command;
+    let incoming: Vec<u8> = [(wanted.stdin, STDIN), (wanted.tty, SIZES)]
+        .into_iter()
+        .filter_map(|(wanted, channel)| wanted.then_some(channel))
+        .collect();
+    let (mut channels, readers) = Channels::start(socket, protocol.encoding, protocol.half_close, &incoming);
+    let mut readers = readers.into_iter();
+    let streams = Streams {
+        stdin: wanted.stdin.then(|| readers.next()).flatten(),
+        sizes: wanted.tty.then(|| readers.next()).flatten(),
+        stdout: wanted.stdout.then(|| channels.writer(STDOUT)),
+        stderr: wanted.stderr.then(|| channels.writer(STDERR)),
+        error: Some(channels.writer(ERROR)),
+    };
+    // An empty message tells the client that it is connected.
+    let greeting = [&streams.stdout, &streams.stderr, &streams.error].into_iter().flatten().next();
+    if let Some(first) = greeting {
+        // A client that has gone already is seen below.
+        let _ = first.write(Bytes::new()).await;
+    }
+    let quiet = channels.activity().idle(idle);
+    let outcome = tokio::select! {
+        outcome = relay(streams, protocol.version, run) => outcome,
+        () = channels.ended() => Outcome::Left,
+        () = quiet => Outcome::Idle,
+    };
+    channels.close().await;
+    outcome
 }
 
 /// Waits for all streams that belong to what was asked for; `None`: the client left, or opened another one.
@@ -66,7 +111,7 @@ async fn gather(connection: &mut Connection, wanted: Wanted, version: Version) -
         if complete {
             return Some(streams);
         }
-        let Stream { headers, reader, writer } = connection.accept().await?;
+        let Stream { headers, reader, writer, .. } = connection.accept().await?;
         match headers.get("streamtype") {
             Some("error") if streams.error.is_none() => streams.error = Some(writer),
             Some("stdin") if wanted.stdin && streams.stdin.is_none() => streams.stdin = Some(reader),
@@ -92,18 +137,22 @@ async fn refuse(connection: &mut Connection) {
 }
 
 /// Carries bytes until the process has ended, and says how.
-async fn relay(streams: Streams, version: Version, run: Run) {
+async fn relay(streams: Streams, version: Version, run: Run) -> Outcome {
     let result = match carry(streams.stdin, streams.stdout, streams.stderr, streams.sizes, run).await {
         Ok(result) => result,
         Err(error) => Err(format!("pipe: {error}")),
     };
-    let Some(error) = streams.error else { return };
-    let status = version.status(&result);
-    // A client that has left is told nothing.
-    if !status.is_empty() && error.write(status.into()).await.is_err() {
-        return;
+    if let Some(error) = streams.error {
+        let status = version.status(&result);
+        // A client that has left is told nothing.
+        if status.is_empty() || error.write(status.into()).await.is_ok() {
+            let _ = error.finish().await;
+        }
     }
-    let _ = error.finish().await;
+    match result {
+        Ok(Exit { code }) => Outcome::Exited(code),
+        Err(message) => Outcome::Failed(message),
+    }
 }
 
 async fn carry(

@@ -1,34 +1,28 @@
-//! The HTTP server behind the addresses.
+//! The server behind the addresses: connections, with TLS or without.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http_body_util::Full as Body;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
-use super::spdy::Connection;
-use super::status::Version;
+use super::request::answer;
 use super::token::{Full, Tokens};
-use super::{Command, Dial, Target, port_forward, remote_command};
-
-/// Names of versions that a client offers, and the one that is taken.
-const OFFERED: &str = "x-stream-protocol-version";
-
-/// What is offered instead.
-const ACCEPTED: &str = "x-accepted-stream-protocol-versions";
+use super::{Command, Ports, Target, tls};
 
 /// Most connections at a time.
 const CONNECTIONS: usize = 1024;
 
-/// How long a client may take to send its request's headers.
+/// How long a client may take to greet (TLS), and to send its request's headers.
 const HEADERS: Duration = Duration::from_secs(10);
+
+/// How long nothing may move on a connection, if nothing else is said; the kubelet's own limit.
+const IDLE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
@@ -37,20 +31,80 @@ pub struct Config {
     pub address: SocketAddr,
     /// How long nothing may move on a connection.
     pub idle: Duration,
+    /// Certificate and key; without them there is no TLS.
+    pub tls: Option<tls::Files>,
+}
+
+impl Config {
+    /// As the daemon's configuration has it.
+    #[must_use]
+    pub fn of(config: &crate::config::Config) -> Config {
+        let idle = config.stream_idle_timeout.get();
+        let tls = match (&config.stream_tls_cert, &config.stream_tls_key) {
+            (Some(certificate), Some(key)) => Some(tls::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: config.stream_tls_client_ca.clone(),
+            }),
+            // A configuration with one of them is refused.
+            (None, _) | (_, None) => None,
+        };
+        Config {
+            address: (config.stream_address, config.stream_port).into(),
+            idle: if idle.is_zero() { Duration::MAX } else { idle },
+            tls,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { address: (Ipv4Addr::LOCALHOST, 0).into(), idle: IDLE, tls: None }
+    }
+}
+
+/// Why a server cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken or is none of this host.
+    #[error("bind({address}): {source}")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
 }
 
 /// Serves the streams that it gives addresses for.
 pub struct Server {
     listener: TcpListener,
-    idle: Duration,
+    shared: Arc<Shared>,
     address: Address,
+}
+
+/// What all connections share.
+struct Shared {
+    tokens: Arc<Tokens<Target>>,
+    idle: Duration,
+    tls: Option<tls::Reloading>,
 }
 
 /// Gives addresses.
 #[derive(Clone)]
 pub struct Address {
     tokens: Arc<Tokens<Target>>,
-    local: SocketAddr,
+    /// As in `http://127.0.0.1:4321`.
+    base: String,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address").field("base", &self.base).finish_non_exhaustive()
+    }
 }
 
 impl Address {
@@ -59,7 +113,7 @@ impl Address {
     /// # Errors
     /// Too many addresses wait for their clients.
     pub fn exec(&self, command: Command) -> Result<String, Full> {
-        self.issue("exec", Target::Command(command))
+        self.issue(Target::Exec(command))
     }
 
     /// The address of a process that runs.
@@ -67,19 +121,20 @@ impl Address {
     /// # Errors
     /// As [`Address::exec`].
     pub fn attach(&self, command: Command) -> Result<String, Full> {
-        self.issue("attach", Target::Command(command))
+        self.issue(Target::Attach(command))
     }
 
     /// The address of a pod's ports.
     ///
     /// # Errors
     /// As [`Address::exec`].
-    pub fn port_forward(&self, dial: Dial) -> Result<String, Full> {
-        self.issue("portforward", Target::Ports(dial))
+    pub fn port_forward(&self, ports: Ports) -> Result<String, Full> {
+        self.issue(Target::Ports(ports))
     }
 
-    fn issue(&self, kind: &str, target: Target) -> Result<String, Full> {
-        Ok(format!("http://{}/{kind}/{}", self.local, self.tokens.issue(target)?))
+    fn issue(&self, target: Target) -> Result<String, Full> {
+        let kind = target.kind().name();
+        Ok(format!("{}/{kind}/{}", self.base, self.tokens.issue(target)?))
     }
 }
 
@@ -87,11 +142,16 @@ impl Server {
     /// Starts to listen.
     ///
     /// # Errors
-    /// The address is taken or is none of this host.
-    pub async fn bind(config: &Config) -> std::io::Result<Server> {
-        let listener = TcpListener::bind(config.address).await?;
-        let address = Address { tokens: Arc::new(Tokens::new()), local: listener.local_addr()? };
-        Ok(Server { listener, idle: config.idle, address })
+    /// [`BindError`].
+    pub async fn bind(config: &Config) -> Result<Server, BindError> {
+        let failed = |source| BindError::Address { address: config.address, source };
+        let tls = config.tls.clone().map(tls::Reloading::open).transpose()?;
+        let listener = TcpListener::bind(config.address).await.map_err(failed)?;
+        let local = reachable(listener.local_addr().map_err(failed)?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let tokens = Arc::new(Tokens::new());
+        let address = Address { tokens: Arc::clone(&tokens), base: format!("{scheme}://{local}") };
+        Ok(Server { listener, shared: Arc::new(Shared { tokens, idle: config.idle, tls }), address })
     }
 
     /// What gives addresses of this server.
@@ -105,140 +165,81 @@ impl Server {
         loop {
             // Never closed.
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-            let Ok((socket, _)) = self.listener.accept().await else {
+            let Ok((socket, peer)) = self.listener.accept().await else {
                 // No descriptors left, most likely: connections that end give some back.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
             // Keys that are typed must not wait for more; only speed is lost where that fails.
             let _ = socket.set_nodelay(true);
-            let (tokens, idle) = (Arc::clone(&self.address.tokens), self.idle);
+            let shared = Arc::clone(&self.shared);
+            let Some(tls) = &self.shared.tls else {
+                tokio::spawn(serve(socket, peer, shared, permit));
+                continue;
+            };
+            let (config, error) = tls.config();
+            if let Some(error) = error {
+                tracing::warn!("the streaming server goes on with the certificate that it has: {error}");
+            }
             tokio::spawn(async move {
-                let permit = Arc::new(permit);
-                let service = hyper::service::service_fn(|request| {
-                    let (tokens, permit) = (Arc::clone(&tokens), Arc::clone(&permit));
-                    async move {
-                        let (response, session) = answer(request, &tokens, idle);
-                        if let Some(session) = session {
-                            // It goes on when this connection is no HTTP any more.
-                            tokio::spawn(async move {
-                                session.await;
-                                drop(permit);
-                            });
-                        }
-                        Ok::<_, std::convert::Infallible>(response)
-                    }
-                });
-                let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(64 << 10).keep_alive(false);
-                // A client that breaks off has its reasons.
-                let _ = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await;
+                // A client that does not greet in time, or does not trust us, goes away.
+                if let Ok(Ok(socket)) = timeout(HEADERS, TlsAcceptor::from(config).accept(socket)).await {
+                    serve(socket, peer, shared, permit).await;
+                }
             });
         }
     }
 }
 
-type Session = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The answer to a request, and what follows it on the connection.
-fn answer(
-    mut request: Request<Incoming>,
-    tokens: &Tokens<Target>,
-    idle: Duration,
-) -> (Response<Body<Bytes>>, Option<Session>) {
-    if request.method() != Method::GET && request.method() != Method::POST {
-        return (refusal(StatusCode::METHOD_NOT_ALLOWED, "GET and POST are allowed"), None);
-    }
-    let target = token(request.uri().path()).and_then(|(kind, token)| {
-        let target = tokens.take(token)?;
-        matches!((kind, &target), ("exec" | "attach", Target::Command(_)) | ("portforward", Target::Ports(_)))
-            .then_some(target)
-    });
-    let Some(target) = target else {
-        return (refusal(StatusCode::NOT_FOUND, "no such address; each one is good once, for a minute"), None);
-    };
-    let headers = request.headers();
-    if !wants_spdy(headers) {
-        return (refusal(StatusCode::BAD_REQUEST, "an upgrade to SPDY/3.1 is needed"), None);
-    }
-    let offered: Vec<String> = offered(headers).map(str::to_owned).collect();
-    if offered.is_empty() {
-        return (refusal(StatusCode::BAD_REQUEST, "header X-Stream-Protocol-Version is missing"), None);
-    }
-    let offered = || offered.iter().map(String::as_str);
-    let upgrade = hyper::upgrade::on(&mut request);
-    let connection = async move {
-        // A client that left before it was served.
-        let socket = upgrade.await.ok()?;
-        Some(Connection::start(TokioIo::new(socket), BytesMut::new()))
-    };
-    let (name, session): (&str, Session) = match target {
-        Target::Command(command) => {
-            let Some(version) = Version::choose(offered()) else {
-                return (
-                    no_version(&["v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"]),
-                    None,
-                );
-            };
-            let session = async move {
-                if let Some(connection) = connection.await {
-                    remote_command::serve(connection, version, command, idle).await;
-                }
-            };
-            (version.name(), Box::pin(session))
-        }
-        Target::Ports(dial) => {
-            if !offered().any(|name| name == port_forward::PROTOCOL) {
-                return (no_version(&[port_forward::PROTOCOL]), None);
+/// One connection: a request, and the session that follows it.
+async fn serve<S>(socket: S, peer: SocketAddr, shared: Arc<Shared>, permit: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let permit = Arc::new(permit);
+    let service = hyper::service::service_fn(|request| {
+        let (shared, permit) = (Arc::clone(&shared), Arc::clone(&permit));
+        async move {
+            let (response, session) = answer(request, peer, &shared.tokens, shared.idle);
+            if let Some(session) = session {
+                // It goes on when this connection is no HTTP any more.
+                tokio::spawn(async move {
+                    session.await;
+                    drop(permit);
+                });
             }
-            let session = async move {
-                if let Some(connection) = connection.await {
-                    port_forward::serve(connection, dial, idle).await;
-                }
-            };
-            (port_forward::PROTOCOL, Box::pin(session))
+            Ok::<_, std::convert::Infallible>(response)
         }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(64 << 10);
+    // A client that breaks off has its reasons.
+    let _ = http.serve_connection(TokioIo::new(socket), service).with_upgrades().await;
+}
+
+/// An address of this host by which a server that listens on all of them is reached.
+fn reachable(local: SocketAddr) -> SocketAddr {
+    let ip = match local.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     };
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"));
-    headers.insert(OFFERED, HeaderValue::from_str(name).expect("names of versions are plain"));
-    (response, Some(session))
+    SocketAddr::new(ip, local.port())
 }
 
-/// `/exec/TOKEN` in its two parts.
-fn token(path: &str) -> Option<(&str, &str)> {
-    let (kind, token) = path.strip_prefix('/')?.split_once('/')?;
-    (!token.contains('/')).then_some((kind, token))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// All values of a header that is a list, whether it comes once or several times.
-fn list<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|value| !value.is_empty())
-}
-
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    list(headers, OFFERED)
-}
-
-fn wants_spdy(headers: &HeaderMap) -> bool {
-    list(headers, "connection").any(|value| value.eq_ignore_ascii_case("upgrade"))
-        && list(headers, "upgrade").any(|value| value.eq_ignore_ascii_case("spdy/3.1"))
-}
-
-fn refusal(status: StatusCode, message: &str) -> Response<Body<Bytes>> {
-    let mut response = Response::new(Body::from(format!("{message}\n")));
-    *response.status_mut() = status;
-    response
-}
-
-fn no_version(accepted: &[&'static str]) -> Response<Body<Bytes>> {
-    let mut response = refusal(StatusCode::FORBIDDEN, "none of the offered protocol versions is spoken here");
-    for name in accepted {
-        response.headers_mut().append(ACCEPTED, HeaderValue::from_static(name));
+    #[test]
+    fn addresses_that_can_be_reached() {
+        for (local, expected) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(reachable(local.parse().unwrap()).to_string(), expected);
+        }
     }
-    response
 }

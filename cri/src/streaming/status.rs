@@ -17,13 +17,16 @@ pub(super) enum Version {
 }
 
 impl Version {
+    /// All of them, the best first.
+    pub(super) const ALL: [Version; 4] = [Version::V4, Version::V3, Version::V2, Version::V1];
+
     /// The best one of those that a client offers.
     pub(super) fn choose<'a>(offered: impl Iterator<Item = &'a str>) -> Option<Version> {
         offered.filter_map(Version::parse).max()
     }
 
     fn parse(name: &str) -> Option<Version> {
-        [Version::V1, Version::V2, Version::V3, Version::V4].into_iter().find(|version| version.name() == name)
+        Version::ALL.into_iter().find(|version| version.name() == name)
     }
 
     pub(super) fn name(self) -> &'static str {

@@ -11,19 +11,27 @@ use super::spdy::{Decoder, Encoder, Event, Fin, Headers, Reset, StreamId};
 use super::*;
 
 const GO_OFFER: &str = "v5.channel.k8s.io,v4.channel.k8s.io,v3.channel.k8s.io,v2.channel.k8s.io,channel.k8s.io";
-const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
-const TERMINAL: Wanted = Wanted { stdin: true, stdout: true, stderr: false, tty: true };
+pub(super) const ALL: Wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: false };
+pub(super) const TERMINAL: Wanted = Wanted { stdin: true, stdout: true, stderr: false, tty: true };
 
-async fn serve() -> Address {
-    let config = Config { address: ([127, 0, 0, 1], 0).into(), idle: Duration::from_secs(60) };
-    let server = Server::bind(&config).await.unwrap();
+pub(super) async fn serve() -> Address {
+    serve_with(&Config::default()).await
+}
+
+pub(super) async fn serve_with(config: &Config) -> Address {
+    let server = Server::bind(config).await.unwrap();
     let address = server.address();
     tokio::spawn(server.run());
     address
 }
 
+/// A command that the audit says nothing of.
+pub(super) fn command(wanted: Wanted, run: Run) -> Command {
+    Command { wanted, run, subject: Subject::default() }
+}
+
 /// Gives back its input in upper case, and ends with a code.
-fn shout(code: i32) -> Run {
+pub(super) fn shout(code: i32) -> Run {
     Box::new(move |ends| {
         Box::pin(async move {
             let mut text = String::new();
@@ -39,10 +47,14 @@ fn shout(code: i32) -> Run {
 
 /// Sends a request; the head of the answer, and the connection behind it.
 async fn request(url: &str, headers: &str) -> (String, TcpStream) {
+    request_by("POST", url, headers).await
+}
+
+async fn request_by(method: &str, url: &str, headers: &str) -> (String, TcpStream) {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let mut socket = TcpStream::connect(host).await.unwrap();
-    let text = format!("POST /{path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
+    let text = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
     socket.write_all(text.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -116,7 +128,7 @@ impl Client {
 async fn exec() {
     let address = serve().await;
     for (code, reason) in [(0, None), (3, Some("NonZeroExitCode"))] {
-        let url = address.exec(Command { wanted: ALL, run: shout(code) }).unwrap();
+        let url = address.exec(command(ALL, shout(code))).unwrap();
         let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
         for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout"), (7, "stderr")] {
             client.open(stream, &[("streamType", kind)]).await;
@@ -145,7 +157,7 @@ async fn terminal() {
             Ok(Exit { code: 0 })
         })
     });
-    let url = address.attach(Command { wanted: TERMINAL, run }).unwrap();
+    let url = address.attach(command(TERMINAL, run)).unwrap();
     let mut client = Client::connect(&url, "v3.channel.k8s.io", "v3.channel.k8s.io").await;
     for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout"), (7, "resize")] {
         client.open(stream, &[("streamtype", kind)]).await;
@@ -163,7 +175,7 @@ async fn what_cannot_be_run_is_said() {
     let address = serve().await;
     let run: Run = Box::new(|_| Box::pin(async { Err("container is not running".to_owned()) }));
     let wanted = Wanted { stdin: false, stdout: true, stderr: false, tty: false };
-    let url = address.exec(Command { wanted, run }).unwrap();
+    let url = address.exec(command(wanted, run)).unwrap();
     let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
     client.open(1, &[("streamtype", "error")]).await;
     client.open(3, &[("streamtype", "stdout")]).await;
@@ -181,7 +193,7 @@ async fn a_stream_too_many() {
     let address = serve().await;
     let run: Run = Box::new(|_| panic!("it was run"));
     let wanted = Wanted { stdin: false, stdout: true, stderr: false, tty: false };
-    let url = address.exec(Command { wanted, run }).unwrap();
+    let url = address.exec(command(wanted, run)).unwrap();
     let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
     client.open(1, &[("streamtype", "error")]).await;
     client.open(3, &[("streamtype", "stdin")]).await;
@@ -191,14 +203,17 @@ async fn a_stream_too_many() {
 #[tokio::test]
 async fn requests_that_are_refused() {
     let address = serve().await;
-    let issue = || address.exec(Command { wanted: ALL, run: shout(0) }).unwrap();
+    let issue = || address.exec(command(ALL, shout(0))).unwrap();
     let url = issue();
     let good = upgrade(GO_OFFER);
     for (url, headers, status, says) in [
         (issue(), String::new(), "400", ""),
+        (issue(), "Connection: Upgrade\r\nUpgrade: h2c\r\n".to_owned(), "400", ""),
+        (issue(), "Connection: Upgrade\r\nUpgrade: websocket\r\n".to_owned(), "400", "sec-websocket-version: 13"),
         (issue(), "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n".to_owned(), "400", ""),
         (issue(), upgrade("v9.channel.k8s.io"), "403", "x-accepted-stream-protocol-versions: v4.channel.k8s.io"),
         (issue().replace("/exec/", "/portforward/"), good.clone(), "404", ""),
+        (issue().replace("/exec/", "/attach/"), good.clone(), "404", ""),
         (format!("{}x", issue()), good.clone(), "404", ""),
         (url.clone(), good.clone(), "101", ""),
         (url, good.clone(), "404", ""),
@@ -209,8 +224,13 @@ async fn requests_that_are_refused() {
     }
 }
 
-#[tokio::test]
-async fn ports() {
+/// Ports that the audit says nothing of.
+pub(super) fn ports_of(named: &[u16], dial: Dial) -> Ports {
+    Ports { named: named.to_vec(), dial, subject: Subject::default() }
+}
+
+/// Connects port 80 with a server that gives back what it is sent, and a `!`; nobody listens on others.
+pub(super) async fn echo() -> Dial {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let echo = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -224,15 +244,20 @@ async fn ports() {
             });
         }
     });
-    let dial: Dial = Box::new(move |port| {
+    Box::new(move |port| {
         Box::pin(async move {
             match port {
                 80 => TcpStream::connect(echo).await.map_err(|error| error.to_string()),
                 port => Err(format!("connect(127.0.0.1:{port}): ECONNREFUSED")),
             }
         })
-    });
-    let url = serve().await.port_forward(dial).unwrap();
+    })
+}
+
+#[tokio::test]
+async fn ports() {
+    let dial = echo().await;
+    let url = serve().await.port_forward(ports_of(&[], dial)).unwrap();
     let mut client = Client::connect(&url, "portforward.k8s.io", "portforward.k8s.io").await;
     for (number, port) in [(0u32, "80"), (1, "81"), (2, "80"), (3, "70000")] {
         let id = number.to_string();
@@ -264,4 +289,189 @@ async fn ports() {
     assert_eq!((texts[&3].as_str(), texts[&11].as_str()), ("first!", "third!"));
     assert_eq!(texts[&5], "connect(127.0.0.1:81): ECONNREFUSED");
     assert!(texts[&13].starts_with("port: "), "{}", texts[&13]);
+}
+
+/// What is no request for streams does not use the address up; GET does as well as POST.
+#[tokio::test]
+async fn methods() {
+    let url = serve().await.exec(command(ALL, shout(0))).unwrap();
+    for (method, status) in [("HEAD", "405"), ("PUT", "405"), ("GET", "101"), ("GET", "404")] {
+        let (head, _socket) = request_by(method, &url, &upgrade(GO_OFFER)).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{method}: {head}");
+        assert_eq!(head.contains("allow: get, post"), status == "405", "{head}");
+    }
+}
+
+/// Old clients send no request id: a data stream belongs to the error stream before it, also when several are opened at once.
+#[tokio::test]
+async fn ports_without_request_ids() {
+    let url = serve().await.port_forward(ports_of(&[], echo().await)).unwrap();
+    let mut client = Client::connect(&url, "portforward.k8s.io", "portforward.k8s.io").await;
+    for (stream, kind) in [(1, "error"), (3, "data"), (5, "error"), (7, "data")] {
+        client.open(stream, &[("streamtype", kind), ("port", "80")]).await;
+    }
+    client.send(3, "a", Fin::Last).await;
+    client.send(7, "b", Fin::Last).await;
+    let mut texts: HashMap<u32, String> = HashMap::new();
+    let mut ended = 0;
+    while ended < 4 {
+        if let Event::Data { stream, bytes, fin } = client.hear().await.unwrap() {
+            texts.entry(stream.get()).or_default().push_str(std::str::from_utf8(&bytes).unwrap());
+            ended += usize::from(fin == Fin::Last);
+        }
+    }
+    assert_eq!((texts[&3].as_str(), texts[&7].as_str()), ("a!", "b!"));
+}
+
+/// Two hundred connections of one client, one after the other and all at once.
+#[tokio::test]
+async fn many_connections() {
+    let url = serve().await.port_forward(ports_of(&[], echo().await)).unwrap();
+    let mut client = Client::connect(&url, "portforward.k8s.io", "portforward.k8s.io").await;
+    const COUNT: u32 = 200;
+    let data = |number: u32| 4 * number + 3;
+    for number in 0..COUNT {
+        let id = number.to_string();
+        for (kind, stream) in [("error", 4 * number + 1), ("data", data(number))] {
+            client.open(stream, &[("streamtype", kind), ("port", "80"), ("requestid", &id)]).await;
+        }
+    }
+    for number in 0..COUNT {
+        client.send(data(number), &format!("number {number}"), Fin::Last).await;
+    }
+    let mut texts: HashMap<u32, String> = HashMap::new();
+    let mut ended = 0;
+    while ended < 2 * COUNT {
+        if let Event::Data { stream, bytes, fin } = client.hear().await.unwrap() {
+            texts.entry(stream.get()).or_default().push_str(std::str::from_utf8(&bytes).unwrap());
+            ended += u32::from(fin == Fin::Last);
+        }
+    }
+    for number in 0..COUNT {
+        assert_eq!(texts[&data(number)], format!("number {number}!"));
+    }
+}
+
+/// A client that does not read stops the process, and gets everything when it reads again.
+#[tokio::test]
+async fn a_slow_reader() {
+    const SIZE: usize = 8 << 20;
+    let address = serve().await;
+    let (told, mut written) = tokio::sync::watch::channel(0);
+    let run: Run = Box::new(move |ends| {
+        Box::pin(async move {
+            let mut stdout = ends.stdout.unwrap();
+            let piece = [b'x'; 64 << 10];
+            for number in 1..=SIZE / piece.len() {
+                stdout.write_all(&piece).await.unwrap();
+                told.send_replace(number * piece.len());
+            }
+            Ok(Exit { code: 0 })
+        })
+    });
+    let wanted = Wanted { stdin: false, stdout: true, stderr: false, tty: false };
+    let url = address.exec(command(wanted, run)).unwrap();
+    let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
+    client.open(1, &[("streamtype", "error")]).await;
+    client.open(3, &[("streamtype", "stdout")]).await;
+    // Until nothing moves any more.
+    while tokio::time::timeout(Duration::from_millis(200), written.changed()).await.is_ok() {}
+    let taken = *written.borrow();
+    assert!(taken < SIZE, "{taken} bytes are under way to a client that reads nothing");
+    let (texts, _) = client.rest().await;
+    assert_eq!(texts[&3].len(), SIZE);
+}
+
+/// Nothing moves: the session ends, and whoever runs the process sees that its client is gone.
+#[tokio::test]
+async fn idle() {
+    let address = serve_with(&Config { idle: Duration::from_millis(100), ..Config::default() }).await;
+    let (gone, seen) = tokio::sync::oneshot::channel::<()>();
+    let run: Run = Box::new(|_| {
+        Box::pin(async move {
+            let _gone = gone;
+            std::future::pending().await
+        })
+    });
+    let url = address.exec(command(Wanted { stderr: false, ..ALL }, run)).unwrap();
+    let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
+    for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout")] {
+        client.open(stream, &[("streamtype", kind)]).await;
+    }
+    assert!(seen.await.is_err());
+    // No word about an end that there was not.
+    assert_eq!(client.rest().await.0.get(&1), None);
+}
+
+/// Bytes that are no frames end the connection, and nothing else.
+#[tokio::test]
+async fn hostile_bytes() {
+    let address = serve().await;
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], &[0x80, 3, 0, 1, 0, 0xff, 0xff, 0xff]] {
+        let run: Run = Box::new(|_| panic!("it was run"));
+        let url = address.exec(command(ALL, run)).unwrap();
+        let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
+        client.socket.write_all(garbage).await.unwrap();
+        assert_eq!(client.rest().await.0, HashMap::new());
+    }
+    let url = address.exec(command(ALL, shout(0))).unwrap();
+    Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
+}
+
+/// Two lines for a session, with what was run and how it ended, and nothing of what went through it.
+#[tokio::test]
+async fn audit() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    // With a single subscriber, threads that have none would settle for all that nobody listens.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let address = serve().await;
+    let argv = ["sh", "-c", "tr a-z A-Z\n"].map(str::to_owned).to_vec();
+    let subject = Subject { pod: "pod1".into(), container: Some("container1".into()), command: argv };
+    let url = address.exec(Command { wanted: ALL, run: shout(3), subject }).unwrap();
+    let mut client = Client::connect(&url, GO_OFFER, "v4.channel.k8s.io").await;
+    for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout"), (7, "stderr")] {
+        client.open(stream, &[("streamType", kind)]).await;
+    }
+    client.send(3, "password", Fin::Last).await;
+    client.rest().await;
+    let token = url.rsplit('/').next().unwrap();
+    let said = loop {
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        if text.contains("session ends") {
+            break text;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(!said.to_lowercase().contains("password") && !said.contains(token), "{said}");
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    for line in &lines {
+        assert_eq!(line["target"], "audit");
+        let fields = &line["fields"];
+        assert_eq!(
+            (&fields["kind"], &fields["pod"], &fields["container"]),
+            (&"exec".into(), &"pod1".into(), &"container1".into())
+        );
+        assert_eq!(fields["command"], r#"["sh", "-c", "tr a-z A-Z\n"]"#);
+        assert!(fields["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    }
+    assert_eq!(lines[1]["fields"]["exit"], 3);
+    assert!(lines[1]["fields"]["duration_ms"].is_u64(), "{said}");
+}
+
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

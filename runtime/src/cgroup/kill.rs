@@ -112,7 +112,7 @@ impl Cgroup {
 }
 
 /// Writes `cgroup.kill`; `false` if the kernel does not have it. KERNEL(5.14)
-fn kill_file(dir: &Dir) -> Result<bool, Error> {
+pub(super) fn kill_file(dir: &Dir) -> Result<bool, Error> {
     match dir.write("cgroup.kill", "1") {
         Ok(()) => Ok(true),
         // ENOENT: older kernel or v1. EOPNOTSUPP: a threaded group.
@@ -126,7 +126,7 @@ fn remaining(dir: &Dir) -> Result<(), Error> {
 }
 
 /// Sends SIGKILL to each process, by descriptors that mean them and no later ones.
-fn signal_all(dir: &Dir) -> Result<Vec<OwnedFd>, Error> {
+pub(super) fn signal_all(dir: &Dir) -> Result<Vec<OwnedFd>, Error> {
     let mut pidfds = Vec::new();
     for pid in dir.processes()?.into_iter().filter(|pid| *pid > 0) {
         let failed = |call, errno| Error::System { call, object: format!("{pid}"), errno, advice: None };

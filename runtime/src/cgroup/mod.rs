@@ -14,6 +14,7 @@
 //! * Waiting is done on kernel events (`cgroup.events`, pidfds) and always has an end.
 
 mod apply;
+mod below;
 mod controller;
 mod device_program;
 mod devices;
@@ -31,10 +32,12 @@ mod pressure;
 mod stats;
 mod wait;
 
+pub use below::Below;
 pub use controller::Controller;
 pub use error::Error;
 pub use group::{Cgroup, Hierarchy};
 pub use host::{Host, Mode};
+pub use limits::{cpu_weight, weight_of_io as io_weight};
 pub use oom::OomFd;
 pub use path::Path;
 pub use pressure::{Pressure, Pressures, Stall};

@@ -1,23 +1,20 @@
 //! Making an init process, and starting the program in it.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::OwnedFd;
-
-use nix::unistd::Pid;
 
 use super::birth::{Birth, Bridge, clone};
 use super::error::{During, Error};
+use super::id_map::{UserNamespaces, write_maps};
 use super::sync::{Channel, Message, pair};
 use super::{Create, Created, Lifetime, StartMode, Stdio, open};
 use crate::hooks::{self, State, Status};
 use crate::init::{self, Streams, Wait};
-use crate::plan::{Namespaces, Plan, Source};
+use crate::plan::{Plan, Source};
 use crate::seccomp;
-use crate::spec::{IdMapping, NamespaceKind};
+use crate::spec::NamespaceKind;
+use crate::sys::Call;
 use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
-use crate::sys::{Call, CallError};
 
 /// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
 /// nothing is left of it.
@@ -30,6 +27,7 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
     let filter = seccomp.map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
     let bundle = open::directory(create.bundle).during(|| "bundle".to_owned())?;
     let mut joined = open::namespaces(&plan)?;
+    let mut users = UserNamespaces::new(&plan, joined.user.as_ref());
     let state = State {
         oci_version: &create.spec.oci_version,
         id: create.id,
@@ -38,13 +36,16 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         bundle: create.bundle,
         annotations: &create.spec.annotations,
     };
+    let rootfs = Some(open::rootfs(&create.rootfs, &plan, &bundle, &mut users)?);
+    let sources = open::sources(&plan, &bundle, create.shm.take(), &create.images, &mut users)?;
+    drop(users);
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let paired = matches!(create.start, StartMode::Paired);
     let child = init::Create {
         join: std::mem::take(&mut joined.others),
         procs: create.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
-        rootfs: Some(open::rootfs(&create.rootfs, &plan, &bundle)?),
-        sources: open::sources(&plan, &bundle, create.shm.take())?,
+        rootfs,
+        sources,
         cgroups: cgroups(&create, &plan)?,
         null: open::null(&plan)?,
         devices: open::devices(&plan)?,
@@ -127,7 +128,8 @@ fn supervise(
     hooks: Option<&crate::spec::Hooks>,
 ) -> Result<(), Error> {
     if plan.namespaces.makes(NamespaceKind::User) {
-        map_ids(created.pid, &plan.namespaces).during(|| "user namespace".to_owned())?;
+        write_maps(created.pid, &plan.namespaces.uid_map, &plan.namespaces.gid_map)
+            .during(|| "user namespace".to_owned())?;
         channel.go().during(|| "user namespace".to_owned())?;
     }
     loop {
@@ -190,16 +192,4 @@ fn cgroups(create: &Create<'_>, plan: &Plan) -> Result<Vec<(std::path::PathBuf, 
     let own = plan.namespaces.own(NamespaceKind::Cgroup);
     let view = if own { open::CgroupView::Private } else { open::CgroupView::Host };
     open::cgroups(create.cgroup, view, &plan.mounts[index], index)
-}
-
-pub(super) fn map_ids(pid: Pid, namespaces: &Namespaces) -> Result<(), CallError> {
-    let write = |file: &str, mappings: &[IdMapping]| {
-        let lines: String =
-            mappings.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect();
-        let path = format!("/proc/{pid}/{file}");
-        let mut file = OpenOptions::new().write(true).open(&path).call(|| format!("open({path:?}, O_WRONLY)"))?;
-        file.write_all(lines.as_bytes()).call(|| format!("write({path:?}, {lines:?})"))
-    };
-    write("gid_map", &namespaces.gid_map)?;
-    write("uid_map", &namespaces.uid_map)
 }

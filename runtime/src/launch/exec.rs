@@ -35,14 +35,21 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         personality,
         channel: theirs,
         target: (open::duplicate(exec.init).during(|| "pidfd".to_owned())?, kinds),
-        procs: exec.cgroup.map(|cgroup| cgroup.procs_files()).transpose()?.unwrap_or_default(),
+        procs: match (exec.cgroup, exec.below) {
+            (Some(cgroup), Some(below)) => cgroup.procs_files_below(below)?,
+            (Some(cgroup), None) => cgroup.procs_files()?,
+            (None, _) => Vec::new(),
+        },
         // A process cannot change its own pid namespace: a bridge enters it, and all others along with it.
         bridged: pid_namespace,
         streams: streams(exec.stdio),
         preserve_fds: exec.preserve_fds,
         filter: filter.as_ref(),
     };
-    let into = exec.cgroup.and_then(|cgroup| cgroup.clone_into());
+    let into = match exec.below {
+        Some(below) => below.clone_into(),
+        None => exec.cgroup.and_then(|cgroup| cgroup.clone_into()),
+    };
     let birth = if pid_namespace { Birth::Entering(&child) } else { Birth::Here };
     let (pid, pidfd) = match clone(birth, 0, into)? {
         Clone3::Child => {

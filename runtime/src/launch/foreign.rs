@@ -3,21 +3,17 @@
 //! open_tree(2) copies only mounts of the caller's mount namespace, also when a path such as /proc/PID/root/dev/shm gets it to
 //! another one's. So a short-lived process goes there, makes the copy and hands the descriptor back.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::Mode;
 
+use super::errand::errand;
 use super::open;
-use super::sync::{Channel, Message, pair};
-use crate::init::{At, Failure, Step};
 use crate::root::{Links, open_in};
-use crate::sys::clone::{Clone3, Parent, clone3};
 use crate::sys::mount::{Depth, open_tree};
-use crate::sys::process::{Block, exit_now, wait};
 use crate::sys::{Call, CallError};
 
 /// The process of a path `/proc/PID/root/...`, and what follows.
@@ -39,24 +35,7 @@ pub(super) fn tree(pid: i32, path: &Path, depth: Depth) -> Result<OwnedFd, CallE
 
 /// As [`tree`], in a mount namespace.
 pub(super) fn tree_in(namespace: &OwnedFd, path: &Path, depth: Depth) -> Result<OwnedFd, CallError> {
-    let (ours, theirs) = pair()?;
-    let messenger = match clone3(0, None, Parent::Caller).call(|| "clone3()".to_owned())? {
-        Clone3::Parent(_, messenger) => messenger,
-        Clone3::Child => match fetch(namespace, path, depth).and_then(|tree| theirs.born(tree.as_fd())) {
-            Ok(()) => exit_now(0),
-            Err(error) => fail(&theirs, error),
-        },
-    };
-    drop(theirs);
-    let message = ours.next();
-    wait(&messenger, Block::Yes).call(|| "waitid(<messenger>)".to_owned())?;
-    match message? {
-        Message::Born(tree) => Ok(tree),
-        Message::Failed(Failure { errno, text, .. }) => Err(CallError { call: text, errno }),
-        Message::Ended | Message::Namespaces | Message::Console(_) | Message::Warning(_) | Message::Created => {
-            Err(Errno::EIO).call(|| format!("open_tree(<mount namespace>, {path:?})"))
-        }
-    }
+    errand(|| fetch(namespace, path, depth))
 }
 
 fn fetch(namespace: &OwnedFd, path: &Path, depth: Depth) -> Result<OwnedFd, CallError> {
@@ -65,16 +44,6 @@ fn fetch(namespace: &OwnedFd, path: &Path, depth: Depth) -> Result<OwnedFd, Call
         .call(|| "open(\"/\", O_PATH)".to_owned())?;
     let target = open_in(root, path, OFlag::O_PATH, Links::Refuse)?;
     open_tree(target, c"", depth).call(|| format!("open_tree({path:?})"))
-}
-
-/// Reports a failed call and ends.
-pub(super) fn fail(channel: &Channel, error: CallError) -> ! {
-    let call = error.call.clone();
-    let failed: Result<(), Failure> = Err(error).at(Step::Mounts);
-    if let Err(failure) = failed {
-        channel.failed(&Failure { text: call, ..failure });
-    }
-    exit_now(1)
 }
 
 #[cfg(test)]

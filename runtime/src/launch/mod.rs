@@ -10,9 +10,12 @@
 
 mod birth;
 mod create;
+mod errand;
 mod error;
 mod exec;
 mod foreign;
+mod id_map;
+mod layers;
 mod open;
 mod sandbox;
 mod shm;
@@ -23,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
 
 pub use create::{create, start};
@@ -43,6 +46,8 @@ pub struct Create<'a> {
     pub spec: &'a Spec,
     /// Where its root file system comes from.
     pub rootfs: Rootfs,
+    /// What is mounted instead of the sources of bind mounts.
+    pub images: Vec<ImageMount>,
     /// Detached mount that goes to /dev/shm instead of the source of that bind mount ([`Shm::copy`]).
     pub shm: Option<OwnedFd>,
     /// The group its processes are born into; limits are applied by the caller.
@@ -63,13 +68,24 @@ pub struct Create<'a> {
 pub enum Rootfs {
     /// `root.path` of the spec.
     Directory,
-    /// An overlay, mounted for this container alone.
+    /// An overlay, mounted for this container alone. In a user namespace the ids of its layers are mapped: what belongs to id 0
+    /// on disk belongs to its root.
     Layers {
         /// Read-only layers, topmost first.
         lower: Vec<PathBuf>,
-        /// Writable layer and work directory; `None` makes a read-only overlay.
+        /// Writable layer and work directory, both in one directory; `None` makes a read-only overlay.
         upper: Option<(PathBuf, PathBuf)>,
     },
+}
+
+/// Layers that are mounted, read-only, by a bind mount of the spec; of its source nothing is used.
+pub struct ImageMount {
+    /// Destination of that bind mount.
+    pub destination: PathBuf,
+    /// Layers, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Only the file or directory there; no link in the layers leads out of them.
+    pub sub_path: Option<PathBuf>,
 }
 
 /// Standard streams of a new process.
@@ -133,6 +149,8 @@ pub struct Exec<'a> {
     pub process: &'a Process,
     /// The container's cgroup.
     pub cgroup: Option<&'a Cgroup>,
+    /// A group below it for the process and what it starts.
+    pub below: Option<&'a Below>,
     /// Standard streams.
     pub stdio: Stdio,
     /// How many descriptors from 3 on the program keeps.

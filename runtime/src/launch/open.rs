@@ -14,15 +14,16 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, SFlag, fstat, makedev};
 
 use super::error::{During, Error};
-use super::{Rootfs, foreign};
+use super::id_map::UserNamespaces;
+use super::layers::Layers;
+use super::{ImageMount, Rootfs, foreign};
 use crate::cgroup::Cgroup;
 use crate::init::set_recursive;
-use crate::overlay::{self, Syncing};
 use crate::plan::namespaces::{flag, name};
 use crate::plan::{Device, DeviceKind, Mount, Plan, PlanError, Source};
-use crate::root::{Links, Root};
+use crate::root::{Links, Root, clean};
 use crate::spec::NamespaceKind;
-use crate::sys::mount::{Attributes, Depth, mount_setattr, open_tree};
+use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use crate::sys::{Call, CallError};
 
 /// Opens a directory without reading it.
@@ -32,12 +33,18 @@ pub(super) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
 }
 
 /// A detached mount of the root file system.
-pub(super) fn rootfs(rootfs: &Rootfs, plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, Error> {
+pub(super) fn rootfs(
+    rootfs: &Rootfs,
+    plan: &Plan,
+    bundle: &OwnedFd,
+    users: &mut UserNamespaces<'_>,
+) -> Result<OwnedFd, Error> {
     match rootfs {
         Rootfs::Directory => from_directory(plan, bundle).during(|| "root.path".to_owned()),
-        Rootfs::Layers { lower, upper } => {
-            overlay::mount(lower, upper.as_ref(), Syncing::Never).during(|| "rootfs".to_owned())
-        }
+        Rootfs::Layers { lower, upper } => users
+            .container()
+            .and_then(|user| Layers { lower, upper: upper.as_ref(), sub_path: None, user }.mount())
+            .during(|| "rootfs".to_owned()),
     }
 }
 
@@ -54,17 +61,55 @@ fn from_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
 }
 
 /// Detached mounts of the bind sources, by index of the mounts.
-pub(super) fn sources(plan: &Plan, bundle: &OwnedFd, mut shm: Option<OwnedFd>) -> Result<Vec<Option<OwnedFd>>, Error> {
-    let open = |(index, mount): (usize, &Mount)| match &mount.source {
-        Source::Bind(path, depth) => {
-            let given = if mount.destination == Path::new("dev/shm") { shm.take() } else { None };
-            let tree = given.map_or_else(|| bind_source(mount, path, *depth, bundle), Ok);
-            let tree = tree.and_then(|tree| with_options(tree, mount, path));
-            tree.during(|| format!("mounts[{index}].source")).map(Some)
+pub(super) fn sources(
+    plan: &Plan,
+    bundle: &OwnedFd,
+    mut shm: Option<OwnedFd>,
+    images: &[ImageMount],
+    users: &mut UserNamespaces<'_>,
+) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let mut images: Vec<(PathBuf, &ImageMount)> =
+        images.iter().map(|image| (clean(&image.destination), image)).collect();
+    let mut open = |mount: &Mount, path: &Path, depth| {
+        if let Some(index) = images.iter().position(|(destination, _)| *destination == mount.destination) {
+            let (_, image) = images.swap_remove(index);
+            return image_source(mount, image, users);
         }
-        Source::FileSystem { .. } | Source::Cgroup => Ok(None),
+        let given = if mount.destination == Path::new("dev/shm") { shm.take() } else { None };
+        let tree = given.map_or_else(|| bind_source(mount, path, depth, bundle), Ok)?;
+        if let Some(id_map) = &mount.id_map {
+            users.map(&tree, id_map, path)?;
+        }
+        with_options(tree, mount, path)
     };
-    plan.mounts.iter().enumerate().map(open).collect()
+    let mut sources = Vec::with_capacity(plan.mounts.len());
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        sources.push(match &mount.source {
+            Source::Bind(path, depth) => Some(open(mount, path, *depth).during(|| format!("mounts[{index}].source"))?),
+            Source::FileSystem { .. } | Source::Cgroup => None,
+        });
+    }
+    match images.first() {
+        None => Ok(sources),
+        Some((destination, _)) => Err(Error::Plan(PlanError {
+            at: "mounts".to_owned(),
+            problem: format!("an image is to be mounted at \"/{}\", but no bind mount is there", destination.display()),
+        })),
+    }
+}
+
+/// Never writable, whatever the options say: the layers are everybody's.
+fn image_source(mount: &Mount, image: &ImageMount, users: &mut UserNamespaces<'_>) -> Result<OwnedFd, CallError> {
+    let user = match &mount.id_map {
+        None => None,
+        Some(id_map) => users.of(id_map)?,
+    };
+    let ImageMount { destination, lower, sub_path } = image;
+    let tree = Layers { lower, upper: None, sub_path: sub_path.as_deref(), user }.mount()?;
+    let tree = with_options(tree, mount, destination)?;
+    mount_setattr(&tree, Depth::Single, Attributes { set: attr::RDONLY, ..Attributes::default() })
+        .call(|| format!("mount_setattr({destination:?}, RDONLY)"))?;
+    Ok(tree)
 }
 
 fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {

@@ -19,8 +19,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use super::birth::{Birth, clone};
-use super::create::{bury, how, map_ids};
+use super::create::{bury, how};
 use super::error::{During, Error};
+use super::id_map::write_maps;
 use super::open;
 use super::shm::Shm;
 use super::sync::{Channel, Message, pair};
@@ -123,7 +124,7 @@ fn shm(size: u64, plan: &SandboxPlan) -> Result<Shm, CallError> {
 /// The parent's side until the child says that all is made.
 fn prepare(plan: &SandboxPlan, pid: Pid, pidfd: &OwnedFd, channel: &Channel) -> Result<(), Error> {
     if plan.namespaces.makes(NamespaceKind::User) {
-        map_ids(pid, &plan.namespaces).during(|| "user namespace".to_owned())?;
+        write_maps(pid, &plan.namespaces.uid_map, &plan.namespaces.gid_map).during(|| "user namespace".to_owned())?;
         channel.go().during(|| "user namespace".to_owned())?;
     }
     match channel.next().during(|| "sandbox".to_owned())? {

@@ -7,17 +7,12 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 
-use super::sync::{Message, pair};
+use super::errand::{errand, own_mounts};
 use super::{foreign, open};
-use crate::plan::namespaces::flag;
-use crate::spec::NamespaceKind;
-use crate::sys::clone::{Clone3, Parent, clone3};
 use crate::sys::mount::{
     Depth, attr, fsconfig_create, fsconfig_string, fsmount, fsopen, move_mount_to_root, open_tree,
 };
-use crate::sys::process::{Block, exit_now, wait};
 use crate::sys::{Call, CallError};
 
 /// A shared /dev/shm.
@@ -69,37 +64,10 @@ fn tmpfs(size: u64, uid: u32, gid: u32) -> Result<OwnedFd, CallError> {
 
 /// A mount namespace with the mount on top of its root.
 fn attach(shm: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let (ours, theirs) = pair()?;
-    let (pid, child) =
-        match clone3(flag(NamespaceKind::Mount), None, Parent::Caller).call(|| "clone3(CLONE_NEWNS)".to_owned())? {
-            Clone3::Parent(pid, child) => (pid, child),
-            Clone3::Child => {
-                drop(ours);
-                match cover(shm).and_then(|()| theirs.created()) {
-                    Ok(()) => {
-                        // Until the parent has opened the namespace.
-                        let _ = theirs.wait();
-                        exit_now(0)
-                    }
-                    Err(error) => foreign::fail(&theirs, error),
-                }
-            }
-        };
-    drop(theirs);
-    let namespace = match ours.next() {
-        Ok(Message::Created) => open::namespace(format!("/proc/{pid}/ns/mnt").as_ref()),
-        Ok(Message::Failed(failure)) => Err(CallError { call: failure.text, errno: failure.errno }),
-        Ok(_) => Err(Errno::EIO).call(|| "move_mount(<shm>, \"/\")".to_owned()),
-        Err(error) => Err(error),
-    };
-    drop(ours);
-    wait(&child, Block::Yes).call(|| "waitid(<shm>)".to_owned())?;
-    namespace
-}
-
-fn cover(shm: &OwnedFd) -> Result<(), CallError> {
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)".to_owned())?;
-    move_mount_to_root(shm).call(|| "move_mount(<shm>, \"/\")".to_owned())
+    errand(|| {
+        own_mounts()?;
+        let namespace = open::namespace("/proc/self/ns/mnt".as_ref())?;
+        move_mount_to_root(shm).call(|| "move_mount(<shm>, \"/\")".to_owned())?;
+        Ok(namespace)
+    })
 }

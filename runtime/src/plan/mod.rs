@@ -14,7 +14,7 @@ mod sysctl;
 use std::path::PathBuf;
 
 pub use devices::{Device, DeviceKind, with_default_devices};
-pub use mounts::{Mount, Source};
+pub use mounts::{IdMap, Mount, Source};
 pub use namespaces::Namespaces;
 pub use options::{Options, Parameter, SUBPATH};
 pub use process::{Capabilities, Process, Rlimit, process};
@@ -91,7 +91,7 @@ impl Plan {
         let process = process(process_spec, "process")?;
         name(spec.hostname.as_deref(), "hostname", &namespaces)?;
         name(spec.domainname.as_deref(), "domainname", &namespaces)?;
-        let mounts = mounts::mounts(&spec.mounts)?;
+        let mounts = mounts::mounts(&spec.mounts, &namespaces)?;
         let populate_dev = !mounts.iter().any(Mount::binds_dev);
         if let Some(hooks) = &spec.hooks {
             check_hooks(hooks)?;

@@ -3,9 +3,10 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use super::{Options, Parameter, PlanError, options, refuse};
+use super::namespaces::mappings;
+use super::{Namespaces, Options, Parameter, PlanError, options, refuse};
 use crate::root::{Links, clean};
-use crate::spec;
+use crate::spec::{self, IdMapping, NamespaceKind};
 use crate::sys::mount::Depth;
 
 /// A mount of the container.
@@ -17,6 +18,17 @@ pub struct Mount {
     pub source: Source,
     /// How; the parameters have moved to the source.
     pub options: Options,
+    /// How its ids are mapped, if they are.
+    pub id_map: Option<IdMap>,
+}
+
+/// How the ids of a bind mount are mapped (OCI runtime-spec config.md, "idmap").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// Whether also those of the mounts below.
+    pub depth: Depth,
+    /// Mappings of user and group ids; absent are those of the container's user namespace.
+    pub own: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
 }
 
 /// What is mounted.
@@ -64,16 +76,13 @@ impl Mount {
 ///
 /// # Errors
 /// [`PlanError`] with the path of the member.
-pub(super) fn mounts(mounts: &[spec::Mount]) -> Result<Vec<Mount>, PlanError> {
-    mounts.iter().enumerate().map(|(index, mount)| convert(mount, &format!("mounts[{index}]"))).collect()
+pub(super) fn mounts(mounts: &[spec::Mount], namespaces: &Namespaces) -> Result<Vec<Mount>, PlanError> {
+    mounts.iter().enumerate().map(|(index, mount)| convert(mount, namespaces, &format!("mounts[{index}]"))).collect()
 }
 
-fn convert(mount: &spec::Mount, at: &str) -> Result<Mount, PlanError> {
+fn convert(mount: &spec::Mount, namespaces: &Namespaces, at: &str) -> Result<Mount, PlanError> {
     if mount.destination.is_empty() || mount.destination.contains('\0') {
         return Err(refuse(&format!("{at}.destination"), "must be a path in the container"));
-    }
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(refuse(&format!("{at}.uidMappings"), "id-mapped mounts are not built yet"));
     }
     let mut options = options::parse(&mount.options, &format!("{at}.options"))?;
     let kind = mount.kind.as_deref().unwrap_or_default();
@@ -84,7 +93,39 @@ fn convert(mount: &spec::Mount, at: &str) -> Result<Mount, PlanError> {
     } else {
         file_system(kind, mount.source.as_deref(), std::mem::take(&mut options.parameters), at)?
     };
-    Ok(Mount { destination: clean(mount.destination.as_ref()), source, options })
+    let id_map = id_map(mount, &source, &options, namespaces, at)?;
+    Ok(Mount { destination: clean(mount.destination.as_ref()), source, options, id_map })
+}
+
+/// The option may be left out where there are mappings; it says then how deep they reach.
+fn id_map(
+    mount: &spec::Mount,
+    source: &Source,
+    options: &Options,
+    namespaces: &Namespaces,
+    at: &str,
+) -> Result<Option<IdMap>, PlanError> {
+    let [uids, gids] = [("uidMappings", &mount.uid_mappings), ("gidMappings", &mount.gid_mappings)]
+        .map(|(member, list)| mappings(list, &format!("{at}.{member}")));
+    let (uids, gids) = (uids?, gids?);
+    let own = match (uids.is_empty(), gids.is_empty()) {
+        (true, true) => None,
+        (false, false) => Some((uids, gids)),
+        (true, false) => return Err(refuse(&format!("{at}.uidMappings"), "is missing; gidMappings need it")),
+        (false, true) => return Err(refuse(&format!("{at}.gidMappings"), "is missing; uidMappings need it")),
+    };
+    let depth = match (options.id_map, &own) {
+        (None, None) => return Ok(None),
+        (depth, _) => depth.unwrap_or(Depth::Single),
+    };
+    if !matches!(source, Source::Bind(..)) {
+        return Err(refuse(at, "ids can be mapped of bind mounts only"));
+    }
+    if own.is_none() && !namespaces.own(NamespaceKind::User) {
+        let problem = "idmap needs uidMappings and gidMappings, or a user namespace in linux.namespaces";
+        return Err(refuse(&format!("{at}.options"), problem));
+    }
+    Ok(Some(IdMap { depth, own }))
 }
 
 fn bind_depth(kind: &str, options: &Options) -> Option<Depth> {

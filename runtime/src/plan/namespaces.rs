@@ -61,6 +61,11 @@ impl Namespaces {
                 "a new user namespace needs linux.uidMappings and linux.gidMappings",
             ));
         }
+        for (maps, at) in [(&self.uid_map, "linux.uidMappings"), (&self.gid_map, "linux.gidMappings")] {
+            if !maps.is_empty() && !maps.iter().any(|map| map.container_id == 0) {
+                return Err(refuse(at, "must map id 0: a container is made by the root of its user namespace"));
+            }
+        }
         if mapped && !self.own(NamespaceKind::User) {
             return Err(refuse("linux.uidMappings", "needs a user namespace in linux.namespaces"));
         }

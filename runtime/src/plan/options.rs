@@ -11,6 +11,8 @@ use crate::sys::mount::{Attributes, Depth, attr};
 pub struct Options {
     /// `bind` or `rbind`.
     pub bind: Option<Depth>,
+    /// `idmap` or `ridmap`.
+    pub id_map: Option<Depth>,
     /// Attributes of the mount itself.
     pub attributes: Attributes,
     /// Attributes of the mount and all below.
@@ -66,10 +68,12 @@ impl Options {
             match option {
                 "bind" => self.bind = Some(Depth::Single),
                 "rbind" => self.bind = Some(Depth::Recursive),
+                "idmap" => self.id_map = Some(Depth::Single),
+                "ridmap" => self.id_map = Some(Depth::Recursive),
                 "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime" | "noiversion" | "" => {}
                 // KERNEL(4.7): every devpts is one of its own.
                 "newinstance" => {}
-                "idmap" | "ridmap" | "tmpcopyup" | "copy-symlink" | "src-nofollow" | "dest-nofollow" | "remount" => {
+                "tmpcopyup" | "copy-symlink" | "src-nofollow" | "dest-nofollow" | "remount" => {
                     return Err(format!("{option} is not built yet"));
                 }
                 _ => self.parameters.push(parameter(option)?),
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_built() {
-        let error = parse(&["ro".into(), "idmap".into()], "mounts[2].options").unwrap_err();
-        assert_eq!(error.to_string(), "config.json: mounts[2].options[1]: idmap is not built yet");
+        let error = parse(&["ro".into(), "tmpcopyup".into()], "mounts[2].options").unwrap_err();
+        assert_eq!(error.to_string(), "config.json: mounts[2].options[1]: tmpcopyup is not built yet");
     }
 }

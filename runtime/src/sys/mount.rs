@@ -44,6 +44,8 @@ pub mod attr {
     pub const NODIRATIME: u64 = 0x80;
     /// Symbolic links are not followed.
     pub const NOSYMFOLLOW: u64 = 0x0020_0000;
+    /// Ids are mapped.
+    pub(super) const IDMAP: u64 = 0x0010_0000;
 }
 
 /// What [`mount_setattr`] changes.
@@ -195,12 +197,22 @@ pub fn move_mount_to_root(from: impl AsFd) -> Result<(), Errno> {
 /// # Errors
 /// EPERM: the attribute is locked, as the mount comes from a more privileged namespace.
 pub fn mount_setattr(mount: impl AsFd, depth: Depth, attributes: Attributes) -> Result<(), Errno> {
-    setattr(mount.as_fd(), depth, attributes)
+    let Attributes { set, clear, propagation } = attributes;
+    setattr(mount.as_fd(), depth, libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 })
 }
 
-fn setattr(mount: BorrowedFd<'_>, depth: Depth, attributes: Attributes) -> Result<(), Errno> {
-    let Attributes { set, clear, propagation } = attributes;
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+/// Maps the ids of the detached mount `mount` as a user namespace maps its own: what the file system has as id 0 is the root of
+/// the namespace. mount_setattr(2), "ID-mapped mounts".
+///
+/// # Errors
+/// EINVAL: the file system does not support it. EPERM: it is mapped already, or the file system belongs to another user namespace.
+pub fn map_ids(mount: impl AsFd, depth: Depth, user_namespace: impl AsFd) -> Result<(), Errno> {
+    let fd = user_namespace.as_fd().as_raw_fd();
+    let userns_fd = u64::try_from(fd).map_err(|_| Errno::EBADF)?;
+    setattr(mount.as_fd(), depth, libc::mount_attr { attr_set: attr::IDMAP, attr_clr: 0, propagation: 0, userns_fd })
+}
+
+fn setattr(mount: BorrowedFd<'_>, depth: Depth, attributes: libc::mount_attr) -> Result<(), Errno> {
     // SAFETY: the structure lives until the call returns and the size given is its own.
     check(unsafe {
         libc::syscall(

@@ -271,6 +271,32 @@ pub fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Other ids for access to files, setfsuid(2) and setfsgid(2), of a process whose other ids and capabilities stay as they are. For
+/// the rest of its life no change of ids takes capabilities away, capabilities(7) SECBIT_NO_SETUID_FIXUP.
+///
+/// # Errors
+/// EPERM without CAP_SETPCAP, CAP_SETUID and CAP_SETGID.
+pub fn set_file_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    const NO_SETUID_FIXUP: i64 = 1 << 2;
+    // The calls always answer with the ids before; nobody has the last id.
+    let (ask, none) = (libc::c_long::from(-1), 0);
+    // SAFETY: plain integers.
+    let bits = check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_SECUREBITS, 0, 0, 0, 0) })?;
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_SECUREBITS, bits | NO_SETUID_FIXUP, 0, 0, 0) })?;
+    for (call, id) in [(libc::SYS_setfsgid, gid), (libc::SYS_setfsuid, uid)] {
+        // SAFETY: plain integers.
+        let now = unsafe {
+            libc::syscall(call, id, none);
+            libc::syscall(call, ask, none)
+        };
+        if u32::try_from(now) != Ok(id) {
+            return Err(Errno::EPERM);
+        }
+    }
+    Ok(())
+}
+
 /// Supplementary groups, setgroups(2).
 ///
 /// # Errors

@@ -180,6 +180,7 @@ fn populate(
         bundle: &record.bundle,
         spec: &record.spec,
         rootfs: Rootfs::Directory,
+        images: Vec::new(),
         cgroup: Some(cgroup),
         stdio,
         start: start(directory)?,

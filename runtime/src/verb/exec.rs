@@ -81,6 +81,7 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         spec: &record.spec,
         process: &process,
         cgroup: container.cgroup.as_ref(),
+        below: None,
         stdio,
         preserve_fds: super::preserved_fds(parsed)?,
     })?;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use runtime::cgroup::Cgroup;
+use runtime::cgroup::{Below, Cgroup};
 use runtime::spec::Spec;
 
 use super::health::Check;
@@ -31,6 +31,8 @@ pub(super) struct Container {
     /// Whether a process of it may trace others that are not its own.
     pub(super) traces: bool,
     pub(super) cgroup: Option<Cgroup>,
+    /// Groups of exec sessions that have ended and left processes behind.
+    pub(super) left: Vec<Below>,
     /// Its path, for the record.
     pub(super) cgroup_path: String,
     pub(super) log: Option<Log>,

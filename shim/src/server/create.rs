@@ -18,7 +18,7 @@ use super::poller::{Interest, Token};
 use super::process::{Process, Role, streams};
 use super::timers::Timer;
 use super::{Failure, Server, tracers};
-use crate::layout::{State, Status, Task};
+use crate::layout::{self, State, Status, Task};
 use crate::local;
 use crate::log::{Log, Stream};
 use crate::protocol::{FailureKind, Reply};
@@ -161,6 +161,7 @@ impl Server {
             shares_shm,
             traces,
             cgroup: None,
+            left: Vec::new(),
             cgroup_path,
             log: None,
             phase: Phase::Creating,
@@ -205,6 +206,7 @@ impl Server {
             bundle: &container.path,
             spec: &container.spec,
             rootfs: rootfs(&container.task),
+            images: container.task.image_mounts.iter().map(image_mount).collect(),
             cgroup: container.cgroup.as_ref(),
             stdio,
             start: StartMode::Paired,
@@ -391,6 +393,10 @@ fn rootfs(task: &Task) -> Rootfs {
         None => Rootfs::Directory,
         Some(layers) => Rootfs::Layers { lower: layers.lower.clone(), upper: layers.upper.clone() },
     }
+}
+
+fn image_mount(layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount) -> launch::ImageMount {
+    launch::ImageMount { destination: destination.clone(), lower: lower.clone(), sub_path: sub_path.clone() }
 }
 
 fn open_below(dir: &OwnedFd, path: &str) -> Result<OwnedFd, CallError> {

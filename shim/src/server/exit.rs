@@ -152,9 +152,11 @@ impl Server {
         }
         match self.processes.get_mut(&number).map(|process| &mut process.role) {
             Some(Role::Init(_)) => self.run_over(&id, exit),
-            Some(Role::Exec { name, .. }) => {
+            Some(Role::Exec { name, group, .. }) => {
+                let group = group.take();
                 let more = [("execID", name.clone()), ("exitCode", exit.code.to_string())];
                 self.event(&id, "exec_die", &more);
+                self.exec_over(&id, number, group);
             }
             Some(Role::Check { output, .. }) => {
                 let output = std::mem::take(output);

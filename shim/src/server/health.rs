@@ -139,6 +139,7 @@ impl Server {
             spec: &container.spec,
             process: &process,
             cgroup: container.cgroup.as_ref(),
+            below: None,
             stdio,
             preserve_fds: 0,
         })
@@ -234,8 +235,13 @@ impl Server {
         }
     }
 
-    /// Kills a check and all that it started, as far as it is still in the check's session or below its process.
+    /// Kills a check and all that it started.
     fn kill_check(&mut self, number: u64) {
+        self.kill_descendants(number);
+    }
+
+    /// Kills a process and all that it started, as far as it is still in the process's session or below it.
+    pub(super) fn kill_descendants(&mut self, number: u64) {
         let Some(process) = self.processes.get(&number) else { return };
         let leader = process.pid.as_raw();
         let group = self.containers.get(&process.container).and_then(|container| container.cgroup.as_ref());

@@ -125,6 +125,7 @@ impl Server {
                     Timer::Drain(process) => self.drain_overdue(process),
                     Timer::Health(container) => self.health_due(&container),
                     Timer::Check(process) => self.check_overdue(process),
+                    Timer::ExecLimit(process) => self.exec_overdue(process),
                     Timer::OnExit => self.on_exit_overdue(),
                     Timer::StopSandbox => self.stop_sandbox_overdue(),
                     Timer::Entering => self.entering_overdue(),

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Pid, Uid, fchown, pipe2};
+use runtime::cgroup::Below;
 use runtime::launch::{self, Created};
 use runtime::spec::{IdMapping, Process as ProcessSpec, Spec};
 use runtime::sys::{Call, CallError, packet};
@@ -37,6 +38,8 @@ pub(super) enum Role {
         name: String,
         /// pidfd of it.
         pidfd: OwnedFd,
+        /// That of the process and what it starts.
+        group: Option<Below>,
     },
     /// A health check.
     Check {

@@ -47,12 +47,16 @@ impl Server {
             Request::Update { container, resources, restart } => {
                 self.update(&container, resources.map(|resources| *resources), restart).map(Some)
             }
-            Request::Exec { container, exec_id, process, streams } => {
-                self.exec(connection, Exec { container, name: exec_id, process: *process, streams, fds }).map(Some)
+            Request::Exec { container, exec_id, process, streams, options } => {
+                let exec = Exec { container, name: exec_id, process: *process, streams, options, fds };
+                self.exec(connection, exec).map(Some)
             }
             Request::Attach { container, streams } => self.attach(connection, &container, streams, fds).map(Some),
             Request::Resize { container, exec_id, size } => self.resize(&container, exec_id.as_deref(), size).map(Some),
-            Request::KillExec { container, exec_id, signal } => self.kill_exec(&container, &exec_id, signal).map(Some),
+            Request::KillExec { container, exec_id, signal, all } => {
+                let targets = if all { Targets::All } else { Targets::Init };
+                self.kill_exec(&container, &exec_id, signal, targets).map(Some)
+            }
             Request::Wait { container } => self.wait(connection, &container),
             Request::State { container } => {
                 let container = self.containers.get(&container).ok_or_else(|| not_found(&container))?;

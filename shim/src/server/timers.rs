@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Health(String),
     /// A health check takes too long.
     Check(u64),
+    /// An exec session takes too long.
+    ExecLimit(u64),
     /// A container that others could trace has waited for its start for too long.
     Entering,
     /// What is left of a sandbox that is being stopped is killed.

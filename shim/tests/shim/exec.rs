@@ -104,7 +104,12 @@ fn it_outlives_its_client() {
     // It still has its name; its output goes nowhere, and does not stop it.
     let (_, _, exit) = place.exec("watch", "until test -e /tmp/done; do sleep 0.01; done", false).finish();
     assert_eq!(exit.code, 0);
-    let kill = |exec_id: &str| Request::KillExec { container: place.id.clone(), exec_id: exec_id.into(), signal: 15 };
+    let kill = |exec_id: &str| Request::KillExec {
+        container: place.id.clone(),
+        exec_id: exec_id.into(),
+        signal: 15,
+        all: false,
+    };
     assert_eq!(connection.request(&kill("e"), &[]).unwrap(), Reply::Done);
     let answer = connection.request(&kill("other"), &[]);
     assert!(matches!(answer, Err(Error::Failed { kind: FailureKind::NotFound, .. })), "{answer:?}");
@@ -118,7 +123,7 @@ fn a_signal_for_one() {
     let mut client = place.exec("e", "trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done", false);
     client.read_until("up\n");
     connection
-        .request(&Request::KillExec { container: place.id.clone(), exec_id: "e".into(), signal: 15 }, &[])
+        .request(&Request::KillExec { container: place.id.clone(), exec_id: "e".into(), signal: 15, all: false }, &[])
         .unwrap();
     assert_eq!(client.finish().2.code, 3);
     place.stop(&connection, Some(0));

@@ -172,7 +172,13 @@ impl Place {
 
     pub(crate) fn exec_request(&self, name: &str, process: Value, streams: Streams) -> Request {
         let process = serde_json::from_value(process).unwrap();
-        Request::Exec { container: self.id.clone(), exec_id: name.into(), process: Box::new(process), streams }
+        Request::Exec {
+            container: self.id.clone(),
+            exec_id: name.into(),
+            process: Box::new(process),
+            streams,
+            options: Default::default(),
+        }
     }
 
     pub(crate) fn wait_request(&self) -> Request {

@@ -444,6 +444,7 @@ fn nobody_traces_a_container_that_enters() {
             exec_id: "x".into(),
             process: serde_json::from_value(json!({"args": ["/bin/true"], "cwd": "/"})).unwrap(),
             streams: shim::protocol::Streams::default(),
+            options: shim::protocol::ExecOptions::default(),
         };
         let Err(Error::Failed { kind: FailureKind::WrongState, .. }) = pod.connect().request(&exec, &[]) else {
             panic!()

@@ -13,6 +13,8 @@ pub(crate) struct MountFlag {
     pub(crate) read_only: bool,
     pub(crate) propagation: Propagation,
     pub(crate) recursion: BindRecursion,
+    /// Whether its ids are mapped as those of the container's user namespace.
+    pub(crate) id_map: bool,
 }
 
 /// What is mounted.
@@ -34,6 +36,13 @@ pub(crate) enum Source {
         subpath: Option<String>,
         /// How it is made if it is not there.
         new: NewVolume,
+    },
+    /// The files of an image.
+    Image {
+        /// Name or id.
+        name: String,
+        /// Only this directory or file of it, relative to its top.
+        subpath: Option<String>,
     },
     /// Memory.
     Tmpfs { options: Vec<String> },
@@ -84,16 +93,21 @@ pub(crate) fn volume(text: &str) -> Result<MountFlag, String> {
         read_only: false,
         propagation: Propagation::default(),
         recursion: BindRecursion::default(),
+        id_map: false,
     };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" | "readonly" => mount.read_only = true,
             // Without SELinux there is nothing to relabel; the others are hints for another operating system.
             "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+            "idmap" => mount.id_map = true,
             "nocopy" => match &mut mount.source {
                 Source::Volume { copy, .. } => *copy = false,
-                Source::Bind { .. } | Source::Tmpfs { .. } => return Err(format!("{text:?}: nocopy is for volumes")),
+                Source::Bind { .. } | Source::Image { .. } | Source::Tmpfs { .. } => {
+                    return Err(format!("{text:?}: nocopy is for volumes"));
+                }
             },
+            option if option.starts_with("idmap=") => return Err(format!("{text:?}: {NO_OWN_MAPS}")),
             option => match (Propagation::parse(option), &mount.source) {
                 (Some(propagation), Source::Bind { .. }) => mount.propagation = propagation,
                 (Some(_), _) => return Err(format!("{text:?}: {option} is for bind mounts")),
@@ -103,6 +117,10 @@ pub(crate) fn volume(text: &str) -> Result<MountFlag, String> {
     }
     Ok(mount)
 }
+
+/// podman's `idmap=uids=...;gids=...`.
+const NO_OWN_MAPS: &str =
+    "idmap takes no maps of its own here, the mount is mapped as --userns says; write idmap alone";
 
 fn volume_source(source: &str) -> Result<Source, String> {
     if source.starts_with('/') {
@@ -204,6 +222,7 @@ pub(crate) fn tmpfs(text: &str) -> Result<MountFlag, String> {
         read_only: false,
         propagation: Propagation::default(),
         recursion: BindRecursion::default(),
+        id_map: false,
     })
 }
 
@@ -255,12 +274,14 @@ struct Keys {
     kind: Option<String>,
     source: Option<String>,
     destination: Option<String>,
-    read_only: bool,
+    read_only: Option<bool>,
+    id_map: bool,
     propagation: Option<Propagation>,
     recursion: Option<BindRecursion>,
     force_recursive_read_only: bool,
     nocopy: Option<bool>,
-    subpath: Option<String>,
+    /// The key and the path.
+    subpath: Option<(String, String)>,
     labels: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
     driver: Option<String>,
@@ -276,7 +297,15 @@ impl Keys {
         };
         match name {
             "readonly" | "ro" => {
-                self.read_only = flag(&value)?;
+                self.read_only = Some(flag(&value)?);
+                return Ok(());
+            }
+            "readwrite" | "rw" => {
+                self.read_only = Some(!flag(&value)?);
+                return Ok(());
+            }
+            "idmap" => {
+                self.id_map = flag(&value).map_err(|_| NO_OWN_MAPS.to_owned())?;
                 return Ok(());
             }
             "volume-nocopy" => {
@@ -322,7 +351,10 @@ impl Keys {
                     self.tmpfs.push(option.to_owned());
                 }
             }
-            "volume-subpath" => self.subpath = Some(subpath(&value).map_err(|problem| format!("{name}={problem}"))?),
+            "volume-subpath" | "image-subpath" | "subpath" => {
+                let path = subpath(&value).map_err(|problem| format!("{name}={problem}"))?;
+                self.subpath = Some((name.to_owned(), path));
+            }
             "volume-driver" => {
                 driver(&value)?;
                 self.driver = Some(value);
@@ -338,7 +370,6 @@ impl Keys {
             }
             // A hint for another operating system.
             "consistency" => {}
-            "image-subpath" => return Err(format!("{name} is not built yet; leave it out")),
             _ => return Err(format!("unknown key {name:?}")),
         }
         Ok(())
@@ -347,8 +378,10 @@ impl Keys {
     fn mount(self) -> Result<MountFlag, String> {
         let kind = self.kind.as_deref().unwrap_or("volume");
         let bind_only = self.propagation.is_some() || self.recursion.is_some();
+        let below = self.subpath.as_ref().map(|(_, path)| path.clone());
+        let key = self.subpath.as_ref().map(|(key, _)| key.as_str());
         let volume_only = self.nocopy.is_some()
-            || self.subpath.is_some()
+            || key == Some("volume-subpath")
             || self.driver.is_some()
             || !self.labels.is_empty()
             || !self.options.is_empty();
@@ -366,17 +399,33 @@ impl Keys {
                 Source::Volume {
                     name: self.source.as_deref().map(volume_name).transpose()?,
                     copy: !self.nocopy.unwrap_or(false),
-                    subpath: self.subpath.clone(),
+                    subpath: below,
                     new: NewVolume { anonymous: false, labels: self.labels.clone(), options: self.options.clone() },
                 }
             }
             "tmpfs" if self.source.is_some() => return Err("a tmpfs has no source".to_owned()),
             "tmpfs" => Source::Tmpfs { options: self.tmpfs.clone() },
-            "image" | "npipe" | "cluster" => {
-                return Err(format!("type={kind} is not built yet; use bind, volume or tmpfs"));
+            "image" if self.read_only == Some(false) => {
+                return Err("an image is mounted read-only; leave out rw, and copy what is to be changed".to_owned());
             }
-            _ => return Err(format!("type={kind}: must be bind, volume or tmpfs")),
+            "image" => {
+                let name = self.source.clone().ok_or("source is missing; name an image")?;
+                Source::Image { name, subpath: below }
+            }
+            "npipe" | "cluster" => {
+                return Err(format!("type={kind} is not built yet; use bind, volume, image or tmpfs"));
+            }
+            _ => return Err(format!("type={kind}: must be bind, volume, image or tmpfs")),
         };
+        if kind != "image" && key == Some("image-subpath") {
+            return Err(format!("image-* keys do not go with type={kind}"));
+        }
+        if key == Some("subpath") && !matches!(kind, "image" | "volume") {
+            return Err(format!("subpath does not go with type={kind}"));
+        }
+        if self.id_map && !matches!(kind, "bind" | "volume") {
+            return Err(format!("idmap does not go with type={kind}"));
+        }
         if kind != "bind" && bind_only {
             return Err(format!("bind-* keys do not go with type={kind}"));
         }
@@ -386,15 +435,17 @@ impl Keys {
         if kind != "tmpfs" && !self.tmpfs.is_empty() {
             return Err(format!("tmpfs-* keys do not go with type={kind}"));
         }
-        if self.force_recursive_read_only && !self.read_only {
+        let read_only = self.read_only.unwrap_or(kind == "image");
+        if self.force_recursive_read_only && !read_only {
             return Err("bind-recursive=readonly needs readonly".to_owned());
         }
         Ok(MountFlag {
             destination,
             source,
-            read_only: self.read_only,
+            read_only,
             propagation: self.propagation.unwrap_or_default(),
             recursion: self.recursion.unwrap_or_default(),
+            id_map: self.id_map,
         })
     }
 }
@@ -442,6 +493,7 @@ mod tests {
             read_only: false,
             propagation: Propagation::RPrivate,
             recursion: BindRecursion::Enabled,
+            id_map: false,
         }
     }
 
@@ -465,6 +517,7 @@ mod tests {
                 "/a:/b:ro,rshared,z",
                 MountFlag { read_only: true, propagation: Propagation::RShared, ..flag("/b", bind("/a", create)) },
             ),
+            ("/a:/b:idmap", MountFlag { id_map: true, ..flag("/b", bind("/a", create)) }),
             ("data:/b:nocopy", flag("/b", named(Some("data"), false))),
             ("da_t.a-1:/b:rw", flag("/b", named(Some("da_t.a-1"), true))),
         ];
@@ -478,6 +531,7 @@ mod tests {
             "/a:/",
             "/a:b",
             "/a:/b:nope",
+            "/a:/b:idmap=uids=0-1-10",
             "/a:/b:nocopy",
             "data:/b:rshared",
             "/a:/b:ro:x",
@@ -497,6 +551,10 @@ mod tests {
     #[test]
     fn mounts() {
         let refuse = Missing::Refuse;
+        let image = |subpath: Option<&str>| {
+            let source = Source::Image { name: "busybox".to_owned(), subpath: subpath.map(str::to_owned) };
+            MountFlag { read_only: true, ..flag("/i", source) }
+        };
         let cases = [
             ("type=bind,source=/a,target=/b", flag("/b", bind("/a", refuse))),
             ("type=bind,src=/a,dst=/b,readonly", MountFlag { read_only: true, ..flag("/b", bind("/a", refuse)) }),
@@ -509,6 +567,10 @@ mod tests {
                     ..flag("/b", bind("/a", refuse))
                 },
             ),
+            ("type=bind,src=/a,dst=/b,idmap", MountFlag { id_map: true, ..flag("/b", bind("/a", refuse)) }),
+            ("type=image,source=busybox,target=/i", image(None)),
+            ("type=image,src=busybox,dst=/i,rw=false,subpath=etc//x", image(Some("etc/x"))),
+            ("type=image,src=busybox,dst=/i,image-subpath=./bin", image(Some("bin"))),
             ("source=data,target=/b", flag("/b", named(Some("data"), true))),
             ("target=/b,volume-nocopy", flag("/b", named(None, false))),
             ("type=bind,\"src=/a,b\",dst=/b", flag("/b", bind("/a,b", refuse))),
@@ -538,8 +600,15 @@ mod tests {
         let errors = [
             ("", "target is missing"),
             ("type=bind,target=/b", "source is missing"),
-            ("type=nope,target=/b", "must be bind, volume or tmpfs"),
-            ("type=image,source=x,target=/b", "not built yet"),
+            ("type=nope,target=/b", "must be bind, volume, image or tmpfs"),
+            ("type=image,target=/b", "source is missing"),
+            ("type=image,source=x,target=/b,rw=true", "mounted read-only"),
+            ("type=image,source=x,target=/b,subpath=../x", "without .."),
+            ("type=image,source=x,target=/b,volume-subpath=x", "volume-* keys"),
+            ("type=image,source=x,target=/b,idmap", "idmap does not go with"),
+            ("type=bind,source=/a,target=/b,idmap=uids=0-1-10", "write idmap alone"),
+            ("type=bind,source=/a,target=/b,subpath=x", "subpath does not go with"),
+            ("type=volume,source=aa,target=/b,image-subpath=x", "image-* keys"),
             ("type=tmpfs,source=x,target=/b", "has no source"),
             ("type=bind,source=/a,target=b", "must be absolute"),
             ("type=bind,source=/a,target=/", "cannot be /"),

@@ -296,7 +296,7 @@ impl Relay<'_> {
             }
             let container = self.peer.container.clone();
             let request = match &self.peer.exec_id {
-                Some(exec_id) => Request::KillExec { container, exec_id: exec_id.clone(), signal },
+                Some(exec_id) => Request::KillExec { container, exec_id: exec_id.clone(), signal, all: false },
                 None => Request::Kill { container, signal, all: false },
             };
             match session.request(&request) {

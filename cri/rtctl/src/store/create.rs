@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
-use cri::spec::{Families, Input, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
+use cri::spec::{Families, Input, MountIdMap, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
 use runtime::spec::NamespaceKind;
 use shim::layout::{Ends, EventTarget, Layers, LogTarget, Sandbox, Stdin, Task};
 use shim::local::{Directory, Lock, Wait};
@@ -97,9 +97,6 @@ impl Making<'_> {
             Origin::Rootfs(RootfsFlag { dir, .. }) => rootfs::directory(Path::new(dir))?,
             Origin::Image { .. } => rootfs::layers(&self.plan.lower)?,
         };
-        if self.copies() {
-            rootfs::copy_up(&root, "/", &upper.join("fs"), self.owner())?;
-        }
         let user = self.flags.process.user.as_ref().unwrap_or(&self.plan.image.user).clone();
         let identity = cri::image::identity::resolve(&root, &user, &self.flags.process.group_add)?;
         let (points, _held) = self.make_mounts(&mounts, &anonymous, &root)?;
@@ -107,9 +104,12 @@ impl Making<'_> {
         self.network_files(&dir)?;
         self.plan.options.rootfs = match &self.plan.origin {
             Origin::Rootfs(rootfs) if !rootfs.overlay => rootfs.dir.clone(),
-            _ if self.copies() => upper.join("fs").display().to_string(),
             Origin::Rootfs(_) | Origin::Image { .. } => "rootfs".to_owned(),
         };
+        task.image_mounts = cri::spec::image_mounts(&self.plan.options);
+        if !task.image_mounts.is_empty() {
+            write_json(&dir.join("shim.json"), &task)?;
+        }
         let Plan { image, options, host, .. } = &self.plan;
         let mut spec = cri::spec::build(&Input { id: &self.id, image, options, identity: &identity, host })?;
         cri::spec::cdi::apply(&self.plan.cdi.1, &mut spec);
@@ -152,8 +152,7 @@ impl Making<'_> {
         let upper = self.roots.upper(&self.id);
         let owned = vec![upper.clone()];
         let lower = self.plan.lower.clone();
-        let overlay = !lower.is_empty() && !self.copies();
-        let layers = overlay.then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
+        let layers = (!lower.is_empty()).then(|| Layers { lower, upper: Some((upper.join("fs"), upper.join("work"))) });
         let stdin = match (self.flags.interactive, attachment) {
             (false, _) => Stdin::Closed,
             // End of file when the terminal or pipe of the foreground run ends.
@@ -179,6 +178,7 @@ impl Making<'_> {
             init: self.flags.process.init,
             health: self.plan.health.as_ref().and_then(Healthcheck::check).transpose().map_err(anyhow::Error::msg)?,
             events: Some(EventTarget { path: self.roots.state.join(shim::events::NAME), attributes }),
+            image_mounts: Vec::new(),
             sandbox: match &self.flags.joined {
                 Some(pod) => pod.sandbox.clone(),
                 None => self.sandbox(),
@@ -210,15 +210,10 @@ impl Making<'_> {
         Ok(target)
     }
 
-    /// Layers belong to the host's ids. In a user namespace they would be nobody's, so the container gets a copy that belongs to
-    /// its own. (Id-mapped layers would save the copy; the runtime has none yet.)
-    fn copies(&self) -> bool {
-        matches!(self.plan.options.userns, UserNamespace::Mapped { .. }) && !self.plan.lower.is_empty()
-    }
-
-    /// Who owns what is copied for the container.
-    fn owner(&self) -> Owner {
+    /// Who owns what is copied to a volume.
+    fn owner(&self, mount: &MountFlag) -> Owner {
         match &self.plan.options.userns {
+            UserNamespace::Mapped { .. } if mount.id_map => Owner::Same,
             UserNamespace::Host => Owner::Same,
             UserNamespace::Mapped { uids, gids } => Owner::Mapped { uids: uids.clone(), gids: gids.clone() },
         }
@@ -235,11 +230,8 @@ impl Making<'_> {
         make_dir(&top)?;
         make_dir(&upper.join("work"))?;
         let like = std::fs::metadata(below).with_context(|| format!("{}", below.display()))?;
-        let (mut uid, mut gid) = (like.uid(), like.gid());
-        if let UserNamespace::Mapped { uids, gids } = &self.plan.options.userns {
-            (uid, gid) = (host_id(uids, uid), host_id(gids, gid));
-        }
-        std::os::unix::fs::chown(&top, Some(uid), Some(gid)).with_context(|| format!("chown({})", top.display()))?;
+        std::os::unix::fs::chown(&top, Some(like.uid()), Some(like.gid()))
+            .with_context(|| format!("chown({})", top.display()))?;
         let mode = std::fs::Permissions::from_mode(like.mode() & 0o7777);
         std::fs::set_permissions(&top, mode).with_context(|| format!("chmod({})", top.display()))
     }
@@ -290,17 +282,23 @@ impl Making<'_> {
                     bind_source(path, *missing)?;
                     (self.bind(mount, path), MountKind::Bind, path.clone())
                 }
+                Source::Image { name, subpath } => {
+                    let image = self.plan.images.get(name).context("an image that was not looked up")?;
+                    let lower = image.layers.clone();
+                    let target = MountTarget::Image { lower, subpath: subpath.clone(), options: Vec::new() };
+                    (target, MountKind::Image { id: image.id.clone(), subpath: subpath.clone() }, name.clone())
+                }
                 Source::Volume { name, copy, subpath, new } => {
                     let name = name.as_deref().context("an anonymous volume without name")?;
                     let inherited = self.plan.inherited.contains(mount);
                     let held = match inherited {
                         true => volume::hold_existing(self.roots, name)?,
-                        false => volume::hold(self.roots, name, new, self.volume_owner())?,
+                        false => volume::hold(self.roots, name, new, self.volume_owner(mount))?,
                     };
                     let data = held.data();
                     match subpath {
                         Some(subpath) => require_subpath(name, &data, subpath)?,
-                        None if *copy => volume::fill(&held, root, &mount.destination, &data, self.owner())?,
+                        None if *copy => volume::fill(&held, root, &mount.destination, &data, self.owner(mount))?,
                         None => {}
                     }
                     holds.push(held);
@@ -319,9 +317,10 @@ impl Making<'_> {
                 read_only: mount.read_only,
                 propagation: match &mount.source {
                     Source::Bind { .. } => mount.propagation.name().to_owned(),
-                    Source::Volume { .. } | Source::Tmpfs { .. } => String::new(),
+                    Source::Volume { .. } | Source::Image { .. } | Source::Tmpfs { .. } => String::new(),
                 },
                 recursion: mount.recursion,
+                id_map: mount.id_map,
             });
             self.plan.options.mounts.push(MountRequest {
                 destination: mount.destination.clone(),
@@ -335,15 +334,17 @@ impl Making<'_> {
     fn bind(&self, mount: &MountFlag, source: &str) -> MountTarget {
         let subpath = match &mount.source {
             Source::Volume { subpath, .. } => subpath.clone(),
-            Source::Bind { .. } | Source::Tmpfs { .. } => None,
+            Source::Bind { .. } | Source::Image { .. } | Source::Tmpfs { .. } => None,
         };
-        let MountFlag { propagation, recursion, .. } = *mount;
-        MountTarget::Bind { source: source.to_owned(), propagation, recursion, subpath }
+        let MountFlag { propagation, recursion, id_map, .. } = *mount;
+        let id_map = id_map.then_some(MountIdMap::Container);
+        MountTarget::Bind { source: source.to_owned(), propagation, recursion, subpath, options: Vec::new(), id_map }
     }
 
     /// In a user namespace a new volume belongs to the container's root.
-    fn volume_owner(&self) -> TopOwner {
+    fn volume_owner(&self, mount: &MountFlag) -> TopOwner {
         match &self.plan.options.userns {
+            UserNamespace::Mapped { .. } if mount.id_map => TopOwner(0, 0),
             UserNamespace::Host => TopOwner(0, 0),
             UserNamespace::Mapped { uids, gids } => TopOwner(host_id(uids, 0), host_id(gids, 0)),
         }
@@ -542,7 +543,10 @@ fn require_subpath(volume: &str, data: &Path, subpath: &str) -> Result<()> {
 fn options_text(mount: &MountFlag) -> String {
     match &mount.source {
         Source::Tmpfs { options } => options.join(","),
-        Source::Bind { .. } | Source::Volume { .. } => (if mount.read_only { "ro" } else { "" }).to_owned(),
+        Source::Bind { .. } | Source::Volume { .. } | Source::Image { .. } => {
+            let words = [mount.read_only.then_some("ro"), mount.id_map.then_some("idmap")];
+            words.into_iter().flatten().collect::<Vec<_>>().join(",")
+        }
     }
 }
 

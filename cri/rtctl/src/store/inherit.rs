@@ -50,6 +50,7 @@ fn mount(point: &MountPoint, read_only: bool) -> Option<MountFlag> {
             subpath: subpath.clone(),
             new: NewVolume::default(),
         },
+        MountKind::Image { id, subpath } => Source::Image { name: id.clone(), subpath: subpath.clone() },
         MountKind::Tmpfs => return None,
     };
     Some(MountFlag {
@@ -58,6 +59,7 @@ fn mount(point: &MountPoint, read_only: bool) -> Option<MountFlag> {
         read_only: read_only || point.read_only,
         propagation: Propagation::parse(&point.propagation).unwrap_or_default(),
         recursion: point.recursion,
+        id_map: point.id_map,
     })
 }
 
@@ -75,6 +77,7 @@ mod tests {
             read_only,
             propagation: "rslave".to_owned(),
             recursion: cri::spec::BindRecursion::Disabled,
+            id_map: false,
         };
         for (own, asked, expected) in [(false, false, false), (true, false, true), (false, true, true)] {
             let mount = mount(&point(MountKind::Bind, own), asked).unwrap();

@@ -15,7 +15,9 @@ impl LayersInUse {
     pub(crate) fn read(roots: &Roots) -> Result<LayersInUse> {
         let mut running = Vec::new();
         for container in Container::list(roots)?.into_iter().filter(|container| container.phase().lives()) {
-            let layers = container.task()?.layers.map(|layers| layers.lower).unwrap_or_default();
+            let task = container.task()?;
+            let mut layers = task.layers.map(|layers| layers.lower).unwrap_or_default();
+            layers.extend(task.image_mounts.into_iter().flat_map(|mount| mount.lower));
             running.push((container.shown().to_owned(), layers));
         }
         Ok(LayersInUse(running))

@@ -1,11 +1,15 @@
 //! What a container is going to be, known and checked before anything is changed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use cri::image::{Platform, Store};
+use cri::image::{Platform, Prepared, Store};
 use cri::spec::cdi::{DeviceName, Edits, Registry, SPEC_DIRS};
 use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, UserNamespace};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use runtime::root::Links;
 use runtime::spec::IdMapping;
 use shim::layout::RestartPolicy;
 
@@ -20,7 +24,7 @@ use crate::flag::log::LogOptions;
 use crate::flag::namespace::{Mode, Userns};
 use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
-use crate::flag::volume::MountFlag;
+use crate::flag::volume::{MountFlag, Source};
 use crate::flag::{device, env};
 use crate::rootfs;
 use crate::transfer::display::Stream;
@@ -41,8 +45,18 @@ pub(super) struct Plan {
     pub(super) health: Option<Healthcheck>,
     /// `--volumes-from`
     pub(super) inherited: Vec<MountFlag>,
+    /// Images that are mounted, by the names they are given by.
+    pub(super) images: BTreeMap<String, MountedImage>,
     /// CDI devices by name, and what they bring.
     pub(super) cdi: (Vec<DeviceName>, Edits),
+}
+
+/// An image that is mounted.
+pub(super) struct MountedImage {
+    /// `sha256:…` of its configuration.
+    pub(super) id: String,
+    /// Topmost first.
+    pub(super) layers: Vec<PathBuf>,
 }
 
 /// Namespaces, with containers by their ids.
@@ -90,7 +104,23 @@ impl Plan {
         cri::spec::command(&image, &options)?;
         let inherited = inherit::mounts(roots, &flags.mounts.volumes_from).context("--volumes-from")?;
         let cdi = cdi(flags)?;
-        Ok(Plan { origin, image, lower, command, options, host, labels, modes, network, log, health, inherited, cdi })
+        let images = mounted_images(roots, flags, &inherited)?;
+        Ok(Plan {
+            origin,
+            image,
+            lower,
+            command,
+            options,
+            host,
+            labels,
+            modes,
+            network,
+            log,
+            health,
+            inherited,
+            images,
+            cdi,
+        })
     }
 }
 
@@ -118,9 +148,6 @@ fn check_flags(flags: &CreateFlags) -> Result<()> {
     if flags.isolation.uts == Mode::Host && flags.isolation.hostname.is_some() {
         bail!("--hostname and --uts host exclude each other: it would be the host's name that changes");
     }
-    if flags.isolation.userns != Userns::Host && flags.rootfs.as_ref().is_some_and(|rootfs| rootfs.overlay) {
-        bail!("--userns and --rootfs DIR:O exclude each other: the files belong to the host's ids; use an image");
-    }
     if let Some(path) = &flags.cidfile
         && path.try_exists().with_context(|| format!("--cidfile {}", path.display()))?
     {
@@ -138,6 +165,12 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
     let Some((name, command)) = flags.words.split_first() else {
         bail!("name an image, or a directory with --rootfs DIR; rtctl images lists what is there");
     };
+    let prepared = prepare(roots, flags, name)?;
+    let origin = Origin::Image { name: name.clone(), id: prepared.id.to_string() };
+    Ok((origin, crate::image::spec_image(&prepared.config), prepared.layers, command.to_vec()))
+}
+
+fn prepare(roots: &Roots, flags: &CreateFlags, name: &str) -> Result<Prepared> {
     let store = Store::open(&roots.root)?;
     let platform: Option<Platform> = flags.platform.as_deref().map(str::parse).transpose().context("--platform")?;
     let source = Fetch {
@@ -148,9 +181,34 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
         blobs: flags.blobs.choice(),
         stream: if flags.quiet { Stream::Quiet } else { Stream::Stderr },
     };
-    let prepared = source.prepare(&store, name)?;
-    let origin = Origin::Image { name: name.clone(), id: prepared.id.to_string() };
-    Ok((origin, crate::image::spec_image(&prepared.config), prepared.layers, command.to_vec()))
+    source.prepare(&store, name)
+}
+
+/// `--mount type=image`: the images, and that what is asked of them is there.
+fn mounted_images(
+    roots: &Roots,
+    flags: &CreateFlags,
+    inherited: &[MountFlag],
+) -> Result<BTreeMap<String, MountedImage>> {
+    let mut images = BTreeMap::new();
+    for mount in flags.mounts.mount.iter().chain(inherited) {
+        let Source::Image { name, subpath } = &mount.source else { continue };
+        let about = || format!("image {name} at {}", mount.destination);
+        if !images.contains_key(name) {
+            let prepared = prepare(roots, flags, name).with_context(about)?;
+            images.insert(name.clone(), MountedImage { id: prepared.id.to_string(), layers: prepared.layers });
+        }
+        let files = rootfs::layers(&images[name].layers).with_context(about)?;
+        let Some(subpath) = subpath else { continue };
+        match runtime::root::open_in(files, subpath.as_ref(), OFlag::O_PATH, Links::InRoot) {
+            Ok(_) => {}
+            Err(error) if error.errno == Errno::ENOENT => {
+                bail!("subpath={subpath}: image {name} has no such directory or file")
+            }
+            Err(error) => return Err(error).with_context(|| format!("subpath={subpath}")),
+        }
+    }
+    Ok(images)
 }
 
 /// The options that need no container yet.

@@ -61,6 +61,14 @@ impl CommandLine {
     }
 }
 
+impl Record {
+    /// Whether its root file system or a mount is of that image.
+    pub(crate) fn uses(&self, image: &str) -> bool {
+        matches!(&self.origin, Origin::Image { id, .. } if id == image)
+            || self.mounts.iter().any(|mount| matches!(&mount.kind, MountKind::Image { id, .. } if id == image))
+    }
+}
+
 /// Where the root file system comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,6 +172,9 @@ pub(crate) struct MountPoint {
     /// What happens to mounts below the source of a bind mount.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) recursion: cri::spec::BindRecursion,
+    /// Whether its ids are mapped as those of the container's user namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) id_map: bool,
 }
 
 fn is_default(recursion: &cri::spec::BindRecursion) -> bool {
@@ -181,6 +192,14 @@ pub(crate) enum MountKind {
         name: String,
         /// Made for this container and removed with it on request.
         anonymous: bool,
+        /// Only this part of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<String>,
+    },
+    /// An image.
+    Image {
+        /// `sha256:…` of its configuration.
+        id: String,
         /// Only this part of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         subpath: Option<String>,

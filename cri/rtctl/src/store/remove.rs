@@ -124,6 +124,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         init: false,
         health: None,
         events: None,
+        image_mounts: Vec::new(),
         sandbox: Vec::new(),
     };
     Ok(record::write(directory, &task)?)

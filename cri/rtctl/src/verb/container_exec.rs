@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use cri::spec::{CapabilityChange, EnvChange, Host};
 use runtime::spec::{Process, User};
-use shim::protocol::{Reply, Request, Streams};
+use shim::protocol::{ExecOptions, Reply, Request, Streams};
 
 use crate::flag::env;
 use crate::rootfs;
@@ -75,7 +75,13 @@ impl Args {
             false => Streams { stdin: self.interactive, stdout: true, stderr: !self.tty },
         };
         let peer = Peer { container: container.id.clone(), exec_id: Some(exec_id.clone()), terminal: self.tty };
-        let request = Request::Exec { container: container.id.clone(), exec_id, process: Box::new(process), streams };
+        let request = Request::Exec {
+            container: container.id.clone(),
+            exec_id,
+            process: Box::new(process),
+            streams,
+            options: ExecOptions::default(),
+        };
         if self.detach {
             return match connection.request(&request, &[])? {
                 Reply::Started { .. } => Ok(0),

@@ -240,6 +240,7 @@ fn mount(mount: &MountPoint) -> Value {
     let (kind, name) = match &mount.kind {
         MountKind::Bind => ("bind", None),
         MountKind::Volume { name, .. } => ("volume", Some(name)),
+        MountKind::Image { .. } => ("image", None),
         MountKind::Tmpfs => ("tmpfs", None),
     };
     let mut value = json!({
@@ -296,11 +297,11 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
     let binds: Vec<String> = record
         .mounts
         .iter()
-        .filter(|mount| mount.kind != MountKind::Tmpfs)
+        .filter(|mount| matches!(mount.kind, MountKind::Bind | MountKind::Volume { .. }))
         .map(|mount| {
             let source = match &mount.kind {
                 MountKind::Volume { name, .. } => name,
-                MountKind::Bind | MountKind::Tmpfs => &mount.source,
+                MountKind::Bind | MountKind::Image { .. } | MountKind::Tmpfs => &mount.source,
             };
             format!("{source}:{}{}", mount.destination, if mount.read_only { ":ro" } else { "" })
         })

@@ -266,7 +266,7 @@ impl Args {
             .iter()
             .filter_map(|mount| match &mount.kind {
                 MountKind::Volume { name, .. } => Some(name.clone()),
-                MountKind::Bind => Some(mount.source.clone()),
+                MountKind::Bind | MountKind::Image { .. } => Some(mount.source.clone()),
                 MountKind::Tmpfs => None,
             })
             .map(|name| if self.no_trunc { name } else { human::shorten(&name, 15) })

@@ -74,7 +74,7 @@ fn anonymous(roots: &Roots, container: &Container) -> Result<Vec<PathBuf>> {
     let Ok(record) = &container.record else { return Ok(Vec::new()) };
     let name = |kind: &MountKind| match kind {
         MountKind::Volume { name, anonymous: true, .. } => Some(name.clone()),
-        MountKind::Volume { .. } | MountKind::Bind | MountKind::Tmpfs => None,
+        MountKind::Volume { .. } | MountKind::Bind | MountKind::Image { .. } | MountKind::Tmpfs => None,
     };
     let mut names: Vec<String> = record.mounts.iter().filter_map(|mount| name(&mount.kind)).collect();
     if !names.is_empty() {

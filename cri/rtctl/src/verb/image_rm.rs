@@ -7,7 +7,6 @@ use crate::events;
 use crate::image::explain;
 use crate::output::say;
 use crate::store::id;
-use crate::store::record::Origin;
 use crate::store::roots::Roots;
 use crate::store::view::Container;
 
@@ -62,7 +61,7 @@ pub(super) fn used_by(roots: &Roots, image: &Digest) -> Option<String> {
         Err(error) => return Some(format!("(unknown: {error:#})")),
     };
     let uses = |container: &Container| match &container.record {
-        Ok(record) => matches!(&record.origin, Origin::Image { id, .. } if *id == image),
+        Ok(record) => record.uses(&image),
         Err(_) => true,
     };
     if let Some(container) = list.iter().find(|container| uses(container)) {

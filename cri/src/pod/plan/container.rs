@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use runtime::spec::{NamespaceKind, Spec};
+use runtime::spec::{NamespaceKind, Pids, Resources, Spec};
 use shim::layout::{Layers, LogFile, LogTarget, RestartPolicy, Stdin, Task, VERSION};
 
 use super::super::config::{ContainerConfig, Namespaces, PidScope, PodConfig, Scope};
@@ -10,10 +10,10 @@ use super::super::error::Error;
 use super::mounts::{self, ResolvedMount};
 use super::refusal::{explain, refuse};
 use super::resources::resources;
-use super::{sandbox, security, stop_signal};
+use super::{Defaults, sandbox, security, stop_signal};
 use crate::image::identity::Identity;
 use crate::spec::cdi::{self, Edits};
-use crate::spec::{EnvChange, Host, Image, Input, NamespaceChoice, Options, UserNamespace};
+use crate::spec::{DeviceRequest, EnvChange, Host, Image, Input, NamespaceChoice, Options, UserNamespace};
 
 /// `root.path`: where the shim mounts the layers.
 const ROOTFS: &str = "rootfs";
@@ -40,12 +40,16 @@ pub(in crate::pod) struct ContainerInput<'a> {
     pub(in crate::pod) files: &'a Path,
     /// What the mounts of the configuration are, each by each.
     pub(in crate::pod) mounts: &'a [ResolvedMount],
+    /// Devices of the node that it is given.
+    pub(in crate::pod) devices: &'a [DeviceRequest],
     /// What its CDI devices bring.
     pub(in crate::pod) cdi: &'a Edits,
     /// Text of its seccomp profile, if that is a file of the node.
     pub(in crate::pod) seccomp: Option<&'a str>,
     /// First process of the container whose pid namespace it joins.
     pub(in crate::pod) target_pid: Option<i32>,
+    /// What it gets where it does not say otherwise.
+    pub(in crate::pod) defaults: &'a Defaults,
 }
 
 /// What a container comes to.
@@ -87,7 +91,7 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
 
 /// What is asked of the library that makes configurations.
 fn options(input: &ContainerInput<'_>) -> Result<Options, Error> {
-    let ContainerInput { pod, config, host, .. } = *input;
+    let ContainerInput { pod, config, host, defaults, .. } = *input;
     let namespaces = namespaces(input);
     let scope = |scope| match scope {
         Scope::Pod => NamespaceChoice::Private,
@@ -125,15 +129,29 @@ fn options(input: &ContainerInput<'_>) -> Result<Options, Error> {
             // A slice alone is at the top.
             if parent.starts_with('/') { parent } else { format!("/{parent}") }
         }),
-        resources: resources(&config.resources, host),
+        resources: limits(input)?,
         capabilities: security::capability_change(&config.capabilities),
         privileged: config.privileged,
-        security: security::security(config, input.seccomp, host)?,
+        security: security::security(config, input.seccomp, defaults, host)?,
         read_only: config.readonly_rootfs,
+        devices: input.devices.to_vec(),
+        rlimits: defaults.rlimits.clone(),
         // Always: what the daemon has is not for containers.
         oom_score_adj: i32::try_from(config.resources.oom_score_adj).ok(),
         ..Options::default()
     })
+}
+
+/// Limits of a new container.
+fn limits(input: &ContainerInput<'_>) -> Result<Resources, Error> {
+    let pages = &input.config.resources.hugepage_limits;
+    if !pages.is_empty() && !input.host.hugetlb && !input.defaults.tolerate_missing_hugetlb {
+        let problem =
+            "the kernel has no cgroup controller of huge pages (tolerate_missing_hugetlb leaves these limits out)";
+        return Err(refuse("linux.resources.hugepage_limits", problem));
+    }
+    let pids = input.defaults.pids_limit.map(|limit| Pids { limit: Some(limit) });
+    Ok(Resources { pids, ..resources(&input.config.resources, input.host) })
 }
 
 /// Environment variables; `config.json` is JSON and cannot hold other bytes than UTF-8.
@@ -180,6 +198,7 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         health: None,
         events: None,
         sandbox: shared(input),
+        image_mounts: Vec::new(),
     })
 }
 

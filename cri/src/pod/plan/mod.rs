@@ -8,6 +8,7 @@
 //! ```
 
 mod container;
+mod defaults;
 mod mounts;
 mod process;
 mod refusal;
@@ -20,9 +21,9 @@ mod stop_signal;
 mod tests;
 
 pub(super) use container::{ContainerInput, container};
+pub use defaults::Defaults;
 pub(super) use mounts::ResolvedMount;
 #[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
 pub(super) use process::exec_process;
-#[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
 pub(super) use resources::resources;
 pub(super) use sandbox::sandbox;

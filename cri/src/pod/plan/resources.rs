@@ -31,7 +31,8 @@ pub(in crate::pod) fn resources(limits: &Resources, host: &Host) -> spec::Resour
     spec::Resources {
         cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
         memory: Some(memory).filter(|memory| *memory != Memory::default()),
-        hugepage_limits: limits.hugepage_limits.iter().map(page).collect(),
+        // A kubelet names a limit for each size of the machine, also where no kernel could keep it.
+        hugepage_limits: limits.hugepage_limits.iter().filter(|_| host.hugetlb).map(page).collect(),
         unified: limits.unified.clone(),
         ..spec::Resources::default()
     }

@@ -8,6 +8,7 @@ use shim::layout::{Ends, Sandbox, VERSION};
 
 use super::super::config::{PidScope, PodConfig, Scope};
 use super::super::error::Error;
+use super::Defaults;
 use crate::spec::SHM_SIZE;
 
 /// Longest host name that is made of a pod's name; longer ones are cut, as the kubelet cuts them.
@@ -23,7 +24,7 @@ const PING_GROUPS: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
 ///
 /// # Errors
 /// Kernel parameters of namespaces that the pod shares with the node, and namespaces that do not go together.
-pub(in crate::pod) fn sandbox(pod: &PodConfig) -> Result<Sandbox, Error> {
+pub(in crate::pod) fn sandbox(pod: &PodConfig, defaults: &Defaults) -> Result<Sandbox, Error> {
     let scopes = &pod.namespaces;
     if scopes.user.is_some() && scopes.pid == PidScope::Node {
         let problem = "needs pid to be POD or CONTAINER: the node's procfs cannot be mounted in a user namespace";
@@ -41,7 +42,7 @@ pub(in crate::pod) fn sandbox(pod: &PodConfig) -> Result<Sandbox, Error> {
         version: VERSION,
         hostname: namespaces.contains(&NamespaceKind::Uts).then(|| hostname(pod)),
         domainname: None,
-        sysctls: sysctls(pod),
+        sysctls: sysctls(pod, defaults),
         uid_mappings,
         gid_mappings,
         shm_size: namespaces.contains(&NamespaceKind::Ipc).then_some(SHM_SIZE),
@@ -88,14 +89,16 @@ pub(super) fn hostname(pod: &PodConfig) -> String {
     }
 }
 
-fn sysctls(pod: &PodConfig) -> BTreeMap<String, String> {
+fn sysctls(pod: &PodConfig, defaults: &Defaults) -> BTreeMap<String, String> {
     let mut all = pod.sysctls.clone();
     let mut default = |(name, value): (&str, &str)| {
         all.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     };
     if pod.namespaces.network == Scope::Pod {
-        default(PORT_START);
-        if pod.namespaces.user.is_none() {
+        if defaults.unprivileged_ports {
+            default(PORT_START);
+        }
+        if defaults.unprivileged_icmp && pod.namespaces.user.is_none() {
             default(PING_GROUPS);
         }
     }

@@ -4,6 +4,7 @@ use runtime::spec::Capabilities;
 
 use super::super::config::{self, ContainerConfig, Profile};
 use super::super::error::Error;
+use super::Defaults;
 use super::refusal::{explain, refuse};
 use crate::spec::{CapabilityChange, Host, SeccompChoice, Security, effective_capabilities, parse_seccomp_profile};
 
@@ -38,29 +39,45 @@ pub(super) fn add_ambient(lists: &config::Capabilities, sets: &mut Capabilities)
     sets.ambient = ambient;
 }
 
+const SECCOMP: &str = "linux.security_context.seccomp";
+
+/// A filter from its text; `name` says which.
+fn filter(config: &ContainerConfig, text: &str, name: &str, host: &Host) -> Result<SeccompChoice, Error> {
+    let change = capability_change(&config.capabilities);
+    let bounding = effective_capabilities(&change, config.privileged, host).map_err(explain)?;
+    let profile = parse_seccomp_profile(text.as_bytes(), &bounding, host.kernel).map_err(explain)?;
+    // Wrong actions and operators are found now and not when the container starts.
+    runtime::seccomp::compile(&profile).map_err(|error| refuse(SECCOMP, format!("{name}: {error}")))?;
+    Ok(SeccompChoice::Profile(Box::new(profile)))
+}
+
 /// What confines the program. `profile` is the text of a system call filter of the node.
 ///
 /// # Errors
 /// The filter cannot be compiled, or the node has no AppArmor for the profile that was asked for by name.
-pub(super) fn security(config: &ContainerConfig, profile: Option<&str>, host: &Host) -> Result<Security, Error> {
+pub(super) fn security(
+    config: &ContainerConfig,
+    profile: Option<&str>,
+    defaults: &Defaults,
+    host: &Host,
+) -> Result<Security, Error> {
     let seccomp = match &config.seccomp {
         _ if config.privileged => SeccompChoice::Unconfined,
         None | Some(Profile::Unconfined) => SeccompChoice::Unconfined,
-        Some(Profile::RuntimeDefault) => SeccompChoice::Default,
+        Some(Profile::RuntimeDefault) => match &defaults.seccomp {
+            Some(text) => filter(config, text, "the node's default profile", host)?,
+            None => SeccompChoice::Default,
+        },
         Some(Profile::Localhost(path)) => {
-            let field = "linux.security_context.seccomp";
-            let text = profile.ok_or_else(|| refuse(field, format!("{path} was not read")))?;
-            let change = capability_change(&config.capabilities);
-            let bounding = effective_capabilities(&change, config.privileged, host).map_err(explain)?;
-            let profile = parse_seccomp_profile(text.as_bytes(), &bounding, host.kernel).map_err(explain)?;
-            // Wrong actions and operators are found now and not when the container starts.
-            runtime::seccomp::compile(&profile).map_err(|error| refuse(field, format!("{path}: {error}")))?;
-            SeccompChoice::Profile(Box::new(profile))
+            let text = profile.ok_or_else(|| refuse(SECCOMP, format!("{path} was not read")))?;
+            filter(config, text, path, host)?
         }
     };
     let apparmor = match &config.apparmor {
-        Some(Profile::Localhost(name)) if !config.privileged => Some(name.clone()),
-        Some(Profile::Unconfined | Profile::RuntimeDefault | Profile::Localhost(_)) | None => None,
+        _ if config.privileged => None,
+        Some(Profile::Localhost(name)) => Some(name.clone()),
+        Some(Profile::RuntimeDefault) | None => defaults.apparmor.clone().filter(|_| host.apparmor),
+        Some(Profile::Unconfined) => None,
     };
     // What is masked is set by the lists that were given, and nothing else.
     Ok(Security { seccomp, no_new_privileges: config.no_new_privs, apparmor, unconfined_paths: true })

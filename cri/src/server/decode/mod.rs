@@ -17,7 +17,6 @@ mod tests;
 
 pub(crate) use container::container;
 pub(crate) use pod::pod;
-#[allow(unused_imports, reason = "the calls that change limits follow")]
 pub(crate) use resources::resources;
 
 /// What a field of a message cannot be.

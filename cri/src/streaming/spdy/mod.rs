@@ -24,7 +24,8 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Activity, Closed, Connection, Reader, Stream, Writer};
+pub use super::stream::{Activity, Closed, Reader, Writer};
+pub use connection::{Connection, Stream};
 pub use decode::{Decoder, Event};
 pub use encode::Encoder;
 pub use error::Error;

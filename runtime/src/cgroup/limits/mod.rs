@@ -16,6 +16,8 @@ use super::Error;
 use super::controller::{Controller, Controllers};
 use crate::spec::Resources;
 
+pub use v2::{weight as cpu_weight, weight_of_io};
+
 /// A cgroup version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {

@@ -82,7 +82,7 @@ pub(super) fn check_idle(idle: i64) -> Result<(), Error> {
 /// `cpu.weight` (1 to 10000) of v1 shares (2 to 262144): the curve on which 2 is 1, 1024 (v1's default) is 100 (v2's
 /// default) and 262144 is 10000, 10^((log2(s)² + 125 log2(s)) / 612 − 7/34), as the other runtimes do since 2025; before, a
 /// straight line gave v1's default a weight of 39.
-pub(super) fn weight(shares: u64) -> u64 {
+pub fn weight(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
@@ -139,8 +139,8 @@ pub(super) fn memory(memory: &spec::Memory, current: &Current) -> Result<Vec<Wri
 }
 
 /// `io.weight` (1 to 10000) of a v1 weight (10 to 1000).
-fn weight_of_io(weight: u16) -> u64 {
-    1 + (u64::from(weight) - 10) * 9999 / 990
+pub fn weight_of_io(weight: u16) -> u64 {
+    1 + u64::from(weight).saturating_sub(10) * 9999 / 990
 }
 
 /// Weights and throttles. BFQ has its own weights, on the scale of v1.

@@ -1,0 +1,153 @@
+//! From the settings to the end of the daemon.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::log::{Level, Log, LogError};
+use super::{notify, process, reload};
+use crate::config::{Config, Loaded, NetworkKind, Reloader, Settings, Source};
+use crate::server::{ListenError, OpenError, Service, listen};
+use crate::{metrics, pod};
+
+/// Most threads that wait for disks and plugins: one that is stuck must not keep the others from work.
+const BLOCKING_THREADS: usize = 2048;
+
+/// Why the daemon could not begin, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Threads.
+    #[error("threads: {0}")]
+    Threads(std::io::Error),
+    /// Signals.
+    #[error("sigaction: {0}")]
+    Signal(std::io::Error),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The program rt-shim.
+    #[error("readlink(/proc/self/exe): {0}; set shim")]
+    Shim(std::io::Error),
+    /// Images and pods.
+    #[error(transparent)]
+    Open(Box<OpenError>),
+    /// The socket of the kubelet.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The address of the metrics.
+    #[error("metrics_listen {address}: {source}")]
+    Metrics {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The socket of the kubelet, later.
+    #[error("{}: {source}", socket.display())]
+    Serve {
+        /// Which.
+        socket: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Runs the daemon until it is asked to end (SIGTERM, SIGINT). The process must have one thread yet.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(source: Source, loaded: Loaded) -> Result<(), Error> {
+    let notes = process::settle();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Error::Threads)?;
+    let log = {
+        let _inside = runtime.enter();
+        Log::start(&loaded.config)?
+    };
+    for note in notes.iter().chain(&loaded.config.warnings()) {
+        tracing::warn!("{note}");
+    }
+    let file = source.file.clone();
+    let (reloader, settings) = Reloader::new(source, loaded);
+    let result = serve(&runtime, reloader, &settings, file, log.level());
+    log.end();
+    result
+}
+
+fn serve(
+    runtime: &tokio::runtime::Runtime,
+    reloader: Reloader,
+    settings: &Settings,
+    file: PathBuf,
+    level: Level,
+) -> Result<(), Error> {
+    let config = settings.now();
+    let service = runtime.block_on(Service::open(settings, pods(&config)?));
+    let service = service.map_err(|error| Error::Open(Box::new(error)))?;
+    metrics::counts_from(service.counter());
+    runtime.block_on(async {
+        let catch = |kind| signal(kind).map_err(Error::Signal);
+        let mut terminate = catch(SignalKind::terminate())?;
+        let mut interrupt = catch(SignalKind::interrupt())?;
+        let hangup = catch(SignalKind::hangup())?;
+        if let Some(address) = config.metrics_listen {
+            tokio::spawn(metrics::serve(listen_tcp(address).await?));
+        }
+        let listener = listen(&config.listen).await?;
+        let socket = config.listen.display().to_string();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {socket}");
+        tokio::spawn(follow_level(settings.clone(), level));
+        tokio::spawn(reload::reload(reloader, file, hangup, socket.clone()));
+        tokio::spawn(notify::watchdog());
+        notify::ready(&socket);
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            notify::stopping();
+            tracing::info!("stopping");
+        };
+        let served = service.serve(listener, stop).await;
+        served.map_err(|source| Error::Serve { socket: config.listen.clone(), source: source.into() })
+    })
+}
+
+async fn listen_tcp(address: SocketAddr) -> Result<TcpListener, Error> {
+    let failed = |source| Error::Metrics { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    if address.ip().is_loopback() {
+        tracing::info!("metrics at http://{address}/metrics");
+    } else {
+        tracing::warn!("metrics at http://{address}/metrics: whoever reaches this address can read them");
+    }
+    Ok(listener)
+}
+
+async fn follow_level(mut settings: Settings, level: Level) {
+    loop {
+        level.set(settings.changed().await.log_level);
+    }
+}
+
+/// What the engine of pods is told.
+fn pods(config: &Config) -> Result<pod::Settings, Error> {
+    let named = || std::env::var_os("RT_SHIM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let shim = match config.shim.clone().or_else(named) {
+        Some(shim) => shim,
+        None => std::env::current_exe().map_err(Error::Shim)?.with_file_name("rt-shim"),
+    };
+    let mut settings = pod::Settings::new(&config.root, &config.state, &shim);
+    settings.network = match config.network {
+        NetworkKind::Auto => pod::NetworkChoice::Auto,
+        NetworkKind::Cni => pod::NetworkChoice::Cni,
+        NetworkKind::Bridge => pod::NetworkChoice::Bridge,
+    };
+    settings.cni.config_dir.clone_from(&config.cni_conf_dir);
+    settings.cni.bin_dirs.clone_from(&config.cni_bin_dirs);
+    settings.cdi_dirs.clone_from(&config.cdi_spec_dirs);
+    Ok(settings)
+}

@@ -1,0 +1,143 @@
+//! Mounts of layers: a container's root, and images that are mounted in it.
+//!
+//! ```text
+//!  layers ─▶ [ids mapped] ─▶ overlay ─▶ [what is at a path in it] ─▶ a mount that is attached nowhere
+//! ```
+//!
+//! In a user namespace each layer is a copy of its mount with mapped ids, and so is the writable layer: files have the same ids on
+//! disk whatever namespace a container is in, and no layer is copied.
+
+use std::ffi::CString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+
+use super::errand::{errand, own_mounts};
+use super::id_map;
+use crate::overlay::{self, Syncing};
+use crate::root::{Links, open_in};
+use crate::sys::mount::{Depth, attr, move_mount_to_root, open_tree};
+use crate::sys::process::set_file_ids;
+use crate::sys::{Call, CallError};
+
+/// What is mounted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layers<'a> {
+    /// Read-only layers, topmost first.
+    pub lower: &'a [PathBuf],
+    /// Writable layer and work directory, in one directory.
+    pub upper: Option<&'a (PathBuf, PathBuf)>,
+    /// Only what is there; no link in the layers leads out of them.
+    pub sub_path: Option<&'a Path>,
+    /// User namespace that ids are mapped to.
+    pub user: Option<BorrowedFd<'a>>,
+}
+
+impl Layers<'_> {
+    /// A detached mount of them.
+    pub(super) fn mount(&self) -> Result<OwnedFd, CallError> {
+        match self {
+            Layers { lower: [only], upper: None, sub_path: None, user: None } => tree(only),
+            Layers { lower, upper, sub_path: None, user: None } => overlay::mount(lower, *upper, Syncing::Never),
+            Layers { .. } => errand(|| self.assemble()),
+        }
+    }
+
+    /// For a process of its own: its mount namespace and ids change.
+    fn assemble(&self) -> Result<OwnedFd, CallError> {
+        let whole = match (self.lower, self.upper, self.user) {
+            ([only], None, None) => tree(only)?,
+            ([only], None, Some(user)) => mapped(only, user)?,
+            (lower, upper, None) => overlay::mount(lower, upper, Syncing::Never)?,
+            (lower, upper, Some(user)) => mapped_overlay(lower, upper, user)?,
+        };
+        match self.sub_path {
+            None => Ok(whole),
+            Some(path) => part(&whole, path),
+        }
+    }
+}
+
+/// A copy of the mount at a path.
+fn tree(path: &Path) -> Result<OwnedFd, CallError> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL).call(|| format!("{path:?}"))?;
+    open_tree(AT_FDCWD, &path, Depth::Single).call(|| format!("open_tree({path:?})"))
+}
+
+fn mapped(path: &Path, user: BorrowedFd<'_>) -> Result<OwnedFd, CallError> {
+    let tree = tree(path)?;
+    id_map::map(&tree, Depth::Single, user, path)?;
+    Ok(tree)
+}
+
+/// The overlay works on its layers with the ids of the process that makes it, which must be mapped, too: those of the owner of the
+/// writable layer.
+fn mapped_overlay(
+    lower: &[PathBuf],
+    upper: Option<&(PathBuf, PathBuf)>,
+    user: BorrowedFd<'_>,
+) -> Result<OwnedFd, CallError> {
+    let mut trees = lower.iter().map(|path| mapped(path, user)).collect::<Result<Vec<_>, _>>()?;
+    let writable = upper.map(|upper| writable(upper, user)).transpose()?;
+    let (base, writable) = writable.unzip();
+    if let Some(base) = &base {
+        let owner = fstat(base).call(|| "fstat(<writable layer>)".to_owned())?;
+        set_file_ids(owner.st_uid, owner.st_gid)
+            .call(|| format!("setfsuid({}), setfsgid({})", owner.st_uid, owner.st_gid))?;
+    }
+    let make = |lower: &[OwnedFd]| overlay::mount_open(lower, writable.as_ref(), Syncing::Never, attr::NODEV);
+    match make(&trees) {
+        // KERNEL(6.15): of mounts that are attached nowhere.
+        Err(error) if error.errno == Errno::EINVAL => {}
+        mount => return mount,
+    }
+    own_mounts()?;
+    let layers = trees.len();
+    trees.extend(base);
+    trees.iter().try_for_each(|tree| move_mount_to_root(tree).call(|| "move_mount(<layer>, \"/\")".to_owned()))?;
+    make(&trees[..layers]).map_err(|error| match error.errno {
+        Errno::EINVAL => CallError {
+            call: format!("{}: layers with mapped ids need a kernel of 5.19 or later", error.call),
+            ..error
+        },
+        _ => error,
+    })
+}
+
+/// The directory of writable layer and work directory, and both seen through one mount: overlay wants that.
+fn writable(
+    (upper, work): &(PathBuf, PathBuf),
+    user: BorrowedFd<'_>,
+) -> Result<(OwnedFd, (OwnedFd, OwnedFd)), CallError> {
+    let names = (upper.file_name(), work.file_name(), upper.parent().filter(|base| work.parent() == Some(base)));
+    let (Some(upper), Some(work), Some(base)) = names else {
+        return Err(Errno::EXDEV).call(|| format!("{upper:?} and {work:?} are not in one directory"));
+    };
+    let base = mapped(base, user)?;
+    let open = |name| {
+        openat(&base, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+            .call(|| format!("openat(<writable layer>, {name:?}, O_PATH|O_DIRECTORY)"))
+    };
+    let both = (open(upper)?, open(work)?);
+    Ok((base, both))
+}
+
+/// What is at a path of a detached mount.
+fn part(whole: &OwnedFd, path: &Path) -> Result<OwnedFd, CallError> {
+    let found = open_in(whole, path, OFlag::O_PATH, Links::InRoot)?;
+    let copy = || open_tree(&found, c"", Depth::Single);
+    match copy() {
+        // KERNEL(6.15): of a mount that is attached nowhere.
+        Err(Errno::EINVAL) => {
+            own_mounts()?;
+            move_mount_to_root(whole).call(|| "move_mount(<image>, \"/\")".to_owned())?;
+            copy()
+        }
+        copy => copy,
+    }
+    .call(|| format!("open_tree(<image>, {path:?})"))
+}
