@@ -265,7 +265,8 @@ fn every_metric_that_is_announced_is_told() {
             assert_eq!(value(find("oom_events_total")), 0);
             assert!(value(find("memory_max_usage_bytes")) >= value(find("memory_rss")));
         }
-        let mut parts = rtd.runtime.stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest {}).await.unwrap().into_inner();
+        let mut parts =
+            rtd.runtime.stream_pod_sandbox_metrics(StreamPodSandboxMetricsRequest {}).await.unwrap().into_inner();
         let part = parts.message().await.unwrap().unwrap();
         assert_eq!(part.pod_sandbox_metrics[0].pod_sandbox_id, id);
         assert_eq!(parts.message().await.unwrap(), None);
