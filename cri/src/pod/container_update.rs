@@ -129,7 +129,8 @@ async fn configure(container: &Container, limits: spec::Resources) -> Result<(),
     let dir = container.dir.clone();
     blocking(move || {
         let directory = open(&dir)?;
-        let text = record::read_file(&directory, "config.json")?.unwrap_or_default();
+        let text = record::read_file(&directory, "config.json");
+        let text = text.map_err(|source| Error::Record { path: dir.clone(), source })?.unwrap_or_default();
         let malformed =
             |problem: String| Error::Record { path: dir.clone(), source: record::Error::Malformed(problem) };
         let spec: spec::Spec = spec::parse("config.json", &text).map_err(|error| malformed(error.to_string()))?;

@@ -41,6 +41,7 @@ impl Key {
             Key::Create(..) => "create_container",
             Key::Start(_) => "start_container",
             Key::RemoveContainer(_) => "remove_container",
+            Key::Update(_) => "update_container_resources",
         }
     }
 }
