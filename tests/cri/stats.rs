@@ -12,9 +12,9 @@ use tests::pods::{container, namespaces_of, pod};
 use tests::{Cgroups, Rtd, needs, pod_test};
 use tonic::Code;
 
-/// A container with limits that writes 3 MiB, says so through a pipe, and waits.
+/// A container with limits that writes 3 MiB, starts a second process, says so through a pipe, and waits.
 fn busy(name: &str, shared: &Path) -> ContainerConfig {
-    let script = "dd if=/dev/zero of=/data bs=1M count=3 2>/dev/null; echo > /shared/pipe; sleep 1000";
+    let script = "dd if=/dev/zero of=/data bs=1M count=3 2>/dev/null; sleep 1000 & echo > /shared/pipe; wait";
     let mut config = container(name, script);
     config.labels.insert("app".to_owned(), name.to_owned());
     config.annotations.insert("note".to_owned(), "x".to_owned());
