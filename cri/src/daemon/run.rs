@@ -84,7 +84,7 @@ fn serve(
     level: Level,
 ) -> Result<(), Error> {
     let config = settings.now();
-    let service = runtime.block_on(Service::open(settings, pods(&config)?));
+    let service = runtime.block_on(Service::open(settings, pods(settings, &config)?));
     let service = service.map_err(|error| Error::Open(Box::new(error)))?;
     metrics::counts_from(service.counter());
     runtime.block_on(async {
@@ -134,7 +134,7 @@ async fn follow_level(mut settings: Settings, level: Level) {
 }
 
 /// What the engine of pods is told.
-fn pods(config: &Config) -> Result<pod::Settings, Error> {
+fn pods(all: &Settings, config: &Config) -> Result<pod::Settings, Error> {
     let named = || std::env::var_os("RT_SHIM").filter(|path| !path.is_empty()).map(PathBuf::from);
     let shim = match config.shim.clone().or_else(named) {
         Some(shim) => shim,
@@ -149,5 +149,6 @@ fn pods(config: &Config) -> Result<pod::Settings, Error> {
     settings.cni.config_dir.clone_from(&config.cni_conf_dir);
     settings.cni.bin_dirs.clone_from(&config.cni_bin_dirs);
     settings.cdi_dirs.clone_from(&config.cdi_spec_dirs);
+    settings.defaults = pod::DefaultsFrom::Settings(all.clone());
     Ok(settings)
 }

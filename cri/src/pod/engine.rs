@@ -16,12 +16,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
+use super::defaults::DefaultsFrom;
 use super::error::{Error, Io, Kind};
 use super::event::{Event, EventKind};
 use super::flight::Flights;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
-use super::plan::Defaults;
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
 use crate::cgroup::CgroupDriver;
 use crate::config;
@@ -54,7 +54,7 @@ pub struct Settings {
     /// Directories of CDI specs.
     pub cdi_dirs: Vec<PathBuf>,
     /// What pods and containers get that do not say otherwise.
-    pub defaults: Defaults,
+    pub defaults: DefaultsFrom,
 }
 
 impl Settings {
@@ -71,7 +71,7 @@ impl Settings {
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             handlers: vec![String::new(), "rt".to_owned()],
             cdi_dirs: spec_dirs(),
-            defaults: Defaults::default(),
+            defaults: DefaultsFrom::Fixed(Box::default()),
         }
     }
 }
