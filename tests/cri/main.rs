@@ -15,6 +15,7 @@ mod pods;
 mod port_forward;
 mod program;
 mod restart;
+mod stats;
 mod security;
 mod update;
 mod systemd;
