@@ -15,7 +15,8 @@ fn host(cgroup: CgroupMode) -> Host {
         uid: 0,
         gid: 0,
     };
-    Host { cgroup, bounding, devices: vec![node("/dev/fuse"), node("/dev/net/tun")], apparmor: false }
+    let devices = vec![node("/dev/fuse"), node("/dev/net/tun")];
+    Host { cgroup, bounding, devices, apparmor: false, kernel: (6, 1), swap_accounting: true }
 }
 
 fn root() -> Identity {
