@@ -89,9 +89,8 @@ impl Engine {
         let (out, err) = (pipe()?, pipe()?);
         let streams = Streams { stdin: false, stdout: true, stderr: true };
         let session = Session::new(view);
-        let options = ExecOptions { limit, container_env: true };
         let ends = [out.1, err.1];
-        session.begin(&shim, process, streams, options, &ends).await?;
+        session.begin(&shim, Command { process, streams, limit }, &ends).await?;
         drop(ends);
         let ended = async {
             let (stdout, stderr) = tokio::join!(gather(out.0), gather(err.0));
@@ -133,8 +132,7 @@ impl Engine {
         let process = process(&view.dir, command, terminal).await?;
         let session = Session::new(&view);
         let (streams, fds, mut sizes) = descriptors(ends)?;
-        let options = ExecOptions { limit: None, container_env: true };
-        session.begin(&shim, process, streams, options, &fds).await?;
+        session.begin(&shim, Command { process, streams, limit: None }, &fds).await?;
         drop(fds);
         let hang_up = HangUp { session: wanted.tty.then(|| session.clone()) };
         let code = session.follow(&shim, &mut sizes).await?;
@@ -225,6 +223,13 @@ async fn gather(mut pipe: pipe::Receiver) -> Result<Vec<u8>, Error> {
     Ok(kept)
 }
 
+/// What is run in a session. Its environment comes after that of the container's own process.
+struct Command {
+    process: Process,
+    streams: Streams,
+    limit: Option<Duration>,
+}
+
 /// A process whose streams are a client's.
 #[derive(Clone)]
 struct Session {
@@ -243,15 +248,10 @@ impl Session {
         Session { dir: view.dir.clone(), container: view.record.id.clone(), name: Some(name) }
     }
 
-    async fn begin(
-        &self,
-        shim: &Peer,
-        process: Process,
-        streams: Streams,
-        options: ExecOptions,
-        fds: &[OwnedFd],
-    ) -> Result<(), Error> {
+    async fn begin(&self, shim: &Peer, what: Command, fds: &[OwnedFd]) -> Result<(), Error> {
+        let Command { process, streams, limit } = what;
         let (container, exec_id) = (self.container.to_string(), self.name.clone().unwrap_or_default());
+        let options = ExecOptions { limit, container_env: true };
         let request = Request::Exec { container, exec_id, process: Box::new(process), streams, options };
         let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         match shim.request(&request, &borrowed).await {

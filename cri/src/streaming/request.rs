@@ -28,6 +28,9 @@ const ACCEPTED: HeaderName = HeaderName::from_static("x-accepted-stream-protocol
 /// What goes on after the answer.
 pub(super) type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A session that is served: how it ends.
+type Serving = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
 /// What a client wants to speak.
 enum Wire {
     Spdy,
@@ -39,7 +42,7 @@ enum Wire {
 struct Agreed {
     /// Its name, for the header that offered it.
     name: Option<&'static str>,
-    serve: Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send>,
+    serve: Box<dyn FnOnce(Upgraded) -> Serving + Send>,
 }
 
 /// The answer to a request, and what follows it on the connection.
@@ -108,7 +111,7 @@ fn spdy_command(headers: &HeaderMap, command: Command, idle: Duration) -> Result
     let Some(version) = Version::choose(list(headers, OFFERED)) else {
         return Err(no_version(&Version::ALL.map(Version::name), ACCEPTED));
     };
-    let serve = Box::new(move |upgraded| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    let serve = Box::new(move |upgraded| -> Serving {
         Box::pin(remote_command::serve(spdy(upgraded), version, command, idle))
     });
     Ok(Agreed { name: Some(version.name()), serve })
@@ -119,9 +122,8 @@ fn spdy_ports(headers: &HeaderMap, ports: Ports, idle: Duration) -> Result<Agree
     if !list(headers, OFFERED).any(|name| name == port_forward::PROTOCOL) {
         return Err(no_version(&[port_forward::PROTOCOL], ACCEPTED));
     }
-    let serve = Box::new(move |upgraded| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        Box::pin(port_forward::serve(spdy(upgraded), ports.dial, idle))
-    });
+    let serve =
+        Box::new(move |upgraded| -> Serving { Box::pin(port_forward::serve(spdy(upgraded), ports.dial, idle)) });
     Ok(Agreed { name: Some(port_forward::PROTOCOL), serve })
 }
 
@@ -129,7 +131,7 @@ fn websocket_command(headers: &HeaderMap, command: Command, idle: Duration) -> R
     let Some(protocol) = Protocol::choose(list(headers, websocket::PROTOCOL)) else {
         return Err(no_version(&Protocol::NAMES, websocket::PROTOCOL));
     };
-    let serve = Box::new(move |upgraded| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    let serve = Box::new(move |upgraded| -> Serving {
         Box::pin(async move {
             let socket = websocket::socket(upgraded).await;
             remote_command::serve_websocket(socket, protocol, command, idle).await
@@ -140,7 +142,7 @@ fn websocket_command(headers: &HeaderMap, command: Command, idle: Duration) -> R
 
 fn websocket_ports(headers: &HeaderMap, ports: Ports, idle: Duration) -> Result<Agreed, Refusal> {
     if list(headers, websocket::PROTOCOL).any(|name| name == port_forward::TUNNEL) {
-        let serve = Box::new(move |upgraded| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let serve = Box::new(move |upgraded| -> Serving {
             Box::pin(async move {
                 let tunnel = websocket::tunnel(websocket::socket(upgraded).await);
                 port_forward::serve(Connection::start(tunnel, BytesMut::new()), ports.dial, idle).await
@@ -155,7 +157,7 @@ fn websocket_ports(headers: &HeaderMap, ports: Ports, idle: Duration) -> Result<
     if !(1..=port_forward::NAMED_LIMIT).contains(&ports.named.len()) {
         return Err(refusal(StatusCode::BAD_REQUEST, "this protocol needs the ports in the PortForward call, 1 to 64"));
     }
-    let serve = Box::new(move |upgraded| -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    let serve = Box::new(move |upgraded| -> Serving {
         Box::pin(async move {
             let socket = websocket::socket(upgraded).await;
             port_forward::serve_websocket(socket, protocol, ports, idle).await
