@@ -1,4 +1,4 @@
-//! systemd's cgroup driver, against a systemd that runs the host: `hack/uml-systemd cargo test -p cri --test systemd_driver`.
+//! systemd's cgroup driver, against a systemd that runs the host: `hack/uml-systemd PATH/systemd_driver-HASH --test-threads=1`.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::fs;
@@ -30,8 +30,8 @@ fn lab() -> Option<Lab> {
         return None;
     }
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let exe = std::env::current_exe().unwrap();
-    let shim = exe.ancestors().nth(2).unwrap().join("rt-shim");
+    let built = || std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let shim = std::env::var_os("RT_PROGRAMS").map_or_else(built, PathBuf::from).join("rt-shim");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     Some(Lab { driver: CgroupDriver::new(Choice::Auto, shim), runtime, _turn: turn })
 }

@@ -69,7 +69,7 @@ fn a_container_has_a_scope_in_the_slice_of_its_pod() {
         let groups: Vec<_> = fs::read_dir(&place).unwrap().map(|entry| entry.unwrap()).collect();
         let groups: Vec<_> = groups.iter().filter(|entry| entry.file_type().unwrap().is_dir()).collect();
         assert_eq!(groups.iter().map(|entry| entry.file_name()).collect::<Vec<_>>(), ["container"]);
-        let told = rtd.exec(&id, "cat /proc/self/cgroup /sys/fs/cgroup/memory.max").await.unwrap();
+        let told = rtd.exec(&id, "cat /proc/1/cgroup /sys/fs/cgroup/memory.max").await.unwrap();
         assert_eq!(String::from_utf8(told.stdout).unwrap(), format!("0::/\n{}\n", 64 << 20));
 
         // It goes on without the daemon, and with another systemd.

@@ -60,10 +60,17 @@ impl Server {
             let id = process.container.clone();
             if let Some(container) = self.containers.get_mut(&id) {
                 container.phase = Phase::Ending(number);
-                container.oom = None;
                 let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
                 // Whichever process it was, as docker has it.
                 exit.oom_killed = kills.max(container.oom_kills_seen) > container.oom_kills;
+                if let Some(oom) = container.oom.take() {
+                    // Gone with its counts: then the kills above it that are no other container's are its own.
+                    let gone = oom.acknowledge().is_err() && !container.stopped;
+                    let path = container.cgroup_path.clone();
+                    let charged = self.oom_kills_charged;
+                    self.charge_oom_kills(&path);
+                    exit.oom_killed |= gone && self.oom_kills_charged > charged;
+                }
             }
             self.timers.cancel(&Timer::Stop(id.clone()));
             self.health_pause(&id);
@@ -82,6 +89,11 @@ impl Server {
         if !container.cgroup_path.contains(".scope/") {
             return;
         }
+        let path = container.cgroup_path.clone();
+        if !self.containers.values().any(|other| other.oom.is_some()) {
+            self.charge_oom_kills(&path);
+        }
+        let Some(container) = self.containers.get_mut(id) else { return };
         let Some(Ok(Some(oom))) = container.cgroup.as_ref().map(Cgroup::oom_fd) else { return };
         let interest = if oom.interest().contains(EpollFlags::EPOLLPRI) { Interest::Change } else { Interest::Read };
         // epoll_ctl(2) fails only for lack of memory; then the kills are read at the end.
@@ -96,11 +108,27 @@ impl Server {
         let Some(container) = self.containers.get_mut(&process.container) else { return };
         let Some(oom) = &container.oom else { return };
         if oom.acknowledge().is_err() {
-            container.oom = None;
+            // It stays ready for ever; at the end of the process it tells that the group is gone.
+            self.poller.ignore(oom);
             return;
         }
         let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
-        container.oom_kills_seen = container.oom_kills_seen.max(kills);
+        if kills > container.oom_kills_seen {
+            container.oom_kills_seen = kills;
+            let path = container.cgroup_path.clone();
+            self.charge_oom_kills(&path);
+        }
+    }
+
+    /// Notes that all OOM kills in the slice above a scope so far are known to be somebody's. What cannot be read changes nothing.
+    fn charge_oom_kills(&mut self, path: &str) {
+        let Some(Ok(slice)) = path.rsplitn(3, '/').nth(2).map(str::parse) else { return };
+        let group = self.host().and_then(|host| Cgroup::open(host, &slice));
+        if let Ok(Some(group)) = group
+            && let Ok(kills) = group.oom_kills()
+        {
+            self.oom_kills_charged = kills;
+        }
     }
 
     /// Kills everything of a container: its init process, exec processes and whatever else is in its cgroup.

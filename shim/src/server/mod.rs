@@ -92,6 +92,8 @@ struct Server {
     sessions_limit: usize,
     /// Found when it is first needed.
     host: Option<cgroup::Host>,
+    /// OOM kills in the slice of the pod's scopes, as far as it is known whose they are.
+    oom_kills_charged: u64,
     connections: BTreeMap<u64, Connection>,
     containers: BTreeMap<String, Container>,
     processes: BTreeMap<u64, Process>,

@@ -136,6 +136,7 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
         inherited,
         sessions_limit: sessions_limit(descriptors),
         host: None,
+        oom_kills_charged: 0,
         connections: Default::default(),
         containers: Default::default(),
         processes: Default::default(),
