@@ -24,7 +24,7 @@ impl Engine {
     /// The seccomp profile of the settings cannot be read.
     pub(super) fn defaults(&self, handler: &str) -> Result<Defaults, Error> {
         let config = self.0.settings.daemon.now();
-        let seccomp = config.seccomp_default_profile.as_deref().map(|path| read(path)).transpose()?;
+        let seccomp = config.seccomp_default_profile.as_deref().map(read).transpose()?;
         let inherited = inherited_nofile().ok();
         Ok(Defaults {
             rlimits: rlimits(&config, handler, inherited),

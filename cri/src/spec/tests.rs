@@ -1,5 +1,7 @@
 //! Tables of [`super::build`].
 
+use std::path::PathBuf;
+
 use runtime::spec::{IdMapping, Mount, NamespaceKind};
 
 use super::*;
