@@ -150,7 +150,8 @@ fn pods(daemon: &Settings) -> Result<pod::Settings, Error> {
         None => std::env::current_exe().map_err(Error::Shim)?.with_file_name("rt-shim"),
     };
     let mut settings = pod::Settings::new(&config.root, &config.state, &shim);
-    settings.daemon = daemon.clone();
+    settings.defaults = pod::DefaultsFrom::Settings(daemon.clone());
+    settings.cdi_dirs.clone_from(&config.cdi_spec_dirs);
     settings.cgroups = CgroupDriver::new(config.cgroup_driver, shim.clone());
     settings.network = match config.network {
         NetworkKind::Auto => pod::NetworkChoice::Auto,

@@ -7,6 +7,7 @@
 //!  record   the files                          recover  what an earlier daemon left
 //! ```
 
+mod apparmor;
 pub mod config;
 mod container_create;
 mod container_log;
@@ -27,6 +28,7 @@ mod id;
 mod network;
 mod plan;
 mod port_forward;
+mod propagation;
 mod record;
 mod recover;
 mod remove;
@@ -38,6 +40,7 @@ mod stop;
 mod usage;
 mod watch;
 
+pub use defaults::DefaultsFrom;
 pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
