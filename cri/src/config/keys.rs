@@ -54,7 +54,7 @@ keys! {
     /// ignore: they are as in the image.
     Live image_volumes: ImageVolumes = "\"private\"";
     /// Directories of the files that describe CDI devices; the last one wins.
-    Live cdi_spec_dirs: Vec<PathBuf> = "[\"/etc/cdi\", \"/var/run/cdi\"]";
+    Restart cdi_spec_dirs: Vec<PathBuf> = "[\"/etc/cdi\", \"/var/run/cdi\"]";
     /// Longest line of a log in one piece; longer ones are cut and marked P.
     Live max_log_line: Size<1024, 1_048_576> = "\"16KiB\"";
 
