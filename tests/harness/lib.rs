@@ -38,7 +38,7 @@ pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};
 pub use rtd::{Rtd, connect, pod_test, rtd_test};
 pub use terminal::{Console, ConsoleSocket};
-pub use test::{Test, test};
+pub use test::{Test, maps_ids, test};
 
 /// Ends the test as skipped unless the condition holds; the reason is shown and counted.
 #[macro_export]

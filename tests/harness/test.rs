@@ -301,3 +301,14 @@ fn record_skip(name: &str, reason: &str) {
         writeln!(file, "{name}: {reason}").unwrap();
     }
 }
+
+/// Whether the file system of a folder can map ids on this kernel: hostfs cannot, tmpfs since KERNEL(6.3).
+pub fn maps_ids(folder: &Path) -> bool {
+    const HOSTFS: i64 = 0x00c0_ffee;
+    const TMPFS: i64 = 0x0102_1994;
+    let kind = rustix::fs::statfs(folder).unwrap().f_type;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    let kernel: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    kind != HOSTFS && (kind != TMPFS || kernel >= (6, 3))
+}

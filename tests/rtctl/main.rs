@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod apparmor;
 mod attach;
 mod attacks;
 mod cdi;
@@ -16,6 +17,7 @@ mod exit_codes;
 mod full_disk;
 mod health;
 mod host;
+mod image_mounts;
 mod images;
 mod init;
 mod inspect;
@@ -37,4 +39,5 @@ mod restart;
 mod run;
 mod security;
 mod systemd;
+mod user_namespaces;
 mod volumes;

@@ -14,6 +14,7 @@ mod devices;
 mod exec;
 mod exit_codes;
 mod hooks;
+mod id_maps;
 mod lifecycle;
 mod mounts;
 mod namespaces;

@@ -70,8 +70,7 @@ pub(crate) fn running(pid: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content, and a
-/// container in a user namespace its files.
+/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content.
 pub(crate) fn copy_up(root: &OwnedFd, path: &str, to: &Path, owner: Owner) -> Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let source = match root::open_in(root, path.as_ref(), flags, Links::InRoot) {

@@ -5,16 +5,17 @@ use proto::v1::*;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Service, container_attach, container_create, container_events, container_exec, container_list, container_log, container_remove, container_start, container_stats, container_stats_list, container_status, container_stop, container_update, exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_update, runtime_version, sandbox_list, sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop, sandbox_update,
+    Service, container_attach, container_create, container_events, container_exec, container_list, container_log,
+    container_remove, container_start, container_stats, container_stats_list, container_status, container_stop,
+    container_update, exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_update,
+    runtime_version, sandbox_list, sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run,
+    sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop, sandbox_update,
 };
 
 /// The answer of a call that is not built.
 fn not_built(call: &str) -> Status {
     Status::unimplemented(format!("{call} is not built yet"))
 }
-
-/// The stream of a call that is not built; it never exists.
-type NoStream<T> = tokio_stream::Empty<Result<T, Status>>;
 
 #[tonic::async_trait]
 impl RuntimeService for Service {

@@ -6,7 +6,7 @@ use runtime::spec::{IdMapping, Mount};
 use serde::{Deserialize, Serialize};
 
 use super::namespaces::is_private;
-use super::options::{NamespaceChoice, Options, UserNamespace};
+use super::options::{Options, UserNamespace};
 
 /// Bytes of `/dev/shm` when nothing is said.
 pub const SHM_SIZE: u64 = 64 << 20;
@@ -173,15 +173,10 @@ fn default_mounts(options: &Options) -> Vec<Mount> {
         list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]));
     }
     list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", access]));
-    // It shows the ipc namespace of who mounts it, the host's with --ipc host, and only the owner of that namespace may.
-    match &options.ipc {
-        NamespaceChoice::Host if mapped => {
-            list.push(bind("/dev/mqueue", "/dev/mqueue", &["bind", "nosuid", "noexec", "nodev"]));
-        }
-        NamespaceChoice::Join(_) if mapped => {}
-        NamespaceChoice::Private | NamespaceChoice::Host | NamespaceChoice::Join(_) => {
-            list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
-        }
+    // It shows the ipc namespace of who mounts it, the host's with --ipc host, and only the owner of that namespace may. The queues
+    // can be used without it.
+    if !mapped || is_private(&options.ipc) {
+        list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     }
     if let Some(source) = &options.shm_source {
         list.push(bind("/dev/shm", source, &["bind", "nosuid", "noexec", "nodev"]));

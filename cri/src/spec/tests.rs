@@ -1,5 +1,7 @@
 //! Tables of [`super::build`].
 
+use std::path::PathBuf;
+
 use runtime::spec::{IdMapping, Mount, NamespaceKind};
 
 use super::*;
@@ -199,7 +201,7 @@ fn user_namespace() {
     assert_eq!(find(&spec, "/sys").options, ["rbind", "rro", "rnosuid", "rnoexec", "rnodev", "rslave"]);
     assert_eq!(find(&spec, "/sys/fs/cgroup").kind.as_deref(), Some("cgroup"));
     let spec = good(&Options { userns: mapped(), ipc: NamespaceChoice::Host, ..Options::default() });
-    assert_eq!(find(&spec, "/dev/mqueue").kind.as_deref(), Some("bind"));
+    assert!(!spec.mounts.iter().any(|mount| mount.destination == "/dev/mqueue"));
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn mapped_ids_and_images() {
     assert_eq!(find(&spec, "/m").options, ["rbind", "rprivate", "ridmap", "noexec"]);
     assert_eq!(find(&spec, "/i").options, ["bind", "ro", "nodev", "rprivate", "idmap", "nosuid"]);
     let [mount] = image_mounts(&options).try_into().unwrap();
-    assert_eq!(mount.destination, PathBuf::from("/i"));
+    assert_eq!(mount.destination, std::path::PathBuf::from("/i"));
     assert_eq!((mount.lower.len(), mount.sub_path), (2, Some("etc".into())));
 }
 

@@ -67,7 +67,7 @@ impl Cover {
 }
 
 /// An empty read-only directory.
-fn empty_directory() -> Result<OwnedFd, CallError> {
+pub(crate) fn empty_directory() -> Result<OwnedFd, CallError> {
     let call = || "fsopen(\"tmpfs\", nr_inodes=1)".to_owned();
     let fs = fsopen(c"tmpfs").call(call)?;
     fsconfig_string(&fs, c"nr_inodes", c"1").call(call)?;

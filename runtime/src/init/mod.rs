@@ -18,6 +18,7 @@ mod program;
 mod reaper;
 mod sandbox;
 
+pub(crate) use masks::empty_directory;
 pub(crate) use mounts::set_recursive;
 pub(crate) use sandbox::Sandbox;
 

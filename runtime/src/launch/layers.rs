@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, fstat};
 
 use super::errand::{errand, own_mounts};
 use super::id_map;
+use crate::init::empty_directory;
 use crate::overlay::{self, Syncing};
 use crate::root::{Links, open_in};
 use crate::sys::mount::{Depth, attr, move_mount_to_root, open_tree};
@@ -38,10 +39,11 @@ pub(super) struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// A detached mount of them.
+    /// A detached mount of them. Without a writable layer it is an overlay that nobody can make writable, whatever may be done to
+    /// the mount: the layers are those of other containers, too.
     pub(super) fn mount(&self) -> Result<OwnedFd, CallError> {
         match self {
-            Layers { lower: [only], upper: None, sub_path: None, user: None } => tree(only),
+            Layers { lower: [_], upper: None, .. } => errand(|| self.assemble()),
             Layers { lower, upper, sub_path: None, user: None } => overlay::mount(lower, *upper, Syncing::Never),
             Layers { .. } => errand(|| self.assemble()),
         }
@@ -49,12 +51,17 @@ impl Layers<'_> {
 
     /// For a process of its own: its mount namespace and ids change.
     fn assemble(&self) -> Result<OwnedFd, CallError> {
-        let whole = match (self.lower, self.upper, self.user) {
-            ([only], None, None) => tree(only)?,
-            ([only], None, Some(user)) => mapped(only, user)?,
-            (lower, upper, None) => overlay::mount(lower, upper, Syncing::Never)?,
-            (lower, upper, Some(user)) => mapped_overlay(lower, upper, user)?,
+        let layer = |path: &PathBuf| match self.user {
+            None => tree(path),
+            Some(user) => mapped(path, user),
         };
+        let mut lower = self.lower.iter().map(layer).collect::<Result<Vec<_>, _>>()?;
+        let writable = self.upper.map(|upper| writable(upper, layer)).transpose()?;
+        if lower.len() == 1 && writable.is_none() {
+            // The kernel takes no overlay of a single layer.
+            lower.push(empty_directory()?);
+        }
+        let whole = overlay_of(lower, writable)?;
         match self.sub_path {
             None => Ok(whole),
             Some(path) => part(&whole, path),
@@ -76,30 +83,25 @@ fn mapped(path: &Path, user: BorrowedFd<'_>) -> Result<OwnedFd, CallError> {
 
 /// The overlay works on its layers with the ids of the process that makes it, which must be mapped, too: those of the owner of the
 /// writable layer.
-fn mapped_overlay(
-    lower: &[PathBuf],
-    upper: Option<&(PathBuf, PathBuf)>,
-    user: BorrowedFd<'_>,
-) -> Result<OwnedFd, CallError> {
-    let mut trees = lower.iter().map(|path| mapped(path, user)).collect::<Result<Vec<_>, _>>()?;
-    let writable = upper.map(|upper| writable(upper, user)).transpose()?;
-    let (base, writable) = writable.unzip();
+fn overlay_of(lower: Vec<OwnedFd>, writable: Option<Writable>) -> Result<OwnedFd, CallError> {
+    let (base, upper) = writable.unzip();
     if let Some(base) = &base {
         let owner = fstat(base).call(|| "fstat(<writable layer>)".to_owned())?;
         set_file_ids(owner.st_uid, owner.st_gid)
             .call(|| format!("setfsuid({}), setfsgid({})", owner.st_uid, owner.st_gid))?;
     }
-    let make = |lower: &[OwnedFd]| overlay::mount_open(lower, writable.as_ref(), Syncing::Never, attr::NODEV);
-    match make(&trees) {
+    let make = || overlay::mount_open(&lower, upper.as_ref(), Syncing::Never, attr::NODEV);
+    match make() {
         // KERNEL(6.15): of mounts that are attached nowhere.
         Err(error) if error.errno == Errno::EINVAL => {}
         mount => return mount,
     }
     own_mounts()?;
-    let layers = trees.len();
-    trees.extend(base);
-    trees.iter().try_for_each(|tree| move_mount_to_root(tree).call(|| "move_mount(<layer>, \"/\")".to_owned()))?;
-    make(&trees[..layers]).map_err(|error| match error.errno {
+    lower
+        .iter()
+        .chain(&base)
+        .try_for_each(|layer| move_mount_to_root(layer).call(|| "move_mount(<layer>, \"/\")".to_owned()))?;
+    make().map_err(|error| match error.errno {
         Errno::EINVAL => CallError {
             call: format!("{}: layers with mapped ids need a kernel of 5.19 or later", error.call),
             ..error
@@ -108,16 +110,18 @@ fn mapped_overlay(
     })
 }
 
-/// The directory of writable layer and work directory, and both seen through one mount: overlay wants that.
+/// The directory of writable layer and work directory, and both seen through its one mount: overlay wants that.
+type Writable = (OwnedFd, (OwnedFd, OwnedFd));
+
 fn writable(
     (upper, work): &(PathBuf, PathBuf),
-    user: BorrowedFd<'_>,
-) -> Result<(OwnedFd, (OwnedFd, OwnedFd)), CallError> {
+    layer: impl Fn(&PathBuf) -> Result<OwnedFd, CallError>,
+) -> Result<Writable, CallError> {
     let names = (upper.file_name(), work.file_name(), upper.parent().filter(|base| work.parent() == Some(base)));
     let (Some(upper), Some(work), Some(base)) = names else {
         return Err(Errno::EXDEV).call(|| format!("{upper:?} and {work:?} are not in one directory"));
     };
-    let base = mapped(base, user)?;
+    let base = layer(&base.to_owned())?;
     let open = |name| {
         openat(&base, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
             .call(|| format!("openat(<writable layer>, {name:?}, O_PATH|O_DIRECTORY)"))

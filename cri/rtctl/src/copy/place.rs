@@ -65,6 +65,12 @@ pub(crate) fn host_id(maps: &[IdMapping], id: u32) -> u32 {
     find(id).or_else(|| find(0)).unwrap_or(id)
 }
 
+/// The container's id of a host's; without maps they are the same.
+pub(crate) fn container_id(maps: &[IdMapping], id: u32) -> u32 {
+    let inside = |map: &&IdMapping| id >= map.host_id && id - map.host_id < map.size;
+    maps.iter().find(inside).map_or(id, |map| map.container_id + (id - map.host_id))
+}
+
 impl Place {
     /// Entries are put into `dir`; the top one as `top`.
     pub(crate) fn new(dir: OwnedFd, owner: Owner, top: Option<PathBuf>) -> Place {

@@ -11,7 +11,7 @@
 //! | directory ending in `/.` | directory | its content in it |
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -22,13 +22,15 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use runtime::root::{self, Links};
+use runtime::spec::IdMapping;
 use runtime::sys::CallError;
+use runtime::sys::process::set_file_ids;
 use shim::layout::State;
 use shim::local::{Lock, Wait};
 
 use crate::copy::archive::{self, Writer};
-use crate::copy::place::{Owner, Place};
-use crate::copy::tree;
+use crate::copy::place::{Owner, Place, container_id, host_id};
+use crate::copy::{Entry, tree};
 use crate::rootfs;
 use crate::store::remove::wait_for_end;
 use crate::store::roots::Roots;
@@ -107,19 +109,21 @@ impl Args {
                 let source = view.source(&path, self.follow_link)?;
                 let top = if source.only_content { PathBuf::from(".") } else { source.name.clone().into() };
                 let mut writer = Writer::new(std::io::stdout().lock(), top);
-                tree::read(source.fd, &mut |entry, _| writer.put(entry))?;
+                source.read(&mut |entry, _| writer.put(entry))?;
                 writer.finish()?;
             }
             (Side::Host(from), Side::Container(name, path)) => {
                 let source = host_source(&from, self.follow_link)?;
                 let view = View::open(roots, &name)?;
                 let target = Target::new(&Ground::Container(&view), &path, &source, &self.destination)?;
-                target.copy(source, Owner::Same)?;
+                view.become_its_root()?;
+                target.copy(source, view.owner())?;
             }
             (Side::Stream, Side::Container(name, path)) => {
                 let view = View::open(roots, &name)?;
                 let dir = view.directory(&path)?;
-                let mut place = Place::new(dir, Owner::Same, None);
+                view.become_its_root()?;
+                let mut place = Place::new(dir, view.owner(), None);
                 archive::read(std::io::stdin().lock(), &mut |entry, content| place.put(entry, content))?;
                 place.finish()?;
             }
@@ -138,11 +142,56 @@ impl Args {
 /// A container's files, as long as this lives.
 struct View {
     root: OwnedFd,
+    /// Maps of its user namespace; none without one.
+    maps: Maps,
+    /// Whose ids the files are seen with.
+    ids: Ids,
     /// A container that does not run must not be started meanwhile: two mounts of one writable layer damage it.
     _lock: Option<Lock>,
 }
 
+/// Lines of uid_map and of gid_map.
+type Maps = (Vec<IdMapping>, Vec<IdMapping>);
+
+/// Whose ids files are seen with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    /// The host's, as all processes see each other's.
+    Host,
+    /// The container's, as they are on disk in layers.
+    Container,
+}
+
 impl View {
+    /// The maps by which its files are seen: empty where nothing is to be translated.
+    fn seen(&self) -> Maps {
+        if self.ids == Ids::Host { self.maps.clone() } else { Maps::default() }
+    }
+
+    /// Who owns what is copied into it.
+    fn owner(&self) -> Owner {
+        let (uids, gids) = self.maps.clone();
+        if uids.is_empty() || gids.is_empty() {
+            return Owner::Same;
+        }
+        // What has no mapping becomes the container's root's, however it is seen.
+        let seen = |maps: Vec<IdMapping>| match self.ids {
+            Ids::Host => maps,
+            Ids::Container => maps.into_iter().map(|map| IdMapping { host_id: map.container_id, ..map }).collect(),
+        };
+        Owner::Mapped { uids: seen(uids), gids: seen(gids) }
+    }
+
+    /// Where ids are mapped, only a user of the container can make files.
+    fn become_its_root(&self) -> Result<()> {
+        let (uids, gids) = self.seen();
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let (uid, gid) = (host_id(&uids, 0), host_id(&gids, 0));
+        set_file_ids(uid, gid).with_context(|| format!("setfsuid({uid}), setfsgid({gid})"))
+    }
+
     fn open(roots: &Roots, name: &str) -> Result<View> {
         let container = Container::find(roots, name)?;
         if let Some(view) = View::living(roots, &container)? {
@@ -167,7 +216,8 @@ impl View {
             wait_for_end(status.shim.0, Instant::now() + LAST_MOMENTS)
                 .with_context(|| format!("container {name} is just ending or starting; try again"))?;
         }
-        Ok(View { root: rootfs::stopped(&container)?, _lock: Some(lock) })
+        let ids = if container.task()?.layers.is_some() { Ids::Container } else { Ids::Host };
+        Ok(View { root: rootfs::stopped(&container)?, maps: maps(&container)?, ids, _lock: Some(lock) })
     }
 
     /// What the init process sees, if there is one: it runs, or waits to be started.
@@ -176,7 +226,8 @@ impl View {
         let Ok(root) = rootfs::running(init.0) else { return Ok(None) };
         // The number may have gone to another process before the directory was opened, but not if it is still its.
         let still = self::init(&Container::find(roots, &container.id)?) == Some(init);
-        Ok(still.then_some(View { root, _lock: None }))
+        let maps = maps(container)?;
+        Ok(still.then_some(View { root, maps, ids: Ids::Host, _lock: None }))
     }
 
     fn open_path(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, CallError> {
@@ -190,7 +241,7 @@ impl View {
                 _ => error.into(),
             })
         };
-        Source::new(path, follow, open)
+        Ok(Source { maps: self.seen(), ..Source::new(path, follow, open)? })
     }
 
     fn directory(&self, path: &Path) -> Result<OwnedFd> {
@@ -200,6 +251,11 @@ impl View {
             _ => error.into(),
         })
     }
+}
+
+fn maps(container: &Container) -> Result<Maps> {
+    let linux = container.spec()?.linux.unwrap_or_default();
+    Ok((linux.uid_mappings, linux.gid_mappings))
 }
 
 /// How long a shim may take to end after its container.
@@ -221,6 +277,8 @@ struct Source {
     directory: bool,
     /// `DIR/.`: what is in it, not itself.
     only_content: bool,
+    /// From the ids of its owners as they are seen to those that are meant.
+    maps: Maps,
 }
 
 impl Source {
@@ -239,7 +297,17 @@ impl Source {
         let name = path.file_name().map_or_else(|| OsString::from("root"), OsString::from);
         // The root itself has no name to be copied under.
         let only_content = only_content || path.file_name().is_none();
-        Ok(Source { fd, name, directory, only_content: only_content && directory })
+        Ok(Source { fd, name, directory, only_content: only_content && directory, maps: Maps::default() })
+    }
+
+    /// Hands over each entry.
+    fn read(self, put: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {
+        let (uids, gids) = self.maps;
+        tree::read(self.fd, &mut |mut entry, content| {
+            entry.uid = container_id(&uids, entry.uid);
+            entry.gid = container_id(&gids, entry.gid);
+            put(entry, content)
+        })
     }
 }
 
@@ -311,7 +379,7 @@ impl Target {
 
     fn copy(self, source: Source, owner: Owner) -> Result<()> {
         let mut place = Place::new(self.dir, owner, self.name);
-        tree::read(source.fd, &mut |entry, content| place.put(entry, content))?;
+        source.read(&mut |entry, content| place.put(entry, content))?;
         place.finish()
     }
 }

@@ -31,8 +31,7 @@ impl Args {
         container.record()?;
         let Some(Layers { lower, upper: Some((upper, _)) }) = container.task()?.layers else {
             bail!(
-                "container {} has no layers to compare: it works on a directory itself (--rootfs), or on a copy of its \
-                 image (--userns)",
+                "container {} has no layers to compare: it works on a directory itself (--rootfs)",
                 container.shown()
             );
         };

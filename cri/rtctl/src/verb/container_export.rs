@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::AT_FDCWD;
-use runtime::spec::IdMapping;
+use runtime::spec::{IdMapping, Linux};
 use runtime::sys::Call;
 use runtime::sys::mount::{Depth, open_tree};
 use shim::layout::Layers;
 
 use crate::copy::archive::Writer;
+use crate::copy::place::container_id;
 use crate::copy::tree;
 use crate::rootfs;
 use crate::store::roots::Roots;
@@ -43,6 +44,8 @@ impl Args {
         container.record()?;
         let root = root(&container)?;
         let linux = container.spec()?.linux.unwrap_or_default();
+        // Layers have the container's ids, a directory those of the host.
+        let linux = if container.task()?.layers.is_some() { Linux::default() } else { linux };
         let maps = (linux.uid_mappings.as_slice(), linux.gid_mappings.as_slice());
         let Some(path) = self.output else {
             let stdout = std::io::stdout();
@@ -96,12 +99,6 @@ fn write(root: OwnedFd, (uids, gids): (&[IdMapping], &[IdMapping]), output: impl
         writer.put(entry)
     })?;
     writer.finish()
-}
-
-/// The container's id of a host's; without maps they are the same.
-fn container_id(maps: &[IdMapping], id: u32) -> u32 {
-    let inside = |map: &&IdMapping| id >= map.host_id && id - map.host_id < map.size;
-    maps.iter().find(inside).map_or(id, |map| map.container_id + (id - map.host_id))
 }
 
 #[cfg(test)]
