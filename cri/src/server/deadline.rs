@@ -32,6 +32,7 @@ pub(super) struct Timed<S> {
 impl<S> tower::Service<Request<Body>> for Timed<S>
 where
     S: tower::Service<Request<Body>, Response = Response<Body>>,
+    S::Error: 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
