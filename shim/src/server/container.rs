@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use runtime::cgroup::{Below, Cgroup};
+use runtime::cgroup::{Below, Cgroup, OomFd};
 use runtime::spec::Spec;
 
 use super::health::Check;
