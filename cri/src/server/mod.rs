@@ -16,6 +16,7 @@ mod container_stats_list;
 mod container_status;
 mod container_stop;
 mod container_update;
+mod deadline;
 mod decode;
 mod encode;
 mod exec_sync;
@@ -164,6 +165,7 @@ impl Service {
         };
         let serving = tonic::transport::Server::builder()
             .layer(observe::Observe)
+            .layer(deadline::Deadline)
             .add_service(runtime)
             .add_service(images)
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told);

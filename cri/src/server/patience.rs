@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tonic::Request;
+use tonic::codegen::http::HeaderMap;
 
 /// Time that the answer needs to arrive before the caller gives up.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -11,6 +12,11 @@ const MARGIN: Duration = Duration::from_millis(200);
 pub(super) fn of<T>(request: &Request<T>) -> Option<Duration> {
     let timeout = parse(request.metadata().get("grpc-timeout")?.to_str().ok()?)?;
     Some(timeout.saturating_sub(MARGIN).max(timeout / 2))
+}
+
+/// What a caller gives its call. Source: gRPC over HTTP/2, `grpc-timeout`.
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    parse(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 fn parse(text: &str) -> Option<Duration> {
