@@ -23,12 +23,13 @@ fn command_lines_environment_and_place() {
             config.args = words(&["/bin/echo", "image"]);
         });
         assert_eq!(output(rtd, &pod, &config, &args).await, "image\n");
-        let odd = changed("odd", "pwd; printenv 'odd.name-1'; echo $PATH", |config| {
-            config.working_dir = "/var/tmp".into();
-            config.envs = vec![KeyValue { key: "odd.name-1".into(), value: b"a=b\tc".to_vec() }];
-        });
+        let odd =
+            changed("odd", "pwd; tr '\\0' '\\n' < /proc/self/environ | grep '^odd.name-1='; echo $PATH", |config| {
+                config.working_dir = "/var/tmp".into();
+                config.envs = vec![KeyValue { key: "odd.name-1".into(), value: b"a=b\tc".to_vec() }];
+            });
         let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        assert_eq!(output(rtd, &pod, &config, &odd).await, format!("/var/tmp\na=b\tc\n{path}\n"));
+        assert_eq!(output(rtd, &pod, &config, &odd).await, format!("/var/tmp\nodd.name-1=a=b\tc\n{path}\n"));
         for (name, value) in [("", "x"), ("a=b", "x"), ("a", "\0")] {
             let wrong = changed("wrong", "true", |config| {
                 config.envs = vec![KeyValue { key: name.into(), value: value.into() }];
