@@ -16,4 +16,6 @@ mod port_forward;
 mod program;
 mod restart;
 mod security;
+mod stats;
+mod systemd;
 mod update;

@@ -291,11 +291,9 @@ impl Making<'_> {
 
     /// What it gets where it does not say otherwise: no AppArmor profile that is not loaded.
     fn defaults(&self) -> Result<Defaults, Error> {
-        let mut defaults = self.engine.0.settings.defaults.now()?;
         let loaded = apparmor::loaded(&self.engine.0.host)?;
         apparmor::require(&self.config, loaded.as_ref())?;
-        defaults.apparmor = defaults.apparmor.filter(|name| loaded.is_some_and(|loaded| loaded.contains(name)));
-        Ok(defaults)
+        self.engine.defaults(&self.pod.record.config.handler)
     }
 
     fn cdi(&self) -> Result<Edits, Error> {
@@ -305,7 +303,7 @@ impl Making<'_> {
         let invalid = |problem: String| Error::Invalid { field: "config.CDI_devices".to_owned(), problem };
         let names = self.config.cdi_devices.iter().map(|name| name.parse::<cdi::DeviceName>());
         let names: Vec<_> = names.collect::<Result<_, _>>().map_err(|error| invalid(error.to_string()))?;
-        let registry = Registry::read(&self.engine.0.settings.cdi_dirs);
+        let registry = Registry::read(&self.engine.0.settings.daemon.now().cdi_spec_dirs);
         registry.resolve(&names).and_then(Edits::complete).map_err(|error| invalid(error.to_string()))
     }
 

@@ -16,7 +16,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast;
 
-use super::defaults::DefaultsFrom;
 use super::error::{Error, Io, Kind};
 use super::event::{Event, EventKind};
 use super::flight::Flights;
@@ -51,10 +50,8 @@ pub struct Settings {
     pub cgroups: CgroupDriver,
     /// Names of runtime handlers; the empty one is the default.
     pub handlers: Vec<String>,
-    /// Directories of CDI specs.
-    pub cdi_dirs: Vec<PathBuf>,
-    /// What pods and containers get that do not say otherwise.
-    pub defaults: DefaultsFrom,
+    /// The daemon's settings: what of them is read when something is made may change at any time.
+    pub daemon: config::Settings,
 }
 
 impl Settings {
@@ -70,14 +67,9 @@ impl Settings {
             network_timeout: Duration::from_secs(120),
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             handlers: vec![String::new(), "rt".to_owned()],
-            cdi_dirs: spec_dirs(),
-            defaults: DefaultsFrom::Fixed(Box::default()),
+            daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }
     }
-}
-
-fn spec_dirs() -> Vec<PathBuf> {
-    crate::spec::cdi::SPEC_DIRS.iter().map(PathBuf::from).collect()
 }
 
 /// The engine; cheap to clone.

@@ -40,7 +40,6 @@ mod stop;
 mod usage;
 mod watch;
 
-pub use defaults::DefaultsFrom;
 pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};

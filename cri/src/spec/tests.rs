@@ -1,7 +1,5 @@
 //! Tables of [`super::build`].
 
-use std::path::PathBuf;
-
 use runtime::spec::{IdMapping, Mount, NamespaceKind};
 
 use super::*;
