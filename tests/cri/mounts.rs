@@ -83,6 +83,7 @@ fn paths_of_the_node() {
             let error = rtd.create(&pod, &wrong, &config).await.unwrap_err();
             assert_eq!(error.code(), code, "{error}");
         }
+        nix::mount::umount(format!("{data}/below").as_str()).unwrap();
         rtd.remove_pod(&pod).await.unwrap();
     });
 }
@@ -120,6 +121,7 @@ fn mounts_pass() {
             nix::mount::umount(&data.join("late")).unwrap();
             rtd.remove_container(&id).await.unwrap();
         }
+        nix::mount::umount(&data).unwrap();
         rtd.remove_pod(&pod).await.unwrap();
     });
 }
