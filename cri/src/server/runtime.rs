@@ -5,7 +5,11 @@ use proto::v1::*;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Service, container_attach, container_create, container_events, container_exec, container_list, container_log, container_remove, container_start, container_stats, container_stats_list, container_status, container_stop, container_update, exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_update, runtime_version, sandbox_list, sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run, sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop, sandbox_update,
+    Service, container_attach, container_create, container_events, container_exec, container_list, container_log,
+    container_remove, container_start, container_stats, container_stats_list, container_status, container_stop,
+    container_update, exec_sync, metric_descriptors, parts, patience, runtime_config, runtime_status, runtime_update,
+    runtime_version, sandbox_list, sandbox_metrics_list, sandbox_port_forward, sandbox_remove, sandbox_run,
+    sandbox_stats, sandbox_stats_list, sandbox_status, sandbox_stop, sandbox_update,
 };
 
 /// The answer of a call that is not built.
