@@ -60,9 +60,7 @@ Examples:
   rtd
   rtd config default > /etc/rt/rtd.toml
   rtd config check
-  crictl --runtime-endpoint unix:///run/rt/rtd.sock images
-
-This version serves images; pods are not built yet.";
+  crictl --runtime-endpoint unix:///run/rt/rtd.sock pods";
 
 fn main() -> ExitCode {
     match run(Args::parse()) {

@@ -6,7 +6,7 @@ use tests::pods::{container, pod};
 use tests::{Rtd, pod_test};
 use tonic::{Code, Status};
 
-use crate::client::{Socket, Spdy};
+use crate::client::{Socket, Spdy, warm_up};
 
 async fn url(rtd: &mut Rtd<'_>, id: &str, tty: bool) -> Result<String, Status> {
     let (container_id, stderr) = (id.to_owned(), !tty);
@@ -17,6 +17,7 @@ async fn url(rtd: &mut Rtd<'_>, id: &str, tty: bool) -> Result<String, Status> {
 /// Input of one client after the other; with stdin_once the first one's end is the end.
 #[test]
 fn input_and_output() {
+    warm_up();
     pod_test(async |rtd| {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();

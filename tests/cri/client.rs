@@ -150,6 +150,11 @@ pub(crate) struct Socket {
     pub(crate) session: Session,
 }
 
+/// A connection needs random numbers, and the first ones leave a descriptor: to be called before a test begins.
+pub(crate) fn warm_up() {
+    tokio_tungstenite::tungstenite::handshake::client::generate_key();
+}
+
 /// Channel numbers of exec and attach.
 const CHANNELS: [&str; 5] = ["stdin", "stdout", "stderr", "error", "resize"];
 

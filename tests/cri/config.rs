@@ -12,8 +12,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proto::v1::image_service_client::ImageServiceClient;
 use proto::v1::runtime_service_client::RuntimeServiceClient;
-use proto::v1::{AuthConfig, ContainerStatusRequest, ImageSpec, ListImagesRequest, PullImageRequest, VersionRequest};
-use serde_json::Value;
+use proto::v1::{
+    AuthConfig, ContainerState, ContainerStatusRequest, CreateContainerRequest, GetEventsRequest, ImageSpec, KeyValue,
+    ListImagesRequest, PodSandboxConfig, PullImageRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
+    StartContainerRequest, StopPodSandboxRequest, VersionRequest,
+};
+use serde_json::{Value, json};
+use tests::pods::{container, pod};
 use tests::{Test, connect, program, test};
 use tonic::transport::Channel;
 
@@ -55,6 +60,14 @@ fn rtd(t: &Test) -> Command {
     let mut command = Command::new(program("rtd"));
     command.env("RT_TEST", t.marker()).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
     command
+}
+
+/// Loads the image of busybox.
+fn load(t: &Test) {
+    let mut load = Command::new(program("rtctl"));
+    load.env("RT_ROOT", t.dir.join("r")).env("RT_STATE", t.dir.join("s"));
+    let loaded = load.args(["load", "-q", "-i", env!("RT_TEST_IMAGE")]).output().unwrap();
+    assert!(loaded.status.success(), "{loaded:?}");
 }
 
 fn run(t: &Test, args: &[&str]) -> (Option<i32>, String, String) {
@@ -245,20 +258,43 @@ fn changes_are_taken_while_it_runs() {
     });
 }
 
+/// The first one goes on; the second one has touched nothing.
+#[test]
+fn there_is_one_daemon() {
+    config_test(|t| {
+        let mut first = Daemon::with(t, "");
+        first.line(&["listening on"]);
+        let (code, _, told) = run(t, &["--config", file(t).to_str().unwrap()]);
+        let expected = format!(
+            "rtd: {}: another program listens there; stop it, or choose another socket",
+            first.socket.display()
+        );
+        assert_eq!((code, told.lines().last()), (Some(1), Some(expected.as_str())));
+        first.version();
+        first.stop();
+    });
+}
+
+/// A client that stays does not keep the daemon from ending well.
+#[test]
+fn it_ends_while_a_client_listens() {
+    config_test(|t| {
+        let mut rtd = Daemon::with(t, "");
+        rtd.line(&["listening on"]);
+        let mut client = RuntimeServiceClient::new(rtd.channel());
+        let events = rtd.runtime.block_on(client.get_container_events(GetEventsRequest::default())).unwrap();
+        let rest = rtd.stop();
+        assert!(!rest.iter().any(|line| line.contains("panicked")), "{rest:#?}");
+        drop(events);
+    });
+}
+
 #[test]
 fn images_are_pinned_while_it_runs() {
     config_test(|t| {
         let mut rtd = Daemon::with(t, "");
         rtd.line(&["listening on"]);
-        let mut load = Command::new(program("rtctl"));
-        load.env("RT_ROOT", t.dir.join("r")).env("RT_STATE", t.dir.join("s")).args([
-            "load",
-            "-q",
-            "-i",
-            env!("RT_TEST_IMAGE"),
-        ]);
-        let loaded = load.output().unwrap();
-        assert!(loaded.status.success(), "{loaded:?}");
+        load(t);
         let mut images = ImageServiceClient::new(rtd.channel());
         let mut pinned = |rtd: &Daemon| {
             let answer = rtd.runtime.block_on(images.list_images(ListImagesRequest::default())).unwrap().into_inner();
@@ -323,6 +359,80 @@ fn metrics_are_scraped() {
         assert!(http(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
         assert!(http(address, "POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 405 "));
         rtd.stop();
+    });
+}
+
+/// A pod and a container: what is counted and logged of them, and what is not. Limits are those of the settings of that moment.
+#[test]
+fn a_pod_is_counted_and_logged() {
+    config_test(|t| {
+        let mut rtd = Daemon::with(t, "metrics_listen = \"127.0.0.1:0\"\nlog_format = \"json\"\n");
+        let line = rtd.line(&["metrics at http://"]);
+        let address = line.split("http://").nth(1).unwrap().split("/metrics").next().unwrap().parse().unwrap();
+        rtd.line(&["listening on"]);
+        load(t);
+        dropin(t, "50-site.toml", "default_ulimits = [\"nofile=100:200\"]\n");
+        rtd.line(&["configuration read again", "default_ulimits"]);
+        let (config, secret) = (pod("web"), "s3cret-value");
+        let mut container = container("main", "ulimit -n; ulimit -Hn; exit 0");
+        container.envs.push(KeyValue { key: "TOKEN".into(), value: secret.into() });
+        container.log_path = "main.log".into();
+        let config = PodSandboxConfig { log_directory: t.dir.join("logs").to_str().unwrap().into(), ..config };
+        let mut client = RuntimeServiceClient::new(rtd.channel());
+        let (pod_id, id) = rtd.runtime.block_on(async {
+            let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+            let pod_sandbox_id = client.run_pod_sandbox(run).await.unwrap().into_inner().pod_sandbox_id;
+            let create = CreateContainerRequest {
+                pod_sandbox_id: pod_sandbox_id.clone(),
+                config: Some(container),
+                sandbox_config: Some(config),
+            };
+            let container_id = client.create_container(create).await.unwrap().into_inner().container_id;
+            client.start_container(StartContainerRequest { container_id: container_id.clone() }).await.unwrap();
+            let status = ContainerStatusRequest { container_id: container_id.clone(), verbose: false };
+            loop {
+                let status = client.container_status(status.clone()).await.unwrap().into_inner().status.unwrap();
+                if status.state() == ContainerState::ContainerExited {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            (pod_sandbox_id, container_id)
+        });
+        let output = std::fs::read_to_string(t.dir.join("logs/main.log")).unwrap();
+        let words: Vec<&str> = output.lines().filter_map(|line| line.split(' ').nth(3)).collect();
+        assert_eq!(words, ["100", "200"]);
+
+        let text = http(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        for line in [
+            "rtd_phase_duration_seconds_count{operation=\"run_pod_sandbox\",phase=\"namespaces\"} 1",
+            "rtd_phase_duration_seconds_count{operation=\"create_container\",phase=\"mounts\"} 1",
+            "rtd_phases_in_flight{operation=\"run_pod_sandbox\",phase=\"namespaces\"} 0",
+            "rtd_rpc_duration_seconds_count{method=\"RunPodSandbox\",code=\"OK\"} 1",
+            "rtd_pods{state=\"ready\"} 1",
+            "rtd_containers{state=\"exited\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        rtd.runtime.block_on(async {
+            client.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod_id.clone() }).await.unwrap();
+            client.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: pod_id.clone() }).await.unwrap();
+        });
+        drop(client);
+        let lines: Vec<Value> = rtd.stop().iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let span = |method: &str| {
+            let line = lines.iter().find(|line| line["span"]["name"] == method && line["ms"].is_number());
+            &line.unwrap_or_else(|| panic!("no {method}: {lines:#?}"))["span"]
+        };
+        let run = span("RunPodSandbox");
+        assert_eq!(
+            (&run["pod"], &run["pod_name"], &run["namespace"]),
+            (&json!(pod_id), &json!("web"), &json!("default"))
+        );
+        let create = span("CreateContainer");
+        assert_eq!((&create["container"], &create["container_name"]), (&json!(id), &json!("main")));
+        assert_eq!(span("StartContainer")["container"], json!(id));
+        assert!(!format!("{lines:?}").contains(secret), "{lines:#?}");
     });
 }
 

@@ -6,7 +6,7 @@ use tests::pods::{container, pod};
 use tests::{Rtd, pod_test};
 use tonic::{Code, Status};
 
-use crate::client::{Socket, Spdy};
+use crate::client::{Socket, Spdy, warm_up};
 
 async fn url(rtd: &mut Rtd<'_>, id: &str, script: &str, streams: [bool; 4]) -> Result<String, Status> {
     let cmd = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -21,6 +21,7 @@ const TERMINAL: [bool; 4] = [true, true, false, true];
 /// Input that ends, both outputs, the exit code: on both protocols.
 #[test]
 fn streams_and_exit_code() {
+    warm_up();
     pod_test(async |rtd| {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
@@ -46,11 +47,13 @@ fn streams_and_exit_code() {
 /// A terminal has a size, which changes; the end comes although the client keeps its input open.
 #[test]
 fn terminal() {
+    warm_up();
     pod_test(async |rtd| {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = rtd.launch(&id, "one", "sleep 1000", &config).await;
-        let script = "trap 'stty size' WINCH; echo term $TERM; read line; echo got $line; exit 5";
+        let script =
+            "trap 'stty size' WINCH; echo term $TERM; until [ $line ]; do read line; done; echo got $line; exit 5";
 
         let address = url(rtd, &one, script, TERMINAL).await.unwrap();
         let mut client = Spdy::command(&address, &["stdin", "stdout", "resize"]).await;

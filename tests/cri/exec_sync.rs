@@ -140,7 +140,7 @@ fn the_limit_holds_without_a_daemon() {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = rtd.launch(&id, "one", "mkfifo /began; sleep 1000", &config).await;
-        let cmd = ["sh", "-c", "echo > /began; setsid sleep 2000"].map(str::to_owned).to_vec();
+        let cmd = ["sh", "-c", "(setsid sleep 2000 &); echo > /began; sleep 2001"].map(str::to_owned).to_vec();
         let request = ExecSyncRequest { container_id: one.clone(), cmd, timeout: 2 };
         let mut other = rtd.runtime.clone();
         let call = tokio::spawn(async move { other.exec_sync(request).await });
@@ -148,7 +148,7 @@ fn the_limit_holds_without_a_daemon() {
         rtd.kill();
         assert!(call.await.unwrap().is_err());
         rtd.restart().await;
-        let script = "while ps -o args | grep -q '^sleep 2000'; do usleep 10000; done";
+        let script = "while ps -o args | grep -q '^sleep 200'; do usleep 10000; done";
         assert_eq!(sync(rtd, &one, script, 30).await.unwrap().exit_code, 0);
         rtd.remove_pod(&id).await.unwrap();
     });

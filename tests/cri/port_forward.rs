@@ -79,6 +79,8 @@ fn the_pods_network() {
                 client.until(&format!("data{number}"), "root:x:0:0").await;
             }
         }
+        drop(client);
+        rtd.stop_pod(&id).await.unwrap();
         rtd.remove_pod(&id).await.unwrap();
     });
 }

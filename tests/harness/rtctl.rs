@@ -34,41 +34,11 @@ pub fn rtctl_test(body: impl FnOnce(&Rtctl<'_>)) {
             let left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != ".lock").collect();
             assert!(left.is_empty(), "left behind in {folder:?}: {left:?}");
         }
-        rtctl.forget_default_network();
+        network::forget_default(&rtctl.state);
     });
 }
 
 impl Rtctl<'_> {
-    /// The default network's bridge and our nft table stay on a host for the next container; with nobody on them and nothing in them.
-    /// What else there is of networks, the oracle finds.
-    fn forget_default_network(&self) {
-        for entry in fs::read_dir(self.state.join("network")).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "json") {
-                let book: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap();
-                assert_eq!(book["attachments"], Value::Array(Vec::new()), "containers are left on networks");
-            }
-        }
-        if network::links().iter().any(|link| link == "rt0") {
-            assert!(Command::new("ip").args(["link", "delete", "rt0"]).status().unwrap().success());
-        }
-        // inet and bridge: NFPROTO_INET is 1, NFPROTO_BRIDGE 7.
-        for table in network::tables() {
-            let Some((family, name)) = table.split_once(' ').filter(|(_, name)| name.starts_with("rt-")) else {
-                continue;
-            };
-            let family = if family == "1" { "inet" } else { "bridge" };
-            let nft = |verb: &str| Command::new("nft").args([verb, "table", family, name]).output().unwrap();
-            let listed = String::from_utf8_lossy(&nft("list").stdout).into_owned();
-            for elements in listed.split("elements = {").skip(1) {
-                let elements = elements.split('}').next().unwrap();
-                let others: Vec<&str> =
-                    elements.split([',', '.']).map(str::trim).filter(|name| *name != "\"rt0\"").collect();
-                assert!(others.is_empty(), "left in the firewall: {others:?}\n{listed}");
-            }
-            assert!(nft("delete").status.success());
-        }
-    }
-
     /// The command with its arguments; `run` and `create` get the test's cgroup, where the oracle looks.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("rtctl"));

@@ -12,6 +12,7 @@ use proto::v1::runtime_service_client::RuntimeServiceClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::network;
 use crate::programs::program;
 use crate::test::{Test, test};
 
@@ -38,6 +39,7 @@ pub fn pod_test(body: impl AsyncFnOnce(&mut Rtd<'_>)) {
         body(rtd).await;
         let left = rtd.pods().await;
         assert!(left.is_empty(), "pods are left: {left:?}");
+        network::forget_default(&rtd.state());
         for dir in [rtd.state().join("pods"), rtd.root().join("upper")] {
             let left: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
             assert!(left.is_empty(), "{left:?} are left");

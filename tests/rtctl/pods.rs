@@ -270,6 +270,20 @@ fn a_new_pod_comes_with_its_first_container() {
 }
 
 #[test]
+fn the_end_of_run_is_the_end_of_the_container() {
+    pods_test(|r| {
+        r.ok(&["pod", "create", "--name", "busy"]);
+        // Many files: their removal takes long enough to be seen by whoever does not wait for it.
+        let script = "mkdir /many; cd /many; seq 3000 | xargs touch";
+        for _ in 0..3 {
+            r.ok(&["run", "--rm", "--pod", "busy", "busybox", "sh", "-c", script]);
+            assert_eq!(fs::read_dir(r.root().join("upper")).unwrap().count(), 0);
+        }
+        r.ok(&["pod", "rm", "busy"]);
+    });
+}
+
+#[test]
 fn user_namespaces_of_pods() {
     pods_test(|r| {
         r.ok(&["pod", "create", "--name", "mapped", "--userns", "auto", "--share", "+pid"]);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use tests::{Rtctl, rtctl_test};
@@ -201,5 +202,32 @@ fn concurrent_creates_make_one() {
         });
         r.ok(&["volume", "rm", "-f", "shared"]);
         assert_eq!(fs::read_dir(r.root().join("volumes")).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn what_is_swept_from_under_a_slow_maker_is_made_again() {
+    rtctl_test(|r| {
+        if Command::new("strace").arg("-V").output().is_err() {
+            return r.test.skip("no strace");
+        }
+        let volumes = r.root().join("volumes");
+        fs::create_dir_all(&volumes).unwrap();
+        // It has opened the new directory, and takes its time to lock it.
+        let inner = r.command(&["volume", "create", "slow"]);
+        let mut strace = Command::new("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=1000000:when=1"]);
+        strace.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
+        for (name, value) in inner.get_envs() {
+            strace.env(name, value.unwrap());
+        }
+        let mut maker = strace.spawn().unwrap();
+        while fs::read_dir(&volumes).unwrap().count() == 0 {
+            thread::yield_now();
+        }
+        r.call(&["volume", "rm", "another"]).fails(&["no volume"]);
+        assert!(maker.wait().unwrap().success());
+        assert_eq!(names(r, &[]), ["slow"]);
+        r.ok(&["volume", "rm", "slow"]);
     });
 }

@@ -8,8 +8,13 @@ use tests::{Bundle, Kind, Test, kind, test};
 
 const POINTS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// A hook that runs a shell script. Those of the container's side need the shell inside as well, at the same path.
+/// A hook that reads its input and runs a shell script: one that leaves the input unread may end crun by EPIPE or SIGPIPE.
 fn hook(script: &str) -> Value {
+    raw_hook(&format!("cat >/dev/null; {script}"))
+}
+
+/// A hook that runs a shell script. Those of the container's side need the shell inside as well, at the same path.
+fn raw_hook(script: &str) -> Value {
     json!({"path": "/bin/busybox", "args": ["busybox", "sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
@@ -20,7 +25,7 @@ fn recording(t: &Test) -> (Bundle, PathBuf) {
     let mut bundle = t.bundle().mount(log.to_str().unwrap(), "bind", &log, &["bind"]);
     for point in POINTS {
         let script = format!("cat >{0}/{point}.state; echo {point} >>{0}/order", log.display());
-        bundle = bundle.set(&format!("/hooks/{point}"), json!([hook(&script)]));
+        bundle = bundle.set(&format!("/hooks/{point}"), json!([raw_hook(&script)]));
     }
     (bundle, log)
 }
@@ -83,8 +88,7 @@ fn namespaces_in_which_they_run() {
         fs::create_dir(&log).unwrap();
         let mut bundle = t.bundle().mount(log.to_str().unwrap(), "bind", &log, &["bind"]);
         for point in POINTS {
-            // A hook that leaves its input unread may end crun by SIGPIPE.
-            let script = format!("cat >/dev/null; readlink /proc/self/ns/uts >{}/{point}", log.display());
+            let script = format!("readlink /proc/self/ns/uts >{}/{point}", log.display());
             bundle = bundle.set(&format!("/hooks/{point}"), json!([hook(&script)]));
         }
         let container = t.hold(bundle);
@@ -171,7 +175,7 @@ fn timeout_ends_it() {
 fn environment_and_arguments() {
     test(|t| {
         let file = t.dir.join("facts");
-        let script = format!("echo \"$0 $A\" >{0}; env >>{0}", file.display());
+        let script = format!("cat >/dev/null; echo \"$0 $A\" >{0}; env >>{0}", file.display());
         let hook = json!({"path": "/bin/busybox", "args": ["sh", "-c", script, "zero"], "env": ["A=b c"]});
         t.run(&t.bundle().set("/hooks/createRuntime", json!([hook]))).ok();
         let text = fs::read_to_string(&file).unwrap();

@@ -321,7 +321,9 @@ fn foreground_run_passes_signals_on() {
             assert!(
                 std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success()
             );
-            assert_eq!(lines.next().unwrap(), shown);
+            // runc 1.1 also passes on what Go's scheduler sends to runc's own threads.
+            let told = lines.find(|line| kind() != Kind::Runc || line != "SIGURG");
+            assert_eq!(told.unwrap(), shown);
         }
         assert_eq!(child.wait().unwrap().code(), Some(0));
     });

@@ -25,7 +25,7 @@ keys! {
     /// The socket that the kubelet connects to. Only root may (mode 0600).
     Restart listen: PathBuf = "\"/run/rt/rtd.sock\"";
     /// The program rt-shim. Empty: beside rtd.
-    Live shim: Option<PathBuf> = "\"\"";
+    Restart shim: Option<PathBuf> = "\"\"";
 
     ["Pods and containers"]
     /// Who makes cgroups: rtd in the file system, or systemd as slices and scopes. The kubelet asks for it (RuntimeConfig).
@@ -40,7 +40,7 @@ keys! {
     Live pids_limit: Number<0, 4_194_304> = "0";
     /// Profile of containers that ask for RuntimeDefault: a file in the format of docker. Empty: the built-in one.
     Live seccomp_default_profile: Option<PathBuf> = "\"\"";
-    /// AppArmor profile of containers that ask for RuntimeDefault, and of those that ask for nothing.
+    /// AppArmor profile of containers that ask for RuntimeDefault, and of those that ask for nothing. Where it is not loaded they have none.
     Live apparmor_default: String = "\"rt-default\"";
     /// Pods may listen on all ports without a capability (net.ipv4.ip_unprivileged_port_start=0), unless they say otherwise
     /// or share the node's network.

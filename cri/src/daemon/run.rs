@@ -2,18 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::{Level, Log, LogError};
 use super::{notify, process, reload};
-use crate::config::{Config, Loaded, NetworkKind, Reloader, Settings, Source};
+use crate::cgroup::CgroupDriver;
+use crate::config::{Loaded, NetworkKind, Reloader, Settings, Source};
 use crate::server::{ListenError, OpenError, Service, listen};
 use crate::{metrics, pod};
 
 /// Most threads that wait for disks and plugins: one that is stuck must not keep the others from work.
 const BLOCKING_THREADS: usize = 2048;
+
+/// For how long work under way may go on at the end.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Why the daemon could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -71,48 +76,51 @@ pub fn run(source: Source, loaded: Loaded) -> Result<(), Error> {
     }
     let file = source.file.clone();
     let (reloader, settings) = Reloader::new(source, loaded);
-    let result = serve(&runtime, reloader, &settings, file, log.level());
+    // The socket comes first: there is one daemon, and another one finds out before it touches anything.
+    let listener = runtime.block_on(listen(&settings.now().listen))?;
+    let service = runtime.block_on(Service::open(&settings, pods(&settings)?));
+    let service = service.map_err(|error| Error::Open(Box::new(error)))?;
+    metrics::counts_from(service.counter());
+    let result = runtime.block_on(serve(&service, listener, reloader, &settings, (file, log.level())));
     log.end();
+    // What hangs on a disk or in a plugin is not waited for: the next daemon takes it up.
+    runtime.shutdown_timeout(LAST);
+    // Connections had it, too. The last one must be dropped here: its threads are waited for.
+    drop(service);
     result
 }
 
-fn serve(
-    runtime: &tokio::runtime::Runtime,
+async fn serve(
+    service: &Service,
+    listener: UnixListener,
     reloader: Reloader,
     settings: &Settings,
-    file: PathBuf,
-    level: Level,
+    (file, level): (PathBuf, Level),
 ) -> Result<(), Error> {
     let config = settings.now();
-    let service = runtime.block_on(Service::open(settings, pods(&config)?));
-    let service = service.map_err(|error| Error::Open(Box::new(error)))?;
-    metrics::counts_from(service.counter());
-    runtime.block_on(async {
-        let catch = |kind| signal(kind).map_err(Error::Signal);
-        let mut terminate = catch(SignalKind::terminate())?;
-        let mut interrupt = catch(SignalKind::interrupt())?;
-        let hangup = catch(SignalKind::hangup())?;
-        if let Some(address) = config.metrics_listen {
-            tokio::spawn(metrics::serve(listen_tcp(address).await?));
+    let catch = |kind| signal(kind).map_err(Error::Signal);
+    let mut terminate = catch(SignalKind::terminate())?;
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    let hangup = catch(SignalKind::hangup())?;
+    if let Some(address) = config.metrics_listen {
+        tokio::spawn(metrics::serve(listen_tcp(address).await?));
+    }
+    let socket = config.listen.display().to_string();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {socket}");
+    tokio::spawn(follow_level(settings.clone(), level));
+    tokio::spawn(reload::reload(reloader, file, hangup, socket.clone()));
+    tokio::spawn(notify::watchdog());
+    notify::ready(&socket);
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        let listener = listen(&config.listen).await?;
-        let socket = config.listen.display().to_string();
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {socket}");
-        tokio::spawn(follow_level(settings.clone(), level));
-        tokio::spawn(reload::reload(reloader, file, hangup, socket.clone()));
-        tokio::spawn(notify::watchdog());
-        notify::ready(&socket);
-        let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            notify::stopping();
-            tracing::info!("stopping");
-        };
-        let served = service.serve(listener, stop).await;
-        served.map_err(|source| Error::Serve { socket: config.listen.clone(), source: source.into() })
-    })
+        notify::stopping();
+        tracing::info!("stopping");
+    };
+    let served = service.serve(listener, stop).await;
+    served.map_err(|source| Error::Serve { socket: config.listen.clone(), source: source.into() })
 }
 
 async fn listen_tcp(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -134,13 +142,16 @@ async fn follow_level(mut settings: Settings, level: Level) {
 }
 
 /// What the engine of pods is told.
-fn pods(config: &Config) -> Result<pod::Settings, Error> {
+fn pods(daemon: &Settings) -> Result<pod::Settings, Error> {
+    let config = daemon.now();
     let named = || std::env::var_os("RT_SHIM").filter(|path| !path.is_empty()).map(PathBuf::from);
     let shim = match config.shim.clone().or_else(named) {
         Some(shim) => shim,
         None => std::env::current_exe().map_err(Error::Shim)?.with_file_name("rt-shim"),
     };
     let mut settings = pod::Settings::new(&config.root, &config.state, &shim);
+    settings.daemon = daemon.clone();
+    settings.cgroups = CgroupDriver::new(config.cgroup_driver, shim.clone());
     settings.network = match config.network {
         NetworkKind::Auto => pod::NetworkChoice::Auto,
         NetworkKind::Cni => pod::NetworkChoice::Cni,
@@ -148,6 +159,5 @@ fn pods(config: &Config) -> Result<pod::Settings, Error> {
     };
     settings.cni.config_dir.clone_from(&config.cni_conf_dir);
     settings.cni.bin_dirs.clone_from(&config.cni_bin_dirs);
-    settings.cdi_dirs.clone_from(&config.cdi_spec_dirs);
     Ok(settings)
 }

@@ -15,12 +15,14 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use runtime::overlay::{self, Syncing};
+use runtime::root::{Links, open_in};
 use runtime::sys::Call;
 use shim::client::SOCKET_NAME;
 use shim::layout::{Task, VERSION};
 use shim::local::Wait;
 use shim::record;
 
+use super::apparmor;
 use super::config::{ContainerConfig, GroupsPolicy, ImageSpec, MountSource, PidScope, Profile, User};
 use super::device;
 use super::engine::{Engine, blocking, now, private_dir};
@@ -28,7 +30,8 @@ use super::error::{Error, Io};
 use super::event::EventKind;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
-use super::plan::{self, ContainerInput, ResolvedMount};
+use super::plan::{self, ContainerInput, Defaults, ResolvedMount};
+use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod};
@@ -153,7 +156,7 @@ impl Making<'_> {
             cdi: &self.cdi()?,
             seccomp: self.seccomp()?.as_deref(),
             target_pid: self.target()?,
-            defaults: &self.engine.0.settings.defaults,
+            defaults: &self.defaults()?,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
@@ -211,16 +214,21 @@ impl Making<'_> {
     /// What the container mounts, all of it there.
     fn mounts(&self, images: &mut Vec<(String, String)>) -> Result<Vec<ResolvedMount>, Error> {
         let mut list = Vec::new();
-        for mount in &self.config.mounts {
+        for (index, mount) in self.config.mounts.iter().enumerate() {
             list.push(match &mount.source {
                 MountSource::Host(path) => {
                     fs::metadata(path).io(|| format!("stat({path:?}): mount at {}", mount.container_path))?;
+                    propagation::require(&format!("config.mounts[{index}]"), path, mount.propagation)?;
                     ResolvedMount::Host(path.clone())
                 }
                 MountSource::Image { image, sub_path } => {
                     let prepared = self.image(image).map_err(|error| Error::Invalid {
                         field: format!("config.mounts: {}", mount.container_path),
                         problem: format!("ImageVolumeMountFailed: {error}"),
+                    })?;
+                    require_sub_path(&prepared.layers, sub_path).map_err(|error| Error::Invalid {
+                        field: format!("config.mounts: {}", mount.container_path),
+                        problem: format!("ImageVolumeMountFailed: image {}: {error}", image.image),
                     })?;
                     images.push((mount.container_path.clone(), prepared.id.to_string()));
                     ResolvedMount::Image { layers: prepared.layers, sub_path: sub_path.clone() }
@@ -281,6 +289,13 @@ impl Making<'_> {
         Ok(host)
     }
 
+    /// What it gets where it does not say otherwise: no AppArmor profile that is not loaded.
+    fn defaults(&self) -> Result<Defaults, Error> {
+        let loaded = apparmor::loaded(&self.engine.0.host)?;
+        apparmor::require(&self.config, loaded.as_ref())?;
+        self.engine.defaults(&self.pod.record.config.handler)
+    }
+
     fn cdi(&self) -> Result<Edits, Error> {
         if self.config.cdi_devices.is_empty() {
             return Ok(Edits::default());
@@ -288,7 +303,7 @@ impl Making<'_> {
         let invalid = |problem: String| Error::Invalid { field: "config.CDI_devices".to_owned(), problem };
         let names = self.config.cdi_devices.iter().map(|name| name.parse::<cdi::DeviceName>());
         let names: Vec<_> = names.collect::<Result<_, _>>().map_err(|error| invalid(error.to_string()))?;
-        let registry = Registry::read(&self.engine.0.settings.cdi_dirs);
+        let registry = Registry::read(&self.engine.0.settings.daemon.now().cdi_spec_dirs);
         registry.resolve(&names).and_then(Edits::complete).map_err(|error| invalid(error.to_string()))
     }
 
@@ -360,6 +375,14 @@ fn image(prepared: &Prepared) -> Image {
         exposed_ports: config.exposed_ports.clone(),
         healthcheck: config.healthcheck.clone(),
     }
+}
+
+/// Whether there is such a path in an image; links lead nowhere out of it.
+fn require_sub_path(layers: &[PathBuf], sub_path: &str) -> Result<(), Error> {
+    if !sub_path.is_empty() {
+        open_in(root(layers)?, sub_path.as_ref(), OFlag::O_PATH, Links::InRoot)?;
+    }
+    Ok(())
 }
 
 /// The layers of an image, read-only.

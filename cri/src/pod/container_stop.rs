@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shim::layout::{State, Status};
+use shim::local::Wait;
 use shim::protocol::{FailureKind, Request};
+use shim::record;
 
-use super::container_start::read_status;
 use super::engine::{Engine, blocking, now};
 use super::error::Error;
 use super::run::open;
@@ -55,21 +57,20 @@ impl Engine {
 
     /// Reads how a container is. One whose shim has died is seen to have ended, and what is left of it is killed.
     pub(super) async fn refresh(&self, container: &Arc<Container>) -> Result<(), Error> {
-        let status = read_status(&container.dir).await?;
-        let failure = None;
-        let state = ContainerState::of(status.as_ref(), failure, now());
-        if matches!(state, ContainerState::Exited(_)) {
-            let dir = container.dir.clone();
-            blocking(move || {
-                let directory = open(&dir)?;
-                let lock = directory.lock(shim::local::Wait::Yes)?;
-                match directory.settle(&lock) {
-                    Ok(()) | Err(shim::local::Error::Alive { .. }) => Ok(()),
-                    Err(error) => Err(error.into()),
-                }
-            })
-            .await?;
-        }
+        let dir = container.dir.clone();
+        let status = blocking(move || {
+            let directory = open(&dir)?;
+            let malformed = |source| Error::Record { path: dir.clone(), source };
+            let recorded = record::read::<Status>(&directory).map_err(malformed)?;
+            let ended = recorded.as_ref().is_none_or(|status| status.state == State::Exited);
+            // A shim that is killed closes its socket some moments before it has ended: settling waits for that.
+            if !ended && directory.connect()?.is_none() {
+                let lock = directory.lock(Wait::Yes)?;
+                directory.settle(&lock)?;
+            }
+            Ok(directory.status()?)
+        });
+        let state = ContainerState::of(status.await?.as_ref(), None, now());
         self.advance(container, state);
         Ok(())
     }

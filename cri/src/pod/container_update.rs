@@ -86,6 +86,8 @@ impl Engine {
             return Err(Error::WrongState { id, state: "exited", wanted: "created or running" });
         };
         let id = container.id().to_string();
+        // Systemd would bring its own values back one day if it were not told.
+        self.0.settings.cgroups.update(&id, &limits).await?;
         let request = Request::Update { container: id, resources: Some(Box::new(limits)), restart: None };
         shim.request(&request, &[]).await?;
         Ok(())
@@ -129,14 +131,14 @@ async fn configure(container: &Container, limits: spec::Resources) -> Result<(),
     let dir = container.dir.clone();
     blocking(move || {
         let directory = open(&dir)?;
-        let text = record::read_file(&directory, "config.json");
-        let text = text.map_err(|source| Error::Record { path: dir.clone(), source })?.unwrap_or_default();
+        let wrong = |source| Error::Record { path: dir.clone(), source };
+        let text = record::read_file(&directory, "config.json").map_err(wrong)?.unwrap_or_default();
         let malformed =
             |problem: String| Error::Record { path: dir.clone(), source: record::Error::Malformed(problem) };
         let spec: spec::Spec = spec::parse("config.json", &text).map_err(|error| malformed(error.to_string()))?;
         let mut all = spec.linux.and_then(|linux| linux.resources).unwrap_or_default();
         update::merge(&mut all, limits);
-        update::rewrite(&directory, &all).map_err(|source| Error::Record { path: dir.clone(), source })
+        update::rewrite(&directory, &all).map_err(wrong)
     })
     .await
 }

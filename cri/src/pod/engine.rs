@@ -21,7 +21,6 @@ use super::event::{Event, EventKind};
 use super::flight::Flights;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
-use super::plan::Defaults;
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
 use crate::cgroup::CgroupDriver;
 use crate::config;
@@ -51,10 +50,8 @@ pub struct Settings {
     pub cgroups: CgroupDriver,
     /// Names of runtime handlers; the empty one is the default.
     pub handlers: Vec<String>,
-    /// Directories of CDI specs.
-    pub cdi_dirs: Vec<PathBuf>,
-    /// What pods and containers get that do not say otherwise.
-    pub defaults: Defaults,
+    /// The daemon's settings: what of them is read when something is made may change at any time.
+    pub daemon: config::Settings,
 }
 
 impl Settings {
@@ -70,14 +67,9 @@ impl Settings {
             network_timeout: Duration::from_secs(120),
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             handlers: vec![String::new(), "rt".to_owned()],
-            cdi_dirs: spec_dirs(),
-            defaults: Defaults::default(),
+            daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }
     }
-}
-
-fn spec_dirs() -> Vec<PathBuf> {
-    crate::spec::cdi::SPEC_DIRS.iter().map(PathBuf::from).collect()
 }
 
 /// The engine; cheap to clone.

@@ -7,6 +7,7 @@
 //!  record   the files                          recover  what an earlier daemon left
 //! ```
 
+mod apparmor;
 pub mod config;
 mod container_create;
 mod container_log;
@@ -14,6 +15,7 @@ mod container_remove;
 mod container_start;
 mod container_stop;
 mod container_update;
+mod defaults;
 mod device;
 mod engine;
 mod error;
@@ -26,6 +28,7 @@ mod id;
 mod network;
 mod plan;
 mod port_forward;
+mod propagation;
 mod record;
 mod recover;
 mod remove;

@@ -65,7 +65,7 @@ impl Engine {
     }
 
     fn make_pod(&self, config: PodConfig, steps: &Steps) -> Result<(Arc<Pod>, Connection), Error> {
-        let sandbox = plan::sandbox(&config, &self.0.settings.defaults)?;
+        let sandbox = plan::sandbox(&config, &self.defaults(&config.handler)?)?;
         let id = Id::new().io(|| "read(/dev/urandom)".to_owned())?;
         let dir = self.pod_dir(&id);
         let record = PodRecord {

@@ -17,9 +17,6 @@ fn not_built(call: &str) -> Status {
     Status::unimplemented(format!("{call} is not built yet"))
 }
 
-/// The stream of a call that is not built; it never exists.
-type NoStream<T> = tokio_stream::Empty<Result<T, Status>>;
-
 #[tonic::async_trait]
 impl RuntimeService for Service {
     type GetContainerEventsStream = futures_util::stream::BoxStream<'static, Result<ContainerEventResponse, Status>>;

@@ -44,7 +44,7 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
         runtime_handlers: settings.handlers.iter().map(handler).collect(),
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
-            user_namespaces_host_network: false,
+            user_namespaces_host_network: true,
             mount_options: true,
         }),
     }

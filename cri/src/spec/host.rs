@@ -17,6 +17,8 @@ pub struct Host {
     pub devices: Vec<DeviceNode>,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
+    /// Whether SELinux is enabled.
+    pub selinux: bool,
     /// Version of the kernel, major and minor.
     pub kernel: (u32, u32),
     /// Whether memory cgroups count swap.
@@ -62,6 +64,7 @@ impl Host {
                 controllers.split_whitespace().any(|name| name == "hugetlb")
             }
         };
-        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor, kernel, swap_accounting, hugetlb })
+        let selinux = Path::new("/sys/fs/selinux/enforce").try_exists()?;
+        Ok(Host { cgroup, bounding, devices: Vec::new(), apparmor, selinux, kernel, swap_accounting, hugetlb })
     }
 }

@@ -1,7 +1,5 @@
 //! Tables of [`super::build`].
 
-use std::path::PathBuf;
-
 use runtime::spec::{IdMapping, Mount, NamespaceKind};
 
 use super::*;
@@ -242,7 +240,7 @@ fn mapped_ids_and_images() {
     assert_eq!(find(&spec, "/m").options, ["rbind", "rprivate", "ridmap", "noexec"]);
     assert_eq!(find(&spec, "/i").options, ["bind", "ro", "nodev", "rprivate", "idmap", "nosuid"]);
     let [mount] = image_mounts(&options).try_into().unwrap();
-    assert_eq!(mount.destination, PathBuf::from("/i"));
+    assert_eq!(mount.destination, std::path::PathBuf::from("/i"));
     assert_eq!((mount.lower.len(), mount.sub_path), (2, Some("etc".into())));
 }
 

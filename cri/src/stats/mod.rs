@@ -218,8 +218,8 @@ mod tests {
         let host = Host::detect().unwrap();
         let path: cgroup::Path = format!("rt-figures-{}", std::process::id()).parse().unwrap();
         let group = Cgroup::create(&host, &path).unwrap();
-        let mut child = std::process::Command::new("sh").args(["-c", "echo; read line"]);
-        let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let mut shell = std::process::Command::new("sh");
+        let mut child = shell.args(["-c", "echo; read line"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         group.add(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
         let collector = Collector::new().unwrap();
         let subject = Subject { id: "a".into(), cgroup: path, started: SystemTime::now() };

@@ -475,3 +475,62 @@ impl std::io::Write for Lines {
         Ok(())
     }
 }
+
+/// A certificate that is replaced counts for the next connection; one that cannot be used does not.
+#[tokio::test]
+async fn certificates_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (one, two) = (certificate(dir.path()), certificate(dir.path()));
+    let write = |certificate: &str, key: &str| {
+        for (name, text) in [("tls.crt", certificate), ("tls.key", key)] {
+            // Replaced as a whole, as Kubernetes does.
+            std::fs::write(path("new"), text).unwrap();
+            std::fs::rename(path("new"), path(name)).unwrap();
+        }
+    };
+    let files = tls::Files { certificate: path("tls.crt"), key: path("tls.key"), client_ca: None };
+    let config = Config { tls: Some(files), ..Config::default() };
+    write(&one[0], &two[1]);
+    assert!(matches!(Server::bind(&config).await.err(), Some(BindError::Tls(tls::Error::Pair { .. }))));
+    write(&one[0], &one[1]);
+    let address = serve_with(&config).await;
+    let url = address.exec(command(ALL, shout(0))).unwrap();
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    assert_eq!(greet(&url, &one[0]).await, Ok("404"));
+    assert!(greet(&url, &two[0]).await.is_err());
+    write(&two[0], &two[1]);
+    assert_eq!(greet(&url, &two[0]).await, Ok("404"));
+    write(&two[0], "nothing");
+    assert_eq!(greet(&url, &two[0]).await, Ok("404"));
+}
+
+/// Asks for what is not there, of a server that must have this certificate; the status.
+async fn greet(url: &str, certificate: &str) -> Result<&'static str, String> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let host = url.strip_prefix("https://").unwrap().split('/').next().unwrap();
+    let socket = TcpStream::connect(host).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut stream = connector.connect(name, socket).await.map_err(|error| error.to_string())?;
+    stream.write_all(b"GET /exec/nothing HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    if &head == b"HTTP/1.1 404" { Ok("404") } else { Err(String::from_utf8_lossy(&head).into_owned()) }
+}
+
+/// A certificate for 127.0.0.1 that is its own authority, and its key.
+fn certificate(dir: &std::path::Path) -> [String; 2] {
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
+        -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE -keyout made.key -out made.crt";
+    let made =
+        std::process::Command::new("openssl").args(arguments.split_whitespace()).current_dir(dir).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    ["made.crt", "made.key"].map(|name| std::fs::read_to_string(dir.join(name)).unwrap())
+}

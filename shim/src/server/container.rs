@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use runtime::cgroup::{Below, Cgroup};
+use runtime::cgroup::{Below, Cgroup, OomFd};
 use runtime::spec::Spec;
 
 use super::health::Check;
@@ -49,6 +49,10 @@ pub(super) struct Container {
     pub(super) stopped: bool,
     /// OOM kills in its cgroup before this run.
     pub(super) oom_kills: u64,
+    /// Tells of OOM kills of this run at once, where the cgroup may be gone before its processes' ends are known.
+    pub(super) oom: Option<OomFd>,
+    /// OOM kills as last told by it.
+    pub(super) oom_kills_seen: u64,
     /// What its health checks found, if there are any.
     pub(super) health: Option<Health>,
     /// The one that runs.

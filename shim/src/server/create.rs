@@ -172,6 +172,8 @@ impl Server {
             pause: None,
             stopped: false,
             oom_kills: 0,
+            oom: None,
+            oom_kills_seen: 0,
             health: None,
             check: None,
             again: false,
@@ -230,6 +232,7 @@ impl Server {
             exit: None,
         };
         let number = self.add_process(process);
+        self.watch_memory(id, number);
         if let Some(container) = self.containers.get_mut(id) {
             container.phase = Phase::Created(number);
         }

@@ -8,7 +8,8 @@
 
 use std::time::{Duration, Instant};
 
-use runtime::cgroup;
+use nix::sys::epoll::EpollFlags;
+use runtime::cgroup::{self, Cgroup};
 use runtime::sys::process::{Exited, pidfd_send_signal, wait_any};
 
 use super::connection::Session;
@@ -59,9 +60,10 @@ impl Server {
             let id = process.container.clone();
             if let Some(container) = self.containers.get_mut(&id) {
                 container.phase = Phase::Ending(number);
+                container.oom = None;
                 let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
                 // Whichever process it was, as docker has it.
-                exit.oom_killed = kills > container.oom_kills;
+                exit.oom_killed = kills.max(container.oom_kills_seen) > container.oom_kills;
             }
             self.timers.cancel(&Timer::Stop(id.clone()));
             self.health_pause(&id);
@@ -71,6 +73,34 @@ impl Server {
             process.exit = Some(exit);
         }
         self.drain(number);
+    }
+
+    /// systemd removes a scope with all groups below as soon as nothing lives in it: OOM kills must be read before, when they happen.
+    pub(super) fn watch_memory(&mut self, id: &str, number: u64) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.oom_kills_seen = container.oom_kills;
+        if !container.cgroup_path.contains(".scope/") {
+            return;
+        }
+        let Some(Ok(Some(oom))) = container.cgroup.as_ref().map(Cgroup::oom_fd) else { return };
+        let interest = if oom.interest().contains(EpollFlags::EPOLLPRI) { Interest::Change } else { Interest::Read };
+        // epoll_ctl(2) fails only for lack of memory; then the kills are read at the end.
+        if self.poller.watch(&oom, Token::Memory(number), interest).is_ok() {
+            container.oom = Some(oom);
+        }
+    }
+
+    /// The memory of a container ran out, or came near to it; or its cgroup is gone.
+    pub(super) fn memory_changed(&mut self, number: u64) {
+        let Some(process) = self.processes.get(&number) else { return };
+        let Some(container) = self.containers.get_mut(&process.container) else { return };
+        let Some(oom) = &container.oom else { return };
+        if oom.acknowledge().is_err() {
+            container.oom = None;
+            return;
+        }
+        let kills = container.cgroup.as_ref().and_then(|cgroup| cgroup.oom_kills().ok()).unwrap_or(0);
+        container.oom_kills_seen = container.oom_kills_seen.max(kills);
     }
 
     /// Kills everything of a container: its init process, exec processes and whatever else is in its cgroup.

@@ -147,6 +147,7 @@ impl Server {
             Token::Source(attachment) => self.source_ready(attachment),
             Token::Sink(attachment, stream) => self.sink_ready(attachment, stream),
             Token::Journal(process) => self.journal_ready(process),
+            Token::Memory(process) => self.memory_changed(process),
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) enum Token {
     Sink(u64, Stream),
     /// The journal, which the log of a process's container waits for.
     Journal(u64),
+    /// The memory of an init process's container.
+    Memory(u64),
 }
 
 const KIND_BITS: u32 = 4;
@@ -47,6 +49,7 @@ impl Token {
             Self::Sink(id, Stream::Stdout) => (7, id),
             Self::Sink(id, Stream::Stderr) => (8, id),
             Self::Journal(id) => (9, id),
+            Self::Memory(id) => (10, id),
         };
         id << KIND_BITS | kind
     }
@@ -63,7 +66,8 @@ impl Token {
             6 => Self::Source(id),
             7 => Self::Sink(id, Stream::Stdout),
             8 => Self::Sink(id, Stream::Stderr),
-            _ => Self::Journal(id),
+            9 => Self::Journal(id),
+            _ => Self::Memory(id),
         }
     }
 }
@@ -77,6 +81,8 @@ pub(super) enum Interest {
     ReadEdge,
     /// Room to write.
     Write,
+    /// A change of a file of a cgroup.
+    Change,
 }
 
 impl Interest {
@@ -85,6 +91,7 @@ impl Interest {
             Self::Read => EpollFlags::EPOLLIN,
             Self::ReadEdge => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
             Self::Write => EpollFlags::EPOLLOUT,
+            Self::Change => EpollFlags::EPOLLPRI,
         }
     }
 }
@@ -151,6 +158,7 @@ mod tests {
             Token::Sink(6, Stream::Stdout),
             Token::Sink(u64::MAX >> KIND_BITS, Stream::Stderr),
             Token::Journal(7),
+            Token::Memory(8),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, bail};
-use shim::client::{Connection, Session};
+use shim::client::{Connection, Error, Session};
 use shim::layout::State;
 use shim::local::Directory;
-use shim::protocol::{Reply, Request, Streams};
+use shim::protocol::{FailureKind, Reply, Request, Streams};
 
 use super::detach::DetachKeys;
 use super::relay::{self, Caller, Manner, Outcome, PassSignals, Peer, Pipes};
@@ -32,12 +32,30 @@ pub(crate) struct Attached {
     manner: Manner,
     shown: String,
     directory: Directory,
-    auto_remove: bool,
+    removal: Removal,
+}
+
+/// Whether the shim removes the container at its end, and how that is waited for. Known before the end: afterwards the directory
+/// may be gone, and with it what tells a pod's shim from one that is the container's own.
+#[derive(Clone, Copy)]
+enum Removal {
+    None,
+    /// The shim ends with it.
+    ByItsOwnShim,
+    /// The shim stays.
+    ByThePods,
 }
 
 /// Attaches to a container's program, whether it runs or waits to be started.
 pub(crate) fn attach(container: &Container, foreground: Foreground) -> Result<Attached> {
     let Foreground { streams, terminal, detach, signals, auto_remove } = foreground;
+    let removal = match (auto_remove, container.pod()) {
+        (false, _) => Removal::None,
+        (true, None) => Removal::ByItsOwnShim,
+        (true, Some(_)) => Removal::ByThePods,
+    };
+    // Opened first, too: one that runs already may end at any time.
+    let directory = container.directory()?;
     let connection = match container.connect()? {
         Some(connection) => connection,
         None => bail!("container {0} is not running; rtctl start {0} first", container.shown()),
@@ -52,8 +70,8 @@ pub(crate) fn attach(container: &Container, foreground: Foreground) -> Result<At
         other => bail!("unexpected answer of the shim: {other:?}"),
     }
     let peer = Peer { container: container.id.clone(), exec_id: None, terminal };
-    let (shown, directory) = (container.shown().to_owned(), container.directory()?);
-    Ok(Attached { session, pipes, caller, peer, manner, shown, directory, auto_remove })
+    let shown = container.shown().to_owned();
+    Ok(Attached { session, pipes, caller, peer, manner, shown, directory, removal })
 }
 
 /// Sends a request that begins a session, with new pipes for the streams.
@@ -67,7 +85,7 @@ pub(crate) fn begin(connection: Connection, request: &Request, streams: Streams)
 impl Attached {
     /// Relays until the end; the exit code.
     pub(crate) fn relay(self) -> Result<u8> {
-        let Attached { mut session, pipes, caller, peer, manner, shown, directory, auto_remove } = self;
+        let Attached { mut session, pipes, caller, peer, manner, shown, directory, removal } = self;
         let outcome = relay::relay(&mut session, pipes, &caller, &peer, manner)?;
         drop(caller);
         let exit = match outcome {
@@ -81,11 +99,25 @@ impl Attached {
             // Its records say what became of the container.
             Outcome::Gone => return recorded(&shown, &directory),
         };
-        // The shim of a pod stays.
-        if auto_remove && directory.has_own_shim() {
-            session.into_connection().closed().context("waiting for the removal of the container")?;
-        }
+        removal.wait(&session.into_connection(), peer.container).context("waiting for the removal of the container")?;
         Ok(crate::verb::exit_code(exit.code))
+    }
+}
+
+impl Removal {
+    /// Waits for it, after the shim has told of the end.
+    fn wait(self, connection: &Connection, container: String) -> Result<(), Error> {
+        match self {
+            Removal::None => Ok(()),
+            Removal::ByItsOwnShim => connection.closed(),
+            // The shim tells the last client and removes the container in one go: when it answers the next request, that is done.
+            Removal::ByThePods => match connection.request(&Request::State { container }, &[]) {
+                // It stays for others who are attached, until they have read their output.
+                Ok(_) => Ok(()),
+                Err(Error::Gone | Error::Failed { kind: FailureKind::NotFound, .. }) => Ok(()),
+                Err(error) => Err(error),
+            },
+        }
     }
 }
 

@@ -13,7 +13,9 @@ use super::resources::resources;
 use super::{Defaults, sandbox, security, stop_signal};
 use crate::image::identity::Identity;
 use crate::spec::cdi::{self, Edits};
-use crate::spec::{DeviceRequest, EnvChange, Host, Image, Input, NamespaceChoice, Options, UserNamespace};
+use crate::spec::{
+    CapabilityChange, DeviceRequest, EnvChange, Host, Image, Input, NamespaceChoice, Options, UserNamespace,
+};
 
 /// `root.path`: where the shim mounts the layers.
 const ROOTFS: &str = "rootfs";
@@ -67,10 +69,11 @@ pub(in crate::pod) struct ContainerPlan {
 /// [`Error::Invalid`] for what cannot be, alone, together or on this machine.
 pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerPlan, Error> {
     let ContainerInput { id, config, image, identity, host, .. } = *input;
+    security::refuse_labels(input)?;
     let options = options(input)?;
     let mut spec = crate::spec::build(&Input { id, image, options: &options, identity, host }).map_err(explain)?;
     let defaults = std::mem::take(&mut spec.mounts);
-    spec.mounts = mounts::mounts(defaults, config, input.mounts, input.files)?;
+    spec.mounts = mounts::mounts(input, defaults)?;
     // The sandbox's namespace has its name.
     spec.hostname = None;
     let linux = spec.linux.get_or_insert_default();
@@ -130,8 +133,12 @@ fn options(input: &ContainerInput<'_>) -> Result<Options, Error> {
             if parent.starts_with('/') { parent } else { format!("/{parent}") }
         }),
         resources: limits(input)?,
-        capabilities: security::capability_change(&config.capabilities),
-        privileged: config.privileged,
+        capabilities: match (config.privileged, namespaces.user) {
+            (true, Some(_)) => CapabilityChange { add: vec!["ALL".to_owned()], drop: Vec::new() },
+            (true, None) | (false, _) => security::capability_change(&config.capabilities),
+        },
+        // In a user namespace nothing of the node's is within reach: it has all capabilities there, and no devices more than others.
+        privileged: config.privileged && namespaces.user.is_none(),
         security: security::security(config, input.seccomp, defaults, host)?,
         read_only: config.readonly_rootfs,
         devices: input.devices.to_vec(),
@@ -198,7 +205,7 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         health: None,
         events: None,
         sandbox: shared(input),
-        image_mounts: Vec::new(),
+        image_mounts: mounts::images(input),
     })
 }
 

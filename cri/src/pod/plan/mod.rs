@@ -10,7 +10,6 @@
 mod container;
 mod defaults;
 mod mounts;
-mod process;
 mod refusal;
 mod resources;
 mod sandbox;
@@ -23,7 +22,5 @@ mod tests;
 pub(super) use container::{ContainerInput, container};
 pub use defaults::Defaults;
 pub(super) use mounts::ResolvedMount;
-#[allow(unused_imports, reason = "the calls that run processes and change limits follow")]
-pub(super) use process::exec_process;
 pub(super) use resources::resources;
 pub(super) use sandbox::sandbox;

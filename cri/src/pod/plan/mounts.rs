@@ -3,9 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use runtime::spec::Mount;
+use shim::layout::ImageMount;
 
 use super::super::config::{self, ContainerConfig, Propagation};
 use super::super::error::Error;
+use super::ContainerInput;
 use super::refusal::refuse;
 
 /// What one of the configured mounts turned out to be.
@@ -31,12 +33,9 @@ const FILES: [(&str, &str); 3] =
 ///
 /// # Errors
 /// Two mounts in one place, and paths that cannot be written down.
-pub(super) fn mounts(
-    defaults: Vec<Mount>,
-    config: &ContainerConfig,
-    resolved: &[ResolvedMount],
-    files: &Path,
-) -> Result<Vec<Mount>, Error> {
+pub(super) fn mounts(input: &ContainerInput<'_>, defaults: Vec<Mount>) -> Result<Vec<Mount>, Error> {
+    let ContainerInput { config, pod, host, files, .. } = *input;
+    let mapped = pod.namespaces.user.is_some();
     let wanted: Vec<PathBuf> = config.mounts.iter().map(|mount| clean(&mount.container_path)).collect();
     if let Some((index, path)) = wanted.iter().enumerate().find(|(index, path)| wanted[..*index].contains(path)) {
         let problem = format!("{} is also the place of another mount", path.display());
@@ -44,29 +43,38 @@ pub(super) fn mounts(
     }
     let taken = |destination: &str| wanted.contains(&clean(destination));
     let mut list: Vec<Mount> = defaults.into_iter().filter(|mount| !taken(&mount.destination)).collect();
+    if config.privileged {
+        for mount in list.iter_mut().filter(|mount| matches!(mount.kind.as_deref(), Some("sysfs" | "cgroup"))) {
+            mount.options.iter_mut().filter(|option| *option == "ro").for_each(|option| *option = "rw".to_owned());
+        }
+    }
     for (destination, name) in FILES {
         if !taken(destination) {
             let access = config.readonly_rootfs.then_some("ro");
-            let options = ["rbind", "rprivate"].into_iter().chain(access);
+            // KERNEL(6.3): tmpfs, where they are, takes id-mapped mounts. Before, the container's root can only read them.
+            let id_map = (mapped && host.kernel >= (6, 3)).then_some("idmap");
+            let options = ["rbind", "rprivate"].into_iter().chain(access).chain(id_map);
             list.push(bind(destination, utf8("", &files.join(name))?, options));
         }
     }
-    for (index, (mount, source)) in config.mounts.iter().zip(resolved).enumerate() {
-        list.push(requested(index, mount, source)?);
+    for (index, (mount, source)) in config.mounts.iter().zip(input.mounts).enumerate() {
+        let field = format!("mounts[{index}]");
+        // KERNEL(5.12): mount_setattr(2)
+        if mount.recursive_read_only && host.kernel < (5, 12) {
+            let problem = "RROUnsupported: a kernel of 5.12 or later is needed";
+            return Err(refuse(&format!("{field}.recursive_read_only"), problem));
+        }
+        list.push(match source {
+            ResolvedMount::Host(path) => of_path(&field, mount, path)?,
+            ResolvedMount::Image { .. } => of_image(mount, mapped),
+        });
     }
     // A mount must come after those it lies in. The sort is stable: the order above holds within one depth.
     list.sort_by_key(|mount| clean(&mount.destination).components().count());
     Ok(list)
 }
 
-fn requested(index: usize, mount: &config::Mount, source: &ResolvedMount) -> Result<Mount, Error> {
-    let field = format!("mounts[{index}]");
-    let source = match source {
-        ResolvedMount::Host(path) => utf8(&format!("{field}.host_path"), path)?,
-        ResolvedMount::Image { .. } => {
-            return Err(refuse(&format!("{field}.image"), "ImageVolumeMountFailed: images cannot be mounted yet"));
-        }
-    };
+fn of_path(field: &str, mount: &config::Mount, path: &Path) -> Result<Mount, Error> {
     let access = match (mount.readonly, mount.recursive_read_only) {
         (true, true) => Some("rro"),
         (true, false) => Some("ro"),
@@ -78,12 +86,35 @@ fn requested(index: usize, mount: &config::Mount, source: &ResolvedMount) -> Res
         Propagation::HostToContainer => "rslave",
         Propagation::Bidirectional => "rshared",
     };
-    let options = ["rbind", propagation].into_iter().chain(access).chain(mount.options.iter().map(String::as_str));
+    let id_map = (!mount.uid_mappings.is_empty()).then_some("ridmap");
+    let options = ["rbind", propagation].into_iter().chain(access).chain(id_map);
+    let source = utf8(&format!("{field}.host_path"), path)?;
     Ok(Mount {
         uid_mappings: mount.uid_mappings.clone(),
         gid_mappings: mount.gid_mappings.clone(),
-        ..bind(&mount.container_path, source, options)
+        ..bind(&mount.container_path, source, options.chain(mount.options.iter().map(String::as_str)))
     })
+}
+
+/// The shim mounts the image; the place and the manner are of this one. What is in it may be run.
+fn of_image(mount: &config::Mount, mapped: bool) -> Mount {
+    let options = ["bind", "ro", "nodev", "rprivate"].into_iter().chain(mapped.then_some("idmap"));
+    let options = options.chain(mount.options.iter().map(String::as_str));
+    bind(&mount.container_path, "image".to_owned(), options)
+}
+
+/// `image_mounts` of `shim.json`.
+pub(super) fn images(input: &ContainerInput<'_>) -> Vec<ImageMount> {
+    let mounts = input.config.mounts.iter().zip(input.mounts);
+    let image = |(mount, source): (&config::Mount, &ResolvedMount)| match source {
+        ResolvedMount::Host(_) => None,
+        ResolvedMount::Image { layers, sub_path } => Some(ImageMount {
+            destination: PathBuf::from(&mount.container_path),
+            lower: layers.clone(),
+            sub_path: Some(PathBuf::from(sub_path)).filter(|path| !path.as_os_str().is_empty()),
+        }),
+    };
+    mounts.filter_map(image).collect()
 }
 
 /// `linux.rootfsPropagation`: a mount can only pass on what the root passes on.

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use caps::Capability;
 use runtime::spec::{IdMapping, Mount, NamespaceKind, Process, Rlimit, Spec};
-use shim::layout::{Ends, Layers, LogFile, LogTarget, Stdin};
+use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 
 use super::super::config::*;
 use super::super::error::Error;
 use super::container::log_path;
-use super::{ContainerInput, Defaults, ResolvedMount, container, exec_process, resources, sandbox};
+use super::{ContainerInput, Defaults, ResolvedMount, container, resources, sandbox};
 use crate::image::identity::Identity;
 use crate::spec::cdi::Edits;
 use crate::spec::{CgroupMode, DEFAULT_CAPABILITIES, DeviceNode, DeviceRequest, Host, Image, NodeKind};
@@ -413,6 +413,28 @@ fn privileged() {
 }
 
 #[test]
+fn privileged_in_a_user_namespace() {
+    let mut it = case();
+    it.pod.namespaces.user = Some(MAPS);
+    it.config.privileged = true;
+    it.config.capabilities.drop = vec!["ALL".into()];
+    let spec = it.spec();
+    assert!(at(&spec, "/sys").options.iter().any(|option| option == "rw"));
+    let linux = spec.linux.unwrap();
+    assert!(linux.devices.is_empty() && linux.masked_paths.is_empty() && linux.seccomp.is_none());
+    assert_eq!(spec.process.unwrap().capabilities.unwrap().effective.len(), caps::all().len());
+}
+
+#[test]
+fn selinux_labels() {
+    let mut it = case();
+    it.config.selinux = Some(SelinuxContext { level: "s0:c1,c2".into(), ..SelinuxContext::default() });
+    assert!(it.plan().is_ok());
+    it.host.selinux = true;
+    assert!(it.problem().starts_with("config.linux.security_context.selinux_options: "), "{}", it.problem());
+}
+
+#[test]
 fn system_call_filters() {
     let mut it = case();
     let filter = |it: &Case| it.spec().linux.unwrap().seccomp;
@@ -525,11 +547,49 @@ fn mounts() {
     it.mount(bind("/a/../a/"));
     assert_eq!(it.problem(), "config.mounts[3].container_path: /a is also the place of another mount");
 
+    let mut rro = bind("/data");
+    (rro.readonly, rro.recursive_read_only) = (true, true);
+    let mut it = case();
+    it.host.kernel = (5, 10);
+    let problem = it.mount(rro).problem();
+    assert!(problem.starts_with("config.mounts[0].recursive_read_only: RROUnsupported"), "{problem}");
+
     let mut mapped = bind("/data");
     (mapped.uid_mappings, mapped.gid_mappings) = (vec![MAPS.uids], vec![MAPS.gids]);
     let mut it = case();
     let spec = it.mount(mapped).spec();
     assert_eq!(at(&spec, "/data").uid_mappings, [MAPS.uids]);
+    assert_eq!(at(&spec, "/data").options, ["rbind", "rprivate", "ridmap"]);
+}
+
+#[test]
+fn images_as_mounts() {
+    let mut it = case();
+    let image = MountSource::Image { image: ImageSpec::default(), sub_path: "etc".into() };
+    it.config.mounts.push(config::Mount {
+        source: image,
+        readonly: true,
+        options: vec!["noexec".into()],
+        ..bind("/a")
+    });
+    it.mounts.push(ResolvedMount::Image { layers: vec!["/layers/1".into()], sub_path: "etc".into() });
+    it.mount(bind("/b"));
+    it.mounts.push(ResolvedMount::Image { layers: vec!["/layers/2".into()], sub_path: String::new() });
+    it.config.mounts.push(config::Mount { readonly: true, ..bind("/c") });
+    let plan = it.plan().unwrap();
+    assert_eq!(at(&plan.spec, "/a").options, ["bind", "ro", "nodev", "rprivate", "noexec"]);
+    let mounted = |destination: &str, lower: &str, sub_path: Option<&str>| ImageMount {
+        destination: destination.into(),
+        lower: vec![lower.into()],
+        sub_path: sub_path.map(PathBuf::from),
+    };
+    let expected = [mounted("/a", "/layers/1", Some("etc")), mounted("/c", "/layers/2", None)];
+    assert_eq!(plan.task.image_mounts, expected);
+    it.pod.namespaces.user = Some(MAPS);
+    it.host.kernel = (6, 3);
+    let spec = it.spec();
+    assert_eq!(at(&spec, "/c").options, ["bind", "ro", "nodev", "rprivate", "idmap"]);
+    assert_eq!(at(&spec, "/etc/hosts").options, ["rbind", "rprivate", "idmap"]);
 }
 
 #[test]
@@ -661,18 +721,4 @@ fn stop_signals() {
         assert!(signal(None, Some(wrong)).unwrap_err().starts_with("config.image: "), "{wrong}");
         assert_eq!(signal(Some(15), Some(wrong)), Ok(15));
     }
-}
-
-#[test]
-fn processes_beside_the_first() {
-    let mut it = case();
-    it.config.tty = false;
-    let spec = it.spec();
-    let own = spec.process.clone().unwrap();
-    let words = || vec!["ls".to_owned()];
-    let plain = exec_process(&spec, words(), false);
-    assert_eq!((plain.args, plain.terminal, &plain.env, plain.cwd), (words(), false, &own.env, own.cwd.clone()));
-    assert_eq!(plain.capabilities, own.capabilities);
-    let terminal = exec_process(&spec, words(), true);
-    assert!(terminal.terminal && terminal.env.contains(&"TERM=xterm".to_owned()));
 }

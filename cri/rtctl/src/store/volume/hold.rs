@@ -134,7 +134,10 @@ fn make(roots: &Roots, name: &str, record: &Record, owner: TopOwner) -> Result<b
     DirBuilder::new().mode(0o700).create(&temp).with_context(|| shown("mkdir", &temp))?;
     // Held from now on; who sweeps in between takes it away, and the next round makes another.
     let Some(fd) = open_dir(&temp)? else { return Ok(false) };
-    let Ok(_lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+    let Ok(lock) = Flock::lock(fd, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+    if !is_still(&lock, &temp)? {
+        return Ok(false);
+    }
     let data = temp.join("_data");
     let filled = (|| {
         DirBuilder::new().mode(0o755).create(&data).with_context(|| shown("mkdir", &data))?;

@@ -1,0 +1,54 @@
+//! Which AppArmor profiles are loaded.
+
+use std::collections::BTreeSet;
+
+use super::config::{ContainerConfig, Profile};
+use super::error::{Error, Io};
+use crate::spec::Host;
+
+/// The kernel's list: a line each, `NAME (MODE)`.
+const PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
+
+/// The profiles that are loaded; absent where there is no AppArmor.
+///
+/// # Errors
+/// AppArmor is there, and its list cannot be read.
+pub(super) fn loaded(host: &Host) -> Result<Option<BTreeSet<String>>, Error> {
+    if !host.apparmor {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(PROFILES).io(|| format!("read({PROFILES:?})"))?;
+    Ok(Some(parse(&text)))
+}
+
+/// Names may have spaces; the mode is the last word.
+fn parse(text: &str) -> BTreeSet<String> {
+    let name = |line: &str| line.rsplit_once(" (").map_or(line, |(name, _)| name).to_owned();
+    text.lines().map(name).collect()
+}
+
+/// Refuses a container whose profile is not loaded: its program could not be started.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(super) fn require(config: &ContainerConfig, loaded: Option<&BTreeSet<String>>) -> Result<(), Error> {
+    match (&config.apparmor, loaded) {
+        (Some(Profile::Localhost(name)), Some(loaded)) if !config.privileged && !loaded.contains(name) => {
+            let field = "config.linux.security_context.apparmor".to_owned();
+            Err(Error::Invalid { field, problem: format!("profile {name:?} is not loaded on this node") })
+        }
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists() {
+        let list = parse("rt-default (enforce)\n/usr/bin/man (complain)\na b (unconfined)\nlsb_release//x (enforce)\n");
+        let names = ["/usr/bin/man", "a b", "lsb_release//x", "rt-default"].map(str::to_owned);
+        assert_eq!(list, BTreeSet::from(names));
+    }
+}

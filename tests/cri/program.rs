@@ -1,0 +1,141 @@
+//! What a container runs, how it is stopped, and what of it is told.
+
+use proto::v1::{KeyValue, Signal};
+use tests::pod_test;
+use tests::pods::container;
+use tonic::Code;
+
+use crate::lab::{changed, finish, logged, output};
+
+#[test]
+fn command_lines_environment_and_place() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let split = changed("split", "", |config| {
+            config.command = words(&["/bin/echo"]);
+            config.args = words(&["two words", "$HOME"]);
+        });
+        assert_eq!(output(rtd, &pod, &config, &split).await, "two words $HOME\n");
+        let args = changed("args", "", |config| {
+            config.command.clear();
+            config.args = words(&["/bin/echo", "image"]);
+        });
+        assert_eq!(output(rtd, &pod, &config, &args).await, "image\n");
+        let odd = changed("odd", "pwd; printenv 'odd.name-1'; echo $PATH", |config| {
+            config.working_dir = "/var/tmp".into();
+            config.envs = vec![KeyValue { key: "odd.name-1".into(), value: b"a=b\tc".to_vec() }];
+        });
+        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        assert_eq!(output(rtd, &pod, &config, &odd).await, format!("/var/tmp\na=b\tc\n{path}\n"));
+        for (name, value) in [("", "x"), ("a=b", "x"), ("a", "\0")] {
+            let wrong = changed("wrong", "true", |config| {
+                config.envs = vec![KeyValue { key: name.into(), value: value.into() }];
+            });
+            assert_eq!(rtd.create(&pod, &wrong, &config).await.unwrap_err().code(), Code::InvalidArgument, "{name:?}");
+        }
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
+#[test]
+fn stop_signals() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        let script = "trap 'exit 3' USR1; trap 'exit 4' TERM; echo ready > /dev/shm/$0; while :; do sleep 0.05; done";
+        for (name, signal, told, code) in
+            [("own", Signal::Sigusr1, Signal::Sigusr1, 3), ("default", Signal::RuntimeDefault, Signal::Sigterm, 4)]
+        {
+            let mut wanted = changed(name, script, |config| config.stop_signal = signal as i32);
+            wanted.command.push(name.to_owned());
+            let id = rtd.create(&pod, &wanted, &config).await.unwrap();
+            assert_eq!(rtd.status(&id).await.unwrap().stop_signal, told as i32);
+            rtd.start(&id).await.unwrap();
+            let wait = format!("until [ -e /dev/shm/{name} ]; do sleep 0.02; done");
+            output(rtd, &pod, &config, &changed("wait", &wait, |_| {})).await;
+            rtd.stop_container(&id, 60).await.unwrap();
+            assert_eq!(rtd.status(&id).await.unwrap().exit_code, code, "{name}");
+            rtd.remove_container(&id).await.unwrap();
+        }
+        let wrong = changed("wrong", "true", |config| config.stop_signal = 99);
+        assert_eq!(rtd.create(&pod, &wrong, &config).await.unwrap_err().code(), Code::InvalidArgument);
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
+#[test]
+fn reasons() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        for (name, script, code, reason) in [("good", "true", 0, "Completed"), ("bad", "exit 9", 9, "Error")] {
+            let id = rtd.create(&pod, &changed(name, script, |_| {}), &config).await.unwrap();
+            rtd.start(&id).await.unwrap();
+            let ended = rtd.ended(&id).await;
+            assert_eq!((ended.exit_code, ended.reason.as_str()), (code, reason));
+        }
+        let missing = changed("missing", "", |config| config.command = vec!["/not/there".into()]);
+        let id = rtd.create(&pod, &missing, &config).await.unwrap();
+        assert!(rtd.start(&id).await.is_err());
+        let ended = rtd.status(&id).await.unwrap();
+        assert_eq!((ended.exit_code, ended.reason.as_str()), (127, "StartError"));
+        assert!(ended.message.contains("/not/there"), "{}", ended.message);
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
+#[test]
+fn logs_stay_in_their_directory() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        let nested = changed("nested", "echo out; echo err >&2", |config| config.log_path = "a/b/0.log".into());
+        let id = rtd.create(&pod, &nested, &config).await.unwrap();
+        rtd.start(&id).await.unwrap();
+        let ended = rtd.ended(&id).await;
+        assert_eq!(ended.log_path, format!("{}/a/b/0.log", config.log_directory));
+        let text = std::fs::read_to_string(&ended.log_path).unwrap();
+        let mut streams: Vec<_> = text.lines().map(|line| line.splitn(2, ' ').nth(1).unwrap()).collect();
+        streams.sort_unstable();
+        assert_eq!(streams, ["stderr F err", "stdout F out"]);
+        for path in ["/etc/passwd", "../0.log", "a/../../0.log"] {
+            let wrong = changed("wrong", "true", |config| config.log_path = path.into());
+            assert_eq!(rtd.create(&pod, &wrong, &config).await.unwrap_err().code(), Code::InvalidArgument, "{path}");
+        }
+        // Without a directory there is no log, and none is told of.
+        let mut none = tests::pods::pod("none");
+        none.log_directory.clear();
+        let other = rtd.run(&none).await.unwrap();
+        let mut silent = container("silent", "echo lost");
+        silent.log_path = "0.log".into();
+        let id = rtd.create(&other, &silent, &none).await.unwrap();
+        assert_eq!(rtd.status(&id).await.unwrap().log_path, "");
+        rtd.remove_pod(&other).await.unwrap();
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
+/// Nothing of a container that was refused is left: the same name may be tried again.
+#[test]
+fn a_refused_container_leaves_nothing() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        let wrong = changed("again", "true", |config| {
+            config.mounts = vec![proto::v1::Mount {
+                container_path: "/x".into(),
+                host_path: "/nonexistent".into(),
+                ..Default::default()
+            }];
+        });
+        for _ in 0..2 {
+            rtd.create(&pod, &wrong, &config).await.unwrap_err();
+        }
+        assert_eq!(rtd.containers().await, []);
+        let (code, _) = finish(rtd, &pod, &config, &changed("again", "true", |_| {})).await.unwrap();
+        assert_eq!(code, 0);
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
