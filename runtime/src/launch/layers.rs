@@ -21,7 +21,7 @@ use super::id_map;
 use crate::init::empty_directory;
 use crate::overlay::{self, Syncing};
 use crate::root::{Links, open_in};
-use crate::sys::mount::{Depth, attr, move_mount_to_root, open_tree};
+use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, move_mount_to_root, open_tree};
 use crate::sys::process::set_file_ids;
 use crate::sys::{Call, CallError};
 
@@ -97,10 +97,13 @@ fn overlay_of(lower: Vec<OwnedFd>, writable: Option<Writable>) -> Result<OwnedFd
         mount => return mount,
     }
     own_mounts()?;
-    lower
-        .iter()
-        .chain(&base)
-        .try_for_each(|layer| move_mount_to_root(layer).call(|| "move_mount(<layer>, \"/\")".to_owned()))?;
+    // A copy of a shared mount is shared, too: what is attached on it would be seen on the host.
+    let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    for layer in lower.iter().chain(&base) {
+        mount_setattr(layer, Depth::Single, private)
+            .and_then(|()| move_mount_to_root(layer))
+            .call(|| "move_mount(<layer>, \"/\")".to_owned())?;
+    }
     make().map_err(|error| match error.errno {
         Errno::EINVAL => CallError {
             call: format!("{}: layers with mapped ids need a kernel of 5.19 or later", error.call),
