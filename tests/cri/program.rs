@@ -103,7 +103,7 @@ fn logs_stay_in_their_directory() {
         let ended = rtd.ended(&id).await;
         assert_eq!(ended.log_path, format!("{}/a/b/0.log", config.log_directory));
         let text = std::fs::read_to_string(&ended.log_path).unwrap();
-        let mut streams: Vec<_> = text.lines().map(|line| line.splitn(2, ' ').nth(1).unwrap()).collect();
+        let mut streams: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();
         streams.sort_unstable();
         assert_eq!(streams, ["stderr F err", "stdout F out"]);
         for path in ["/etc/passwd", "../0.log", "a/../../0.log"] {
