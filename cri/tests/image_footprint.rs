@@ -16,8 +16,7 @@ fn du(store: &Path) -> (u64, u64) {
         let output =
             Command::new("du").args(flags).arg("-c").args([store.join("images"), store.join("layers")]).output();
         let text = String::from_utf8(output.unwrap().stdout).unwrap();
-        let total = text.lines().last().unwrap().split_whitespace().next().unwrap().parse::<u64>().unwrap();
-        total
+        text.lines().last().unwrap().split_whitespace().next().unwrap().parse::<u64>().unwrap()
     };
     (count(&["-s", "--block-size=1"]), count(&["-s", "--inodes"]))
 }
