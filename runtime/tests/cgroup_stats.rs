@@ -1,4 +1,5 @@
 //! What groups use, read from recorded trees of v1 and v2.
+#![allow(clippy::unwrap_used, reason = "a test program")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
