@@ -4,6 +4,7 @@
 
 mod attach;
 mod client;
+mod cni;
 mod config;
 mod exec;
 mod exec_sync;
