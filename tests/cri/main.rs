@@ -15,6 +15,7 @@ mod node;
 mod pods;
 mod port_forward;
 mod program;
+mod reboot;
 mod restart;
 mod security;
 mod stats;
