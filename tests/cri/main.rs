@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attach;
+mod budgets;
 mod client;
+mod cni;
 mod config;
 mod exec;
 mod exec_sync;
@@ -14,6 +16,7 @@ mod node;
 mod pods;
 mod port_forward;
 mod program;
+mod reboot;
 mod restart;
 mod security;
 mod stats;

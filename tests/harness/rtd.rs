@@ -104,6 +104,13 @@ impl<'t> Rtd<'t> {
         self.runtime = RuntimeServiceClient::new(channel);
     }
 
+    /// Starts it again with these settings.
+    pub async fn configure(&mut self, settings: &str) {
+        std::fs::write(self.test.dir.join("rtd.toml"), settings).unwrap();
+        self.kill();
+        self.restart().await;
+    }
+
     /// Asks it to end, and waits until it has; its clients hear of it meanwhile.
     async fn stop(mut self) {
         let mut child = self.child.take().unwrap();
@@ -127,6 +134,10 @@ impl Drop for Rtd<'_> {
 fn launch(test: &Test, socket: &Path) -> Child {
     let mut command = Command::new(program("rtd"));
     command.arg("--root").arg(test.dir.join("r")).arg("--state").arg(test.dir.join("s")).arg("--listen").arg(socket);
+    let settings = test.dir.join("rtd.toml");
+    if settings.is_file() {
+        command.arg("--config").arg(settings);
+    }
     command.env("RT_TEST", test.marker()).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
