@@ -15,6 +15,7 @@ mod pods;
 mod port_forward;
 mod program;
 mod restart;
+mod retries;
 mod security;
 mod stats;
 mod systemd;
