@@ -18,6 +18,7 @@ mod port_forward;
 mod program;
 mod reboot;
 mod restart;
+mod retries;
 mod security;
 mod stats;
 mod systemd;

@@ -28,6 +28,7 @@ use super::device;
 use super::engine::{Engine, blocking, now, private_dir};
 use super::error::{Error, Io};
 use super::event::EventKind;
+use super::files;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
 use super::plan::{self, ContainerInput, Defaults, ResolvedMount};
@@ -161,8 +162,7 @@ impl Making<'_> {
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
         {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(parent);
-            made.io(|| format!("mkdir({parent:?})")).map_err(|error| error.at("log directory"))?;
+            files::public_dir(parent).map_err(|error| error.at("log directory"))?;
         }
         let parent = &self.pod.record.config.cgroup_parent;
         let path = self.engine.0.settings.cgroups.container_path(parent, self.id.as_str())?;

@@ -55,7 +55,12 @@ impl Engine {
         };
         match self.make_and_run(container, &shim, steps).await {
             Ok(pid) => {
-                let started_at = read_status(&container.dir).await?.map_or_else(now, |status| status.started_at);
+                // It runs, whether the record can be read or not.
+                let status = read_status(&container.dir).await.unwrap_or_else(|error| {
+                    tracing::warn!("container {}: {error}", container.id());
+                    None
+                });
+                let started_at = status.map_or_else(now, |status| status.started_at);
                 self.advance(container, ContainerState::Running { started_at, pid });
                 self.watch_container(container, shim);
                 Ok(())
@@ -98,7 +103,12 @@ impl Engine {
     }
 
     /// Records that a container could not be started: it has ended.
-    async fn fail_start(&self, container: &Arc<Container>, kind: FailureKind, message: &str) -> Result<(), Error> {
+    pub(super) async fn fail_start(
+        &self,
+        container: &Arc<Container>,
+        kind: FailureKind,
+        message: &str,
+    ) -> Result<(), Error> {
         let code = match kind {
             FailureKind::CommandNotFound => 127,
             FailureKind::CommandNotExecutable => 126,

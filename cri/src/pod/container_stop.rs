@@ -10,13 +10,14 @@ use shim::record;
 
 use super::engine::{Engine, blocking, now};
 use super::error::Error;
+use super::flight::Key;
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerState};
 
 impl Engine {
     /// Asks a container to end and kills it after `timeout`; returns when it has ended. One that is not there, never ran or has
-    /// ended is done. A second call joins the first and can only shorten the time. CRI: StopContainer
+    /// ended is done; one that is being started is stopped when it runs. A second call joins the first and can only shorten the time. CRI: StopContainer
     ///
     /// # Errors
     /// What kept it from being killed.
@@ -28,7 +29,13 @@ impl Engine {
         };
         let engine = self.clone();
         // Whoever asked may go away; the container ends all the same.
-        let stopping = tokio::spawn(async move { engine.stop_running(&container, timeout).await });
+        let stopping = tokio::spawn(async move {
+            if let Some(start) = engine.0.flights.get(&Key::Start(container.id().clone())) {
+                // Its own caller is told how it ended.
+                let _ = start.end().await;
+            }
+            engine.stop_running(&container, timeout).await
+        });
         stopping.await.map_err(|panic| Error::Panic(panic.to_string()))?
     }
 

@@ -71,6 +71,23 @@ fn host_file(path: &str, limit: usize) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Makes a directory, and those above it that are missing, that programs of any user may read, whatever the umask is.
+pub(super) fn public_dir(path: &Path) -> Result<(), Error> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| std::fs::symlink_metadata(dir).is_err()).collect();
+    for dir in missing.into_iter().rev() {
+        match std::fs::create_dir(dir) {
+            // Another call makes it.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => {
+                made.io(|| format!("mkdir({dir:?})"))?;
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                std::fs::set_permissions(dir, mode).io(|| format!("chmod({dir:?})"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn file(path: &Path, text: &str) -> Result<(), Error> {
     let mut options = std::fs::OpenOptions::new();
     let made = options.write(true).create_new(true).mode(0o644).open(path);

@@ -5,28 +5,37 @@
 //! | `pod.json`, its shim lives | it is ready, and watched |
 //! | `pod.json`, its shim is gone, or is of another boot | not ready; taken off its network in the background |
 //! | `intent.json` alone | it never came about, or was being removed: undone in the background |
+//! | `pod.json`, its shim does not answer | ready, as its records tell; watched once it answers |
 //! | `container.json` | known, in the state that its records tell |
+//! | `container.json`, its start was cut off | it has ended with StartError; what there is of it is killed |
 //! | a container's directory without it | it never came about, or was being removed: removed in the background |
-//! | a record that cannot be read | told, and left as it is: nothing is guessed |
+//! | a record that cannot be read | told, and left as it is, with its images: nothing is guessed |
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use shim::client;
 use shim::layout::SandboxState;
 use shim::local::{self, Directory, Wait};
-use shim::protocol::Request;
+use shim::protocol::{FailureKind, Request};
 use shim::record::{self, Record};
 
+use super::container_start::read_status;
 use super::engine::{Engine, blocking, now};
 use super::error::{Error, Io};
+use super::flight::Key;
 use super::id::Id;
 use super::record::{
-    Applied, CONTAINERS, ContainerRecord, Intent, NetworkRecord, OWNER, PodRecord, PodResources, StartFailure,
+    Applied, CONTAINERS, ContainerRecord, IMAGES, Intent, NetworkRecord, OWNER, PodRecord, PodResources, StartFailure,
 };
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod, PodChanging};
 use crate::image::Digest;
+
+/// How long shims are waited for before calls are served.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a pod's directory holds.
 enum Found {
@@ -44,7 +53,7 @@ impl Engine {
     pub(super) async fn recover(&self) -> Result<(), Error> {
         let engine = self.clone();
         let found = blocking(move || engine.scan()).await?;
-        let mut unfinished = Vec::new();
+        let (mut unfinished, mut taken_up) = (Vec::new(), Vec::new());
         for one in found {
             match one {
                 Found::Pod(pod, remnants) => {
@@ -53,13 +62,17 @@ impl Engine {
                         self.hold_images_of(&container);
                         self.insert_container(&pod, &container);
                     }
-                    self.take_up(&pod).await;
+                    let engine = self.clone();
+                    taken_up.push(tokio::spawn(async move { engine.take_up(&pod).await }));
                     unfinished.extend(remnants.into_iter().map(|Remnant(dir)| Unfinished::Container(dir)));
                 }
                 Found::Intent(record, dir) => unfinished.push(Unfinished::Pod(record, dir)),
                 Found::Nothing(dir) => unfinished.push(Unfinished::Directory(dir)),
             }
         }
+        // One whose shim does not answer keeps nobody from being served; it is taken up once it answers.
+        let all = futures_util::future::join_all(taken_up);
+        let _overdue = tokio::time::timeout(PATIENCE, all).await;
         let engine = self.clone();
         let uppers = self.abandoned_uppers()?;
         tokio::task::spawn_blocking(move || engine.finish(unfinished, uppers));
@@ -72,10 +85,29 @@ impl Engine {
         for dir in subdirectories(&self.0.settings.state.join("pods"))? {
             match self.load(&dir) {
                 Ok(one) => found.push(one),
-                Err(error) => tracing::error!("{}: {error}; it is left as it is", dir.display()),
+                Err(error) => {
+                    tracing::error!("{}: {error}; it is left as it is", dir.display());
+                    for container in subdirectories(&dir.join(CONTAINERS))? {
+                        self.hold_images_in(&container)?;
+                    }
+                }
             }
         }
         Ok(found)
+    }
+
+    /// Keeps the images of a container whose records cannot be read: it may run.
+    fn hold_images_in(&self, dir: &Path) -> Result<(), Error> {
+        let Some(id) = dir.file_name().and_then(|name| name.to_str()).and_then(Id::parse) else { return Ok(()) };
+        let path = dir.join(IMAGES);
+        let images = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            images => images.io(|| format!("read({path:?})"))?,
+        };
+        for digest in images.lines().filter_map(|line| line.parse::<Digest>().ok()) {
+            self.hold_image(&id, &digest);
+        }
+        Ok(())
     }
 
     fn load(&self, dir: &Path) -> Result<Found, Error> {
@@ -101,7 +133,10 @@ impl Engine {
                     changing.containers.insert(container.id().clone(), Arc::new(container));
                 }
                 Ok(None) => remnants.push(Remnant(dir)),
-                Err(error) => tracing::error!("{}: {error}; it is left as it is", dir.display()),
+                Err(error) => {
+                    tracing::error!("{}: {error}; it is left as it is", dir.display());
+                    self.hold_images_in(&dir)?;
+                }
             }
         }
         Ok(Found::Pod(Arc::new(Pod::new(pod, dir.to_owned(), changing)), remnants))
@@ -120,10 +155,20 @@ impl Engine {
 
     /// Watches what lives, and lets go what does not.
     async fn take_up(&self, pod: &Arc<Pod>) {
+        for container in pod.containers() {
+            if let Err(error) = self.undo_cut_off_start(&container).await {
+                tracing::error!("container {}: {error}", container.id());
+            }
+        }
         let ready = pod.lock().phase == Phase::Ready;
-        let connected = if ready { Peer::connect(&pod.dir).await } else { Ok(None) };
+        let connected = if ready { connect(pod).await } else { Ok(None) };
         match connected {
-            Ok(Some(shim)) => self.watch_pod(pod, shim),
+            Ok(Some(shim)) => {
+                // It may have been stopped meanwhile: then the shim is to end.
+                if pod.lock().phase == Phase::Ready {
+                    self.watch_pod(pod, shim);
+                }
+            }
             Ok(None) => {
                 pod.advance(Phase::NotReady);
                 let (engine, pod) = (self.clone(), Arc::clone(pod));
@@ -133,7 +178,7 @@ impl Engine {
                     }
                 });
             }
-            Err(error) => tracing::error!("pod sandbox {}: its shim does not answer: {error}", pod.id()),
+            Err(error) => tracing::error!("pod sandbox {}: its shim: {error}", pod.id()),
         }
         for container in pod.containers() {
             if let Err(error) = self.take_up_container(&container).await {
@@ -144,7 +189,7 @@ impl Engine {
 
     async fn take_up_container(&self, container: &Arc<Container>) -> Result<(), Error> {
         match container.state() {
-            ContainerState::Exited(_) => Ok(()),
+            ContainerState::Created | ContainerState::Exited(_) => Ok(()),
             ContainerState::Running { .. } => {
                 if let Some(shim) = Peer::connect(&container.dir).await? {
                     self.watch_container(container, shim);
@@ -152,22 +197,34 @@ impl Engine {
                 }
                 self.refresh(container).await
             }
-            ContainerState::Created => {
-                // Its start may have been cut off half way: it is undone, since nobody waits for it any more.
-                let dir = container.dir.clone();
-                blocking(move || {
-                    let directory = open(&dir)?;
-                    let Some(shim) = directory.connect()? else { return Ok(()) };
-                    let begun = directory.status()?.is_some();
-                    let kill = Request::Kill { container: directory.id().to_owned(), signal: 9, all: true };
-                    if begun {
-                        shim.request(&kill, &[])?;
-                    }
-                    Ok(())
-                })
-                .await?;
-                self.refresh(container).await
+        }
+    }
+
+    /// A start that was cut off half way is undone, since nobody waits for it any more: the container has ended. Who starts it or
+    /// removes it meanwhile waits for that.
+    async fn undo_cut_off_start(&self, container: &Arc<Container>) -> Result<(), Error> {
+        if container.state() != ContainerState::Created || read_status(&container.dir).await?.is_none() {
+            return Ok(());
+        }
+        let (engine, container) = (self.clone(), Arc::clone(container));
+        self.0.flights.join(Key::Start(container.id().clone()), |steps| async move {
+            steps.at("undo");
+            if let Err(error) = engine.end_cut_off(&container).await {
+                tracing::error!("container {}: {error}", container.id());
             }
+            Err(Error::Start { message: CUT_OFF.to_owned() })
+        });
+        Ok(())
+    }
+
+    async fn end_cut_off(&self, container: &Arc<Container>) -> Result<(), Error> {
+        self.fail_start(container, FailureKind::Internal, CUT_OFF).await?;
+        let id = container.id().to_string();
+        let stop = Request::Stop { container: id, signal: nix::libc::SIGKILL, timeout: Some(Duration::ZERO) };
+        let Some(shim) = Peer::connect(&container.dir).await? else { return Ok(()) };
+        match shim.request(&stop, &[]).await {
+            Ok(_) | Err(Error::Shim(client::Error::Gone | client::Error::Failed { .. })) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -216,6 +273,19 @@ impl Engine {
             }
         }
         self.0.network.undo_unfinished(&known);
+    }
+}
+
+/// Why a container has ended whose start the end of the daemon cut off.
+const CUT_OFF: &str = "the daemon ended while it was being started";
+
+/// Connects to a pod's shim, however long it takes to answer.
+async fn connect(pod: &Pod) -> Result<Option<Peer>, Error> {
+    loop {
+        match Peer::connect(&pod.dir).await {
+            Err(error @ Error::Shim(client::Error::Silent)) => tracing::warn!("pod sandbox {}: {error}", pod.id()),
+            connected => return connected,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl Engine {
         let record = PodRecord {
             version: VERSION,
             network: self.0.network.kind(&config),
-            owns_cgroup: cgroup_is_missing(&self.0.settings.cgroups, &config.cgroup_parent)?,
+            owns_cgroup: self.owns_cgroup(&config.cgroup_parent)?,
             created_at: now(),
             id,
             config,
@@ -89,6 +89,12 @@ impl Engine {
         }
     }
 
+    /// Whether the cgroup that the containers' are made in is ours to remove: made for this pod, or for one that shares it.
+    fn owns_cgroup(&self, parent: &str) -> Result<bool, Error> {
+        let shares = |pod: &Arc<Pod>| pod.record.owns_cgroup && pod.record.config.cgroup_parent == parent;
+        Ok(cgroup_is_missing(&self.0.settings.cgroups, parent)? || self.pod_list().iter().any(shares))
+    }
+
     fn build_pod(
         &self,
         record: &PodRecord,
@@ -104,8 +110,7 @@ impl Engine {
         record::write(&directory, &Intent(record.clone()))?;
         record::write(&directory, sandbox)?;
         if let Some(logs) = &config.log_directory {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(logs);
-            made.io(|| format!("mkdir({logs:?})")).map_err(|error| error.at("log directory"))?;
+            files::public_dir(logs).map_err(|error| error.at("log directory"))?;
         }
 
         steps.at("shim");
@@ -180,14 +185,14 @@ fn cgroup_is_missing(driver: &CgroupDriver, parent: &str) -> Result<bool, Error>
     }
 }
 
-/// Removes the cgroup of the pod, if it is ours.
+/// Removes the cgroup of the pod, if it is ours and nothing is in it: other pods may have the same.
 pub(super) fn remove_cgroup(record: &PodRecord) -> Result<(), Error> {
     if !record.owns_cgroup {
         return Ok(());
     }
     let host = cgroup::Host::detect()?;
     if let Some(group) = Cgroup::open(&host, &record.config.cgroup_parent.parse()?)? {
-        group.remove()?;
+        group.remove_empty()?;
     }
     Ok(())
 }

@@ -50,20 +50,21 @@ impl Engine {
         steps.at("network");
         problems.extend(self.detach_pod(pod).await.err().map(|error| error.at("network")));
         steps.at("namespaces");
-        if let Some(shim) = Peer::connect(&pod.dir).await? {
-            match shim.request(&Request::StopSandbox { timeout: Some(Duration::ZERO) }, &[]).await {
-                Ok(_) | Err(Error::Shim(shim::client::Error::Gone)) => {}
-                Err(error) => problems.push(error.at("namespaces")),
+        match end_namespaces(pod).await {
+            Ok(()) => {
+                self.unwatch(pod);
+                // Whatever the network says: nothing of it runs any more.
+                if pod.advance(Phase::NotReady) {
+                    self.tell(pod.id(), EventKind::Stopped, pod.id());
+                }
             }
+            Err(error) => problems.push(error.at("namespaces")),
         }
-        if !problems.is_empty() {
-            return Err(if problems.len() == 1 { problems.remove(0) } else { Error::Several(problems) });
+        match problems.len() {
+            0 => Ok(()),
+            1 => Err(problems.remove(0)),
+            _ => Err(Error::Several(problems)),
         }
-        self.unwatch(pod);
-        if pod.advance(Phase::NotReady) {
-            self.tell(pod.id(), EventKind::Stopped, pod.id());
-        }
-        Ok(())
     }
 
     /// Takes a pod off its network, and forgets that it was on it.
@@ -83,5 +84,14 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+}
+
+/// Ends what runs in the pod's namespaces, and the namespaces.
+async fn end_namespaces(pod: &Pod) -> Result<(), Error> {
+    let Some(shim) = Peer::connect(&pod.dir).await? else { return Ok(()) };
+    match shim.request(&Request::StopSandbox { timeout: Some(Duration::ZERO) }, &[]).await {
+        Ok(_) | Err(Error::Shim(shim::client::Error::Gone)) => Ok(()),
+        Err(error) => Err(error),
     }
 }

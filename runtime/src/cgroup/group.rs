@@ -175,6 +175,22 @@ impl Cgroup {
         Error::all(met)
     }
 
+    /// Removes the group if nothing is in it: one that has processes or groups below it is left as it is. What is already gone is
+    /// done.
+    ///
+    /// # Errors
+    /// [`Error::System`] of rmdir(2); [`Error::Several`].
+    pub fn remove_empty(&self) -> Result<(), Error> {
+        let mut met = Vec::new();
+        for dir in self.dirs() {
+            match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, dir.path(), nix::unistd::UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => {}
+                Err(errno) => met.push(Error::on("rmdir", dir.path(), errno)),
+            }
+        }
+        Error::all(met)
+    }
+
     /// Removes a directory that has groups below it or processes inside.
     fn remove_busy(&self, dir: &Dir) -> Result<(), Error> {
         let deadline = Instant::now() + kill::PATIENCE;
