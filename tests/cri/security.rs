@@ -239,7 +239,7 @@ fn the_default_apparmor_profile_confines() {
             own() { again /proc/self/oom_score_adj; }
             ours() { sleep 1000 & kill $!; }
             cat /proc/self/attr/current
-            try mount -t tmpfs none /mnt
+            try mount -t tmpfs none /tmp
             try kill -0 1
             try domainname
             try shm
