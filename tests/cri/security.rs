@@ -1,12 +1,15 @@
 //! What containers may do, and who they are.
 
+use std::fs;
+use std::process::{Command, Stdio};
+
 use proto::v1::security_profile::ProfileType;
 use proto::v1::{
     Capability, ContainerConfig, Int64Value, LinuxContainerSecurityContext, NamespaceMode, SecurityProfile,
     SupplementalGroupsPolicy,
 };
-use tests::pod_test;
 use tests::pods::namespaces_of;
+use tests::{needs, pod_test};
 use tonic::Code;
 
 use crate::lab::{changed, finish, linux, logged, output, secured, security};
@@ -213,6 +216,57 @@ fn apparmor_profiles() {
             assert_eq!(error.code(), Code::InvalidArgument, "{error}");
             assert!(error.message().contains("\"rt-test-not-loaded\""), "{error}");
         }
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
+/// What the profile decides is the last that is in the way: no filter, all capabilities, nothing masked, the node's processes.
+#[test]
+fn the_default_apparmor_profile_confines() {
+    pod_test(async |rtd| {
+        let enabled = fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'));
+        needs!(rtd.test, enabled, "the kernel has no AppArmor, or it is off (hack/uml-systemd has one)");
+        let found = Command::new("apparmor_parser").arg("--version").stdout(Stdio::null()).status();
+        needs!(rtd.test, found.is_ok(), "no apparmor_parser");
+        let mut config = logged(rtd, "web");
+        namespaces_of(&mut config).pid = NamespaceMode::Node as i32;
+        let pod = rtd.run(&config).await.unwrap();
+        let script = r#"
+            try() { "$@" 2>/dev/null && echo "$1 yes" || echo "$1 no"; }
+            again() { value=$(cat "$1"); (echo "$value" >"$1"); }
+            domainname() { again /proc/sys/kernel/domainname; }
+            shm() { again /proc/sys/kernel/shm_rmid_forced; }
+            own() { again /proc/self/oom_score_adj; }
+            ours() { sleep 1000 & kill $!; }
+            cat /proc/self/attr/current
+            try mount -t tmpfs none /tmp
+            try kill -0 1
+            try domainname
+            try shm
+            try own
+            try ours"#;
+        let wide = |kind: Option<ProfileType>| {
+            move |s: &mut LinuxContainerSecurityContext| {
+                s.apparmor =
+                    kind.map(|kind| SecurityProfile { profile_type: kind as i32, localhost_ref: String::new() });
+                s.capabilities = Some(Capability { add_capabilities: vec!["ALL".into()], ..Capability::default() });
+                s.namespace_options.get_or_insert_default().pid = NamespaceMode::Node as i32;
+            }
+        };
+        let free = "unconfined\nmount yes\nkill yes\ndomainname yes\nshm yes\nown yes\nours yes\n";
+        let confined = "rt-default (enforce)\nmount no\nkill no\ndomainname no\nshm yes\nown yes\nours yes\n";
+        for (name, kind, expected) in [
+            ("nil", None, confined),
+            ("default", Some(ProfileType::RuntimeDefault), confined),
+            ("free", Some(ProfileType::Unconfined), free),
+        ] {
+            assert_eq!(output(rtd, &pod, &config, &secured(name, script, wide(kind))).await, expected, "{name}");
+        }
+        // The node's signals arrive.
+        let id = rtd.create(&pod, &secured("stopped", "exec sleep 1000", wide(None)), &config).await.unwrap();
+        rtd.start(&id).await.unwrap();
+        rtd.stop_container(&id, 0).await.unwrap();
+        assert_eq!(rtd.ended(&id).await.exit_code, 137);
         rtd.remove_pod(&pod).await.unwrap();
     });
 }

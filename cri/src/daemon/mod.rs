@@ -6,6 +6,7 @@
 //!  SIGTERM, SIGINT ─▶ STOPPING=1 ─▶ calls end ─▶ the last spans are sent
 //! ```
 
+mod apparmor;
 mod log;
 mod notify;
 mod process;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::{Level, Log, LogError};
-use super::{notify, process, reload};
+use super::{apparmor, notify, process, reload};
 use crate::cgroup::CgroupDriver;
 use crate::config::{Loaded, NetworkKind, Reloader, Settings, Source};
 use crate::server::{ListenError, OpenError, Service, listen};
@@ -78,6 +78,14 @@ pub fn run(source: Source, loaded: Loaded) -> Result<(), Error> {
     let (reloader, settings) = Reloader::new(source, loaded);
     // The socket comes first: there is one daemon, and another one finds out before it touches anything.
     let listener = runtime.block_on(listen(&settings.now().listen))?;
+    let profile = settings.now().apparmor_default.clone();
+    match apparmor::provide(&profile) {
+        Ok(apparmor::Profile::Loaded) => tracing::info!("AppArmor profile {profile:?} is loaded"),
+        Ok(apparmor::Profile::Known | apparmor::Profile::NoAppArmor) => {}
+        Err(error) => {
+            tracing::warn!("apparmor_default: {error}: AppArmor does not confine containers that name no profile")
+        }
+    }
     let service = runtime.block_on(Service::open(&settings, pods(&settings)?));
     let service = service.map_err(|error| Error::Open(Box::new(error)))?;
     metrics::counts_from(service.counter());

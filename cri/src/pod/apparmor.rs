@@ -6,8 +6,8 @@ use super::config::{ContainerConfig, Profile};
 use super::error::{Error, Io};
 use crate::spec::Host;
 
-/// The kernel's list: a line each, `NAME (MODE)`.
-const PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
+/// The kernel's list: a line each, `NAME (MODE)`. apparmor(7)
+pub const APPARMOR_PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
 
 /// The profiles that are loaded; absent where there is no AppArmor.
 ///
@@ -17,8 +17,14 @@ pub(super) fn loaded(host: &Host) -> Result<Option<BTreeSet<String>>, Error> {
     if !host.apparmor {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(PROFILES).io(|| format!("read({PROFILES:?})"))?;
+    let text = std::fs::read_to_string(APPARMOR_PROFILES).io(|| format!("read({APPARMOR_PROFILES:?})"))?;
     Ok(Some(parse(&text)))
+}
+
+/// Whether the kernel knows a profile; it knows none without AppArmor.
+#[must_use]
+pub fn is_apparmor_profile_loaded(profile: &str) -> bool {
+    std::fs::read_to_string(APPARMOR_PROFILES).is_ok_and(|text| parse(&text).contains(profile))
 }
 
 /// Names may have spaces; the mode is the last word.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use runtime::spec::Rlimit;
 
+use super::apparmor::is_apparmor_profile_loaded;
 use super::engine::Engine;
 use super::error::{Error, Io};
 use super::plan::Defaults;
@@ -13,9 +14,6 @@ use crate::daemon::{Limit, inherited_nofile};
 
 /// Largest profile that is read.
 const PROFILE_LIMIT: u64 = 1 << 20;
-
-/// The names of the profiles that the kernel knows, each with its mode in brackets. apparmor(7)
-const APPARMOR_PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
 
 impl Engine {
     /// The defaults for a pod of this handler.
@@ -30,7 +28,7 @@ impl Engine {
             rlimits: rlimits(&config, handler, inherited),
             pids_limit: Some(config.pids_limit.get().into()).filter(|limit| *limit > 0),
             seccomp,
-            apparmor: is_loaded(&config.apparmor_default).then(|| config.apparmor_default.clone()),
+            apparmor: is_apparmor_profile_loaded(&config.apparmor_default).then(|| config.apparmor_default.clone()),
             unprivileged_ports: config.unprivileged_ports,
             tolerate_missing_hugetlb: config.tolerate_missing_hugetlb,
             unprivileged_icmp: config.unprivileged_icmp,
@@ -62,12 +60,6 @@ fn read(path: &Path) -> Result<String, Error> {
         return Err(Error::Invalid { field: "seccomp_default_profile".to_owned(), problem });
     }
     Ok(text)
-}
-
-/// Whether the kernel knows a profile; it knows none without AppArmor.
-fn is_loaded(profile: &str) -> bool {
-    let profiles = std::fs::read_to_string(APPARMOR_PROFILES).unwrap_or_default();
-    profiles.lines().any(|line| line.rsplit_once(" (").is_some_and(|(name, _)| name == profile))
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ mod stop;
 mod usage;
 mod watch;
 
+pub use apparmor::{APPARMOR_PROFILES, is_apparmor_profile_loaded};
 pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
