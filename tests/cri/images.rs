@@ -47,7 +47,9 @@ fn pulled_seen_and_removed() {
         registry.put(BUSYBOX, "busybox:1");
         registry.put(BUSYBOX, "busybox:2");
         let (one, two) = (format!("{}/busybox:1", registry.host), format!("{}/busybox:2", registry.host));
-        assert_eq!(used(rtd).await, 0);
+        // The directories of a store without images.
+        let empty = used(rtd).await;
+        assert!(empty < 100_000, "{empty}");
         assert!(status(rtd, &one).await.is_none());
 
         let id = pull(rtd, &one, None).await.unwrap();
@@ -62,7 +64,7 @@ fn pulled_seen_and_removed() {
         let digest = status(rtd, &id).await.unwrap().repo_digests.pop().unwrap();
         assert!(digest.starts_with(&format!("{}/busybox@sha256:", registry.host)), "{digest}");
         assert_eq!(status(rtd, &digest).await.unwrap().id, id);
-        assert!(used(rtd).await > 100_000);
+        assert!(used(rtd).await > empty + 100_000);
         let mut parts = rtd.images.stream_images(StreamImagesRequest::default()).await.unwrap().into_inner();
         assert_eq!(parts.message().await.unwrap().unwrap().images, list(rtd, "").await);
         assert!(parts.message().await.unwrap().is_none());
@@ -71,7 +73,9 @@ fn pulled_seen_and_removed() {
         remove(rtd, &one).await;
         remove(rtd, &one).await;
         assert!(status(rtd, &two).await.is_none());
-        assert_eq!((list(rtd, "").await, used(rtd).await), (Vec::new(), 0));
+        assert_eq!(list(rtd, "").await, []);
+        let left = used(rtd).await;
+        assert!(left <= empty + 32_768, "{left} of {empty}");
     });
 }
 
