@@ -39,6 +39,8 @@ const OOM_SCORE_ADJ: &str = "-999";
 /// # Errors
 /// What stopped it before it served (the first connection is told) or while it served.
 pub fn serve(dir: &Path) -> Result<(), CallError> {
+    // Not what whoever started it has: log files are read by a group.
+    umask(Mode::from_bits_truncate(0o022));
     // Whatever the starter forgot to close; nothing of ours is open yet.
     close_range(3, CloseRange::Now).call(|| "close_range(3, ~0)".to_owned())?;
     ignore_sigpipe().call(|| "sigaction(SIGPIPE, SIG_IGN)".to_owned())?;
