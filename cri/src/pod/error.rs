@@ -1,6 +1,7 @@
 //! Why something asked of a pod or container was not done.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::sys::CallError;
@@ -193,6 +194,9 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// The error of an operation that others wait for, too.
+    #[error("{0}")]
+    Shared(Arc<Error>),
     /// A thread ended by a panic.
     #[error("internal error: {0}")]
     Panic(String),
@@ -210,6 +214,12 @@ impl<T> Io<T> for std::io::Result<T> {
     }
 }
 
+impl From<Arc<Error>> for Error {
+    fn from(error: Arc<Error>) -> Error {
+        Error::Shared(error)
+    }
+}
+
 impl Error {
     /// Names the step.
     pub(super) fn at(self, step: &'static str) -> Error {
@@ -221,6 +231,7 @@ impl Error {
     pub fn cause(&self) -> &Error {
         match self {
             Error::Step { source, .. } => source.cause(),
+            Error::Shared(source) => source.cause(),
             other => other,
         }
     }

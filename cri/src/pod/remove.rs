@@ -39,7 +39,7 @@ impl Engine {
     async fn remove_pod(&self, pod: &Arc<Pod>, steps: &Steps) -> Result<(), Error> {
         steps.at("stop");
         // From here on nothing new is begun in it.
-        self.join_stop(Arc::clone(pod), None).await.map_err(|error| Error::Several(vec![shared(&error)]))?;
+        self.join_stop(Arc::clone(pod), None).await?;
         pod.advance(Phase::Removing);
         steps.at("creations");
         for (metadata, flight) in self.0.flights.creations(pod.id()) {
@@ -52,7 +52,7 @@ impl Engine {
         }
         steps.at("containers");
         for container in pod.containers() {
-            self.join_removal(container, None).await.map_err(|error| Error::Several(vec![shared(&error)]))?;
+            self.join_removal(container, None).await?;
         }
         steps.at("directory");
         let (engine, gone) = (self.clone(), Arc::clone(pod));
@@ -82,9 +82,4 @@ impl Engine {
         }
         run::remove_cgroup(&pod.record)
     }
-}
-
-/// The error of an operation that others wait for, too, in words.
-fn shared(error: &Arc<Error>) -> Error {
-    Error::Start { message: error.to_string() }
 }

@@ -106,6 +106,7 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         | pod::Error::Call(_)
         | pod::Error::Io { .. }
         | pod::Error::Several(_)
+        | pod::Error::Shared(_)
         | pod::Error::Step { .. } => Status::unknown(message),
         pod::Error::Panic(_) => Status::internal(message),
     }
