@@ -206,7 +206,7 @@ fn what_never_came_to_a_container_is_released_too() {
 
 #[test]
 fn held_sockets_are_free_after_the_end() {
-    let place = place("read x", json!({}));
+    let place = place("sleep 1000", json!({}));
     let (connection, _) = place.spawn();
     connection.sandbox().unwrap();
     let bound = TcpListener::bind("127.0.0.1:0").unwrap();
