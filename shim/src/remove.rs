@@ -21,6 +21,9 @@ const DEPTH: usize = 24;
 /// Most errors that are kept; a tree of immutable files would have millions.
 const ERRORS_LIMIT: usize = 8;
 
+/// How often a directory is emptied that somebody else puts files into.
+const ATTEMPTS: u32 = 8;
+
 /// Removes the directory `path` and all below it; gone already is done. Goes on after an error.
 ///
 /// # Errors
@@ -53,24 +56,33 @@ pub fn tree_at(parent: impl AsFd, name: &OsStr) -> Result<(), Vec<CallError>> {
         Err(Errno::ENOENT) => return Ok(()),
         Err(errno) => return Err(vec![CallError { call: format!("openat2({shown:?}, O_DIRECTORY)"), errno }]),
     };
+    // Somebody else may look at it meanwhile and make his lock file anew.
+    for left in (0..ATTEMPTS).rev() {
+        let errors = empty(&top, &shown);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        match unlinkat(parent, name.as_c_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => break,
+            Err(Errno::ENOTEMPTY) if left > 0 => {}
+            Err(errno) => return Err(vec![CallError { call: format!("unlinkat({shown:?}, AT_REMOVEDIR)"), errno }]),
+        }
+    }
+    Ok(())
+}
+
+/// Removes all that is in a directory, as often as it takes.
+fn empty(top: &OwnedFd, shown: &Path) -> Vec<CallError> {
     let mut removal = Removal { top: top.as_fd(), moved: 0, errors: Vec::new() };
     loop {
         let before = removal.moved;
         removal.errors.clear();
-        removal.empty(top.as_fd(), &shown, 0);
+        removal.empty(top.as_fd(), shown, 0);
         // What was moved up may have been missed by the pass that moved it.
         if removal.moved == before {
-            break;
+            return removal.errors;
         }
     }
-    let mut errors = removal.errors;
-    if errors.is_empty() {
-        match unlinkat(parent, name.as_c_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => errors.push(CallError { call: format!("unlinkat({shown:?}, AT_REMOVEDIR)"), errno }),
-        }
-    }
-    Err(errors)
 }
 
 fn open_dir(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {

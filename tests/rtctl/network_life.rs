@@ -25,6 +25,13 @@ fn wait_gone(pid: &str) {
     }
 }
 
+/// Waits until the kernel has removed what a namespace that ended had on the host: it does so in its own time.
+fn wait_for_links(expected: &[&str]) {
+    while links() != expected {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_shim_that_is_killed() {
     network_test(|r| {
@@ -33,6 +40,7 @@ fn a_shim_that_is_killed() {
         let pid = shim(r, &first);
         kill(&pid);
         wait_gone(&pid);
+        wait_for_links(&["lo", "rt0"]);
         // Its address and port are free, without anybody having cleaned up.
         let second = run();
         assert_eq!(r.field(&first, "{{.State.Status}} {{.NetworkSettings.IPAddress}}"), "exited ");
@@ -44,7 +52,7 @@ fn a_shim_that_is_killed() {
         kill(&pid);
         wait_gone(&pid);
         r.ok(&["rm", "-f", &first]);
-        assert_eq!(links(), ["lo", "rt0"]);
+        wait_for_links(&["lo", "rt0"]);
     });
 }
 
