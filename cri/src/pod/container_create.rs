@@ -138,7 +138,7 @@ impl Making<'_> {
             .io(|| format!("symlink({SOCKET_NAME:?})"))?;
 
         self.steps.at("user");
-        let image = image(&prepared);
+        let image = Image::from(&prepared.config);
         let identity = self.identity(&prepared, &image)?;
 
         self.steps.at("configuration");
@@ -357,23 +357,6 @@ fn remnant(upper: &Path) -> Task {
         events: None,
         sandbox: Vec::new(),
         image_mounts: Vec::new(),
-    }
-}
-
-/// What an image says about its containers.
-fn image(prepared: &Prepared) -> Image {
-    let config = &prepared.config;
-    Image {
-        entrypoint: config.entrypoint.clone(),
-        cmd: config.cmd.clone(),
-        env: config.env.clone(),
-        user: config.user.clone(),
-        working_dir: config.working_dir.clone(),
-        volumes: config.volumes.clone(),
-        stop_signal: config.stop_signal.clone(),
-        labels: config.labels.clone(),
-        exposed_ports: config.exposed_ports.clone(),
-        healthcheck: config.healthcheck.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use super::capabilities::CapabilityChange;
 use super::devices::DeviceRequest;
 use super::error::Error;
 use super::mounts::{MountIdMap, MountRequest, MountTarget};
+use crate::image::ImageConfig;
 
 /// What an image says about its containers: `config` of the OCI image configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,23 @@ pub struct Image {
     pub exposed_ports: Vec<String>,
     /// The health check as docker writes it, not interpreted.
     pub healthcheck: Option<serde_json::Value>,
+}
+
+impl From<&ImageConfig> for Image {
+    fn from(config: &ImageConfig) -> Image {
+        Image {
+            entrypoint: config.entrypoint.clone(),
+            cmd: config.cmd.clone(),
+            env: config.env.clone(),
+            user: config.user.clone(),
+            working_dir: config.working_dir.clone(),
+            volumes: config.volumes.clone(),
+            stop_signal: config.stop_signal.clone(),
+            labels: config.labels.clone(),
+            exposed_ports: config.exposed_ports.clone(),
+            healthcheck: config.healthcheck.clone(),
+        }
+    }
 }
 
 /// What was asked for.

@@ -167,7 +167,7 @@ fn from_image(roots: &Roots, flags: &CreateFlags) -> Result<FromImage> {
     };
     let prepared = prepare(roots, flags, name)?;
     let origin = Origin::Image { name: name.clone(), id: prepared.id.to_string() };
-    Ok((origin, crate::image::spec_image(&prepared.config), prepared.layers, command.to_vec()))
+    Ok((origin, Image::from(&prepared.config), prepared.layers, command.to_vec()))
 }
 
 fn prepare(roots: &Roots, flags: &CreateFlags, name: &str) -> Result<Prepared> {
