@@ -31,7 +31,7 @@ keys! {
     /// Who makes cgroups: rtd in the file system, or systemd as slices and scopes. The kubelet asks for it (RuntimeConfig).
     /// auto: systemd where it is process 1, else cgroupfs.
     Restart cgroup_driver: CgroupDriver = "\"auto\"";
-    /// The runtime handler of pods that name none (no RuntimeClass).
+    /// The runtime handler of pods that name none (no RuntimeClass). Not built yet: all pods are run by rt; its limits count.
     Live default_handler: String = "\"rt\"";
     /// Resource limits of containers, NAME=SOFT[:HARD] with the names of ulimit(1), such as "nofile=1024:524288".
     /// What is not named here is as rtd was started with.
@@ -51,11 +51,11 @@ keys! {
     /// Limits of huge pages are left out where the kernel has no such controller. false: the container is refused.
     Live tolerate_missing_hugetlb: bool = "true";
     /// Directories that an image declares as volumes. private: each container has its own, which goes with it;
-    /// ignore: they are as in the image.
+    /// ignore: they are as in the image. Not built yet: they are as in the image.
     Live image_volumes: ImageVolumes = "\"private\"";
     /// Directories of the files that describe CDI devices; the last one wins.
     Restart cdi_spec_dirs: Vec<PathBuf> = "[\"/etc/cdi\", \"/var/run/cdi\"]";
-    /// Longest line of a log in one piece; longer ones are cut and marked P.
+    /// Longest line of a log in one piece; longer ones are cut and marked P. Not built yet: it is 16 KiB.
     Live max_log_line: Size<1024, 1_048_576> = "\"16KiB\"";
 
     ["Streams of exec, attach and port-forward"]
@@ -98,7 +98,8 @@ keys! {
     Restart cni_conf_dir: PathBuf = "\"/etc/cni/net.d\"";
     /// Directories of CNI plugins.
     Restart cni_bin_dirs: Vec<PathBuf> = "[\"/opt/cni/bin\", \"/usr/lib/cni\"]";
-    /// Subnets of the built-in bridge, one of a family at most. Empty: what the kubelet says (UpdateRuntimeConfig), else a free one.
+    /// Subnets of the built-in bridge, one of a family at most. Empty: a free one.
+    /// Not built yet: it is a free one.
     Restart pod_cidrs: Vec<Subnet> = "[]";
 
     ["Logs, metrics and traces"]
@@ -134,7 +135,8 @@ keys! {
     pub struct Handler {}
 
     ["A handler: [handlers.NAME]"]
-    /// An OCI command line, such as "/usr/bin/crun". Empty: the runtime within rtd's own shim.
+    /// An OCI command line, such as "/usr/bin/crun". Empty: the runtime within rtd's own shim. Not built yet: pods that name such a
+    /// handler are refused.
     Live path: Option<PathBuf> = "\"\"";
     /// Arguments before its verb.
     Live args: Vec<String> = "[]";
