@@ -1,7 +1,7 @@
 //! One test: its own mount and network namespace, folder and cgroup, a watchdog, and the leak oracle.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
@@ -38,7 +38,6 @@ pub struct Test {
 
 /// Tests run one at a time: what is left behind belongs to the one that ran.
 static ONE: Mutex<()> = Mutex::new(());
-static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Runs the body of a test that needs root.
 ///
@@ -60,9 +59,7 @@ pub fn test(body: impl FnOnce(&Test)) {
 
     network::enter();
 
-    let marker = format!("rtt{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let dir = PathBuf::from("/tmp").join(&marker);
-    fs::create_dir(&dir).unwrap();
+    let (marker, dir) = folder();
     let test = Test { name, marker, dir, cgroups: Cgroups::detect(), next: AtomicU32::new(0) };
     bundle::template(&test.dir.join("programs"));
     fs::create_dir(test.dir.join("root")).unwrap();
@@ -77,6 +74,21 @@ pub fn test(body: impl FnOnce(&Test)) {
     match result {
         Err(panic) => resume_unwind(panic),
         Ok(()) => assert!(leaks.is_empty(), "the test passed, but:\n{}", leaks.join("\n")),
+    }
+}
+
+/// A new marker and its folder. Process ids would not do: suites run side by side, some in a pid namespace of their own.
+fn folder() -> (String, PathBuf) {
+    loop {
+        let mut number = [0; 4];
+        rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty()).unwrap();
+        let marker = format!("rtt{:08x}", u32::from_ne_bytes(number));
+        let dir = PathBuf::from("/tmp").join(&marker);
+        match fs::create_dir(&dir) {
+            Ok(()) => return (marker, dir),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("mkdir {}: {error}", dir.display()),
+        }
     }
 }
 
