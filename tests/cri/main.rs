@@ -20,6 +20,7 @@ mod reboot;
 mod restart;
 mod retries;
 mod security;
+mod settings;
 mod stats;
 mod systemd;
 mod update;

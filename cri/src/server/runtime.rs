@@ -182,7 +182,7 @@ impl RuntimeService for Service {
         &self,
         request: Request<UpdateRuntimeConfigRequest>,
     ) -> Result<Response<UpdateRuntimeConfigResponse>, Status> {
-        runtime_update::update_runtime_config(request.into_inner()).map(Response::new)
+        runtime_update::update_runtime_config(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
