@@ -21,5 +21,6 @@ mod restart;
 mod retries;
 mod security;
 mod stats;
+mod stuck;
 mod systemd;
 mod update;

@@ -162,6 +162,7 @@ impl Making<'_> {
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
         {
+            self.steps.at("log directory");
             files::public_dir(parent).map_err(|error| error.at("log directory"))?;
         }
         let parent = &self.pod.record.config.cgroup_parent;
