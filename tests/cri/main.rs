@@ -20,6 +20,8 @@ mod reboot;
 mod restart;
 mod retries;
 mod security;
+mod settings;
 mod stats;
+mod stuck;
 mod systemd;
 mod update;

@@ -15,6 +15,7 @@
 mod bundle;
 mod cgroup;
 mod container;
+mod fuse;
 mod leak;
 mod network;
 mod output;
@@ -30,6 +31,7 @@ mod test;
 pub use bundle::{Bundle, has_capability};
 pub use cgroup::Cgroups;
 pub use container::{Container, Exit};
+pub use fuse::Fuse;
 pub use network::{Host, ask, has_networks, links};
 pub use output::Output;
 pub use programs::{Kind, calls, kind, payload, program};

@@ -27,6 +27,7 @@ mod flight;
 mod id;
 mod network;
 mod plan;
+mod pod_subnets;
 mod port_forward;
 mod propagation;
 mod record;
