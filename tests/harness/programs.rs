@@ -53,7 +53,11 @@ pub fn handler_name(path: &str) -> String {
 
 /// Settings that have an OCI command line as a handler; `more` are lines of its table.
 pub fn handler_settings(path: &str, more: &str) -> String {
-    let found = if path.starts_with('/') { PathBuf::from(path) } else { from_search_path(Path::new(path)) };
+    let found = match path {
+        "crun" => Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/crun"),
+        path if path.starts_with('/') => PathBuf::from(path),
+        path => from_search_path(Path::new(path)),
+    };
     format!("[handlers.{}]\npath = {found:?}\n{more}\n", handler_name(path))
 }
 
