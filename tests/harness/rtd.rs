@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::network;
-use crate::programs::program;
+use crate::programs::{handler_settings, program};
 use crate::test::{Test, test};
 
 /// A running `rtd`; dropped, it is stopped, and must end well.
@@ -135,6 +135,12 @@ fn launch(test: &Test, socket: &Path) -> Child {
     let mut command = Command::new(program("rtd"));
     command.arg("--root").arg(test.dir.join("r")).arg("--state").arg(test.dir.join("s")).arg("--listen").arg(socket);
     let settings = test.dir.join("rtd.toml");
+    if let Ok(path) = std::env::var("RT_HANDLER") {
+        let dropins = test.dir.join("rtd.toml.d");
+        std::fs::create_dir_all(&dropins).unwrap();
+        std::fs::write(dropins.join("handler.toml"), handler_settings(&path, "")).unwrap();
+        std::fs::OpenOptions::new().append(true).create(true).open(&settings).unwrap();
+    }
     if settings.is_file() {
         command.arg("--config").arg(settings);
     }

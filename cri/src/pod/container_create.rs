@@ -31,7 +31,7 @@ use super::event::EventKind;
 use super::files;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
-use super::plan::{self, ContainerInput, Defaults, ResolvedMount};
+use super::plan::{self, ContainerInput, Defaults, ResolvedMount, Runner};
 use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
@@ -148,13 +148,14 @@ impl Making<'_> {
         let volumes = self.volumes(&prepared, &image, &defaults).map_err(|error| error.at("volumes of the image"))?;
 
         self.steps.at("configuration");
+        let runner = self.engine.runner(&self.pod.record.config.handler)?;
         let mut plan = plan::container(&ContainerInput {
             id: self.id.as_str(),
             pod: &self.pod.record.config,
             config,
             image: &image,
             identity: &identity,
-            host: &self.host()?,
+            host: &self.host(&runner)?,
             layers: &prepared.layers,
             upper: &self.upper,
             files: &self.pod.dir,
@@ -165,6 +166,7 @@ impl Making<'_> {
             seccomp: self.seccomp()?.as_deref(),
             target_pid: self.target()?,
             defaults: &defaults,
+            runner: &runner,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
@@ -318,9 +320,9 @@ impl Making<'_> {
     }
 
     /// What the machine is like; its devices are read only where all of them are wanted.
-    fn host(&self) -> Result<Host, Error> {
+    fn host(&self, runner: &Runner) -> Result<Host, Error> {
         let mut host = self.engine.0.host.clone();
-        if self.config.privileged {
+        if self.config.privileged && runner.host_devices {
             host.devices = crate::spec::host_nodes(Path::new("/dev")).io(|| "readdir(\"/dev\")".to_owned())?;
         }
         Ok(host)
@@ -394,6 +396,7 @@ fn remnant(upper: &Path) -> Task {
         events: None,
         sandbox: Vec::new(),
         image_mounts: Vec::new(),
+        program: None,
     }
 }
 

@@ -24,6 +24,7 @@ mod exec;
 mod figures;
 mod files;
 mod flight;
+mod handler;
 mod id;
 mod network;
 mod plan;

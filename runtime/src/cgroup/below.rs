@@ -11,6 +11,7 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, mkdir, unlinkat};
 
+use super::controller::Controller;
 use super::dir::Dir;
 use super::kill::{kill_file, signal_all};
 use super::{Cgroup, Error};
@@ -23,6 +24,8 @@ const ROUNDS: usize = 20;
 pub struct Below {
     dir: Dir,
     unified: bool,
+    /// One of its hierarchy, and a colon.
+    controller: &'static str,
 }
 
 impl Cgroup {
@@ -37,7 +40,8 @@ impl Cgroup {
             Err(errno) => return Err(Error::on("mkdir", &path, errno)),
         }
         let dir = Dir::open(path.clone())?.ok_or_else(|| Error::on("open", &path, Errno::ENOENT))?;
-        Ok(Below { dir, unified: self.v2.is_some() })
+        let controller = if self.v1_of(Controller::Freezer).is_some() { "freezer:" } else { "pids:" };
+        Ok(Below { dir, unified: self.v2.is_some(), controller })
     }
 
     /// [`Cgroup::procs_files`] for a process that is to be in `below`.
@@ -52,6 +56,13 @@ impl Cgroup {
 }
 
 impl Below {
+    /// Its name as `exec --cgroup` of runc and crun takes it: below the container's group, on v1 behind a controller of its hierarchy.
+    pub fn name(&self) -> String {
+        let name = self.dir.path().file_name().unwrap_or_default().to_string_lossy();
+        let controller = if self.unified { "" } else { self.controller };
+        format!("{controller}{name}")
+    }
+
     /// As [`Cgroup::clone_into`].
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.unified.then(|| self.dir.as_fd())

@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use nix::unistd::Pid;
+
 use super::birth::{Birth, Bridge, clone};
 use super::error::{During, Error};
 use super::id_map::{UserNamespaces, write_maps};
@@ -85,6 +87,12 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
 }
 
 impl Created {
+    /// One that another runtime has made, and starts.
+    #[must_use]
+    pub fn elsewhere(pid: Pid, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
+        Self { pid, pidfd, console, warnings: Vec::new(), channel: None }
+    }
+
     /// Lets the program run; returns when execve has succeeded.
     ///
     /// # Errors

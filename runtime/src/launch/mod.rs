@@ -9,6 +9,7 @@
 //! ```
 
 mod birth;
+mod bundle;
 mod create;
 mod errand;
 mod error;
@@ -29,6 +30,7 @@ use nix::unistd::Pid;
 use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
 
+pub use bundle::{Bundle, Bundles};
 pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;

@@ -112,7 +112,8 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         Ok(()) | Err(_) => {}
     }
     let task = Task {
-        version: shim::layout::VERSION,
+        program: None,
+            version: shim::layout::VERSION,
         layers: None,
         log: None,
         stdin: Stdin::Closed,
