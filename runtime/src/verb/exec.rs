@@ -79,6 +79,8 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let executed = launch::exec(Exec {
         init: &init.pidfd,
         spec: &record.spec,
+        id: &record.id,
+        bundle: &record.bundle,
         process: &process,
         cgroup: container.cgroup.as_ref(),
         below: None,

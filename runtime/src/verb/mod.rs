@@ -37,7 +37,7 @@ use crate::args::{Flag, GLOBAL, Parsed};
 use crate::log::Log;
 
 /// Version of the OCI runtime specification that is implemented.
-pub(crate) const SPEC_VERSION: &str = "1.2.1";
+pub(crate) const SPEC_VERSION: &str = "1.3.0";
 
 /// A verb of the command line.
 pub(crate) struct Verb {

@@ -407,7 +407,9 @@ pub(super) fn rootfs(task: &Task) -> Rootfs {
     }
 }
 
-pub(super) fn image_mount(layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount) -> launch::ImageMount {
+pub(super) fn image_mount(
+    layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount,
+) -> launch::ImageMount {
     launch::ImageMount { destination: destination.clone(), lower: lower.clone(), sub_path: sub_path.clone() }
 }
 
