@@ -34,14 +34,28 @@ impl Cgroup {
     /// # Errors
     /// [`Error::System`] of mkdir(2).
     pub fn below(&self, name: &str) -> Result<Below, Error> {
-        let path = self.main().path().join(name);
+        self.below_in(self.main(), name)
+    }
+
+    /// As [`Cgroup::below`], where another runtime can put a process ([`Below::name`]): on a hybrid host they take groups of v1 alone.
+    ///
+    /// # Errors
+    /// As [`Cgroup::below`].
+    pub fn below_for_others(&self, name: &str) -> Result<Below, Error> {
+        let v1 = self.v1_of(Controller::Freezer).or_else(|| self.v1_of(Controller::Pids));
+        self.below_in(v1.unwrap_or_else(|| self.main()), name)
+    }
+
+    fn below_in(&self, parent: &Dir, name: &str) -> Result<Below, Error> {
+        let path = parent.path().join(name);
         match mkdir(&path, Mode::from_bits_truncate(0o755)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Error::on("mkdir", &path, errno)),
         }
         let dir = Dir::open(path.clone())?.ok_or_else(|| Error::on("open", &path, Errno::ENOENT))?;
         let controller = if self.v1_of(Controller::Freezer).is_some() { "freezer:" } else { "pids:" };
-        Ok(Below { dir, unified: self.v2.is_some(), controller })
+        let unified = self.v2.as_ref().is_some_and(|v2| std::ptr::eq(&v2.dir, parent));
+        Ok(Below { dir, unified, controller })
     }
 
     /// [`Cgroup::procs_files`] for a process that is to be in `below`.

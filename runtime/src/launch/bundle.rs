@@ -157,6 +157,7 @@ impl Bundles {
         };
         for entry in entries {
             let path = entry.call(|| format!("getdents64({path:?})"))?.path();
+            detach(&path)?;
             match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
                 // Not a mount.
                 Ok(()) | Err(Errno::EINVAL) => {}
@@ -164,6 +165,18 @@ impl Bundles {
             }
         }
         fs::remove_dir_all(&path).call(|| format!("remove({path:?})"))
+    }
+}
+
+/// Makes what is mounted at a path nobody else's business: what goes below a shared mount goes on the host as well.
+fn detach(path: &Path) -> Result<(), CallError> {
+    let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let opened = openat(AT_FDCWD, path, flags, Mode::empty()).call(|| format!("open({path:?}, O_PATH)"))?;
+    match mount_setattr(opened, Depth::Recursive, private) {
+        // Not a mount.
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno).call(|| format!("mount_setattr({path:?}, MS_PRIVATE)")),
     }
 }
 

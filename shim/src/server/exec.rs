@@ -54,7 +54,9 @@ impl Server {
             (Some(_), Some(_)) if by_program && !takes_cgroup => None,
             // By the number that the process gets: nobody else's as long as the shim lives.
             (Some(cgroup), Some(_)) => {
-                Some(cgroup.below(&format!("exec-{}", self.last_id + 1)).map_err(Failure::internal)?)
+                let name = format!("exec-{}", self.last_id + 1);
+                let below = if by_program { cgroup.below_for_others(&name) } else { cgroup.below(&name) };
+                Some(below.map_err(Failure::internal)?)
             }
             (None, _) | (_, None) => None,
         };

@@ -24,7 +24,7 @@ use runtime::cgroup::Below;
 use runtime::launch::{self, Bundle, Bundles, Created, Executed};
 use runtime::spec::{Process as ProcessSpec, Resources};
 use runtime::sys::process::pidfd_open;
-use runtime::sys::{Call, CallError, packet};
+use runtime::sys::{Call, CallError, packet, signals};
 
 use super::container::not_found;
 use super::process::{Ends, Role};
@@ -65,6 +65,8 @@ impl<'a> Run<'a> {
         };
         command.arg("--log").arg(bundle.join("log")).args(["--log-format", "json", verb]);
         command.env_clear().env("PATH", SEARCH).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        // The shim blocks all; containers would inherit that.
+        signals::unblock_in(&mut command);
         Self { program, id, bundle, verb, command }
     }
 
