@@ -7,6 +7,8 @@ mod budgets;
 mod client;
 mod cni;
 mod config;
+#[cfg(target_arch = "x86_64")]
+mod crash;
 mod exec;
 mod exec_sync;
 mod images;
