@@ -23,6 +23,7 @@ mod restart;
 mod retries;
 mod security;
 mod stats;
+mod streams;
 mod stuck;
 mod systemd;
 mod update;
