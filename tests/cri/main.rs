@@ -7,6 +7,8 @@ mod budgets;
 mod client;
 mod cni;
 mod config;
+#[cfg(target_arch = "x86_64")]
+mod crash;
 mod exec;
 mod exec_sync;
 mod images;
@@ -22,6 +24,7 @@ mod retries;
 mod security;
 mod settings;
 mod stats;
+mod streams;
 mod stuck;
 mod systemd;
 mod update;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use proto::v1::{
     ContainerConfig, ContainerState, ContainerStatsRequest, CreateContainerRequest, ListContainerStatsRequest,
-    ListPodSandboxStatsRequest, Mount, PodSandboxConfig, RemovePodSandboxRequest, RunPodSandboxRequest, StatusRequest,
-    StopContainerRequest, StopPodSandboxRequest,
+    ListPodSandboxStatsRequest, Mount, PodSandboxConfig, RemovePodSandboxRequest, RunPodSandboxRequest,
+    StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
 };
 use tests::pods::{container, pod};
 use tests::{Fuse, Rtd, pod_test};
@@ -107,9 +107,11 @@ fn a_volume_that_hangs_before_its_container_is_made() {
         fuse.hang();
         let config = pod("stuck");
         let id = rtd.run(&config).await.unwrap();
+        let mut wanted = with_volume(&fuse, "sleep 1000");
+        wanted.mounts[0].host_path += "/below";
         let create = CreateContainerRequest {
             pod_sandbox_id: id.clone(),
-            config: Some(with_volume(&fuse, "sleep 1000")),
+            config: Some(wanted),
             sandbox_config: Some(config.clone()),
         };
         // The kubelet tries again: it joins the first one.
@@ -122,17 +124,35 @@ fn a_volume_that_hangs_before_its_container_is_made() {
         let began = Instant::now();
         let remove = within(LIMIT, RemovePodSandboxRequest { pod_sandbox_id: id.clone() });
         late(began, rtd.runtime.remove_pod_sandbox(remove).await, "creations");
-        // A new daemon has nobody to wait for.
-        rtd.kill();
         fuse.abort();
-        rtd.restart().await;
         rtd.remove_pod(&id).await.unwrap();
-
-        let id = rtd.run(&config).await.unwrap();
-        let error = rtd.create(&id, &with_volume(&fuse, "true"), &config).await.unwrap_err();
-        assert!(error.message().contains("ENOTCONN") || error.message().contains("not connected"), "{error}");
         drop(fuse);
+    });
+}
+
+/// The one that waits is the pod's own: the daemon can be ended and started again.
+#[test]
+fn a_volume_that_hangs_before_its_container_is_started() {
+    pod_test(async |rtd| {
+        let mut fuse = fuse!(rtd);
+        fuse.hang();
+        let config = pod("stuck");
+        let id = rtd.run(&config).await.unwrap();
+        let one = rtd.create(&id, &with_volume(&fuse, "sleep 1000"), &config).await.unwrap();
+        for _ in 0..2 {
+            let began = Instant::now();
+            let start = within(LIMIT, StartContainerRequest { container_id: one.clone() });
+            late(began, rtd.runtime.start_container(start).await, "create");
+        }
+        others_go_on(rtd).await;
+        let began = Instant::now();
+        late(began, stop_pod_within(rtd, &id).await, "namespaces");
+        rtd.kill();
+        rtd.restart().await;
+        others_go_on(rtd).await;
+        fuse.abort();
         rtd.remove_pod(&id).await.unwrap();
+        drop(fuse);
     });
 }
 

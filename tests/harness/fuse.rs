@@ -40,10 +40,13 @@ impl Fuse {
         let user = open(dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let mute = Arc::new(AtomicBool::new(false));
         let (asked, unanswered) = channel();
+        let (ready, begun) = channel();
         let server = std::thread::spawn({
             let mute = Arc::clone(&mute);
-            move || serve(device, &mute, &asked)
+            move || serve(device, &mute, &ready, &asked)
         });
+        // Before its first answer nobody waits for it in the way that is meant.
+        begun.recv().unwrap();
         Some(Fuse { dir: dir.to_owned(), mute, unanswered, server: Some(server), user: Some(user) })
     }
 
@@ -79,7 +82,7 @@ const ROOT: u64 = 1;
 const LOG: u64 = 2;
 
 /// Answers requests until the file system is ended.
-fn serve(mut device: File, mute: &AtomicBool, asked: &Sender<()>) {
+fn serve(mut device: File, mute: &AtomicBool, ready: &Sender<()>, asked: &Sender<()>) {
     let mut request = vec![0; 1 << 20];
     while let Ok(size) = device.read(&mut request) {
         let request = &request[..size];
@@ -112,6 +115,9 @@ fn serve(mut device: File, mute: &AtomicBool, asked: &Sender<()>) {
         let head = [&length.to_le_bytes()[..], &error.to_le_bytes(), &unique.to_le_bytes()].concat();
         // Whoever asked may have been killed: then nobody wants the answer.
         let _ = device.write(&[head, body].concat());
+        if opcode == INIT {
+            ready.send(()).unwrap();
+        }
     }
 }
 

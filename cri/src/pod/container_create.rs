@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use runtime::overlay::{self, Syncing};
 use runtime::root::{Links, open_in};
@@ -227,7 +227,9 @@ impl Making<'_> {
         for (index, mount) in self.config.mounts.iter().enumerate() {
             list.push(match &mount.source {
                 MountSource::Host(path) => {
-                    fs::metadata(path).io(|| format!("stat({path:?}): mount at {}", mount.container_path))?;
+                    // Not stat(2), which asks the disk: the daemon could not end as long as a dead one does not answer.
+                    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+                        .call(|| format!("open({path:?}, O_PATH): mount at {}", mount.container_path))?;
                     propagation::require(&format!("config.mounts[{index}]"), path, mount.propagation)?;
                     ResolvedMount::Host(path.clone())
                 }
