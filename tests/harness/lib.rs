@@ -32,7 +32,7 @@ pub use cgroup::Cgroups;
 pub use container::{Container, Exit};
 pub use network::{Host, ask, has_networks, links};
 pub use output::Output;
-pub use programs::{Kind, calls, kind, payload, program};
+pub use programs::{Kind, calls, kind, payload, program, small};
 pub use proxy::{Proxy, Rule};
 pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};
