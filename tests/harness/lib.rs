@@ -39,6 +39,7 @@ pub use killer::Killer;
 pub use network::{Host, ask, has_networks, links};
 pub use output::Output;
 pub use programs::{Kind, calls, handler, handler_name, handler_settings, kind, payload, program};
+pub use programs::{Kind, calls, kind, payload, program, small};
 pub use proxy::{Proxy, Rule};
 pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};

@@ -82,8 +82,9 @@ pub fn affinity() -> Result<Vec<u64>, Errno> {
 /// EINVAL: no such mode, or no such node here. ENOSYS: a kernel without NUMA.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     // The kernel counts one bit less than it is told.
-    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
-    // SAFETY: `nodes` has the bits that are announced, rounded up to whole words.
-    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) })?;
+    let bits = nodes.len() * 64 + 1;
+    let nodes = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: `nodes` is null or has the bits that are announced.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes, bits) })?;
     Ok(())
 }
