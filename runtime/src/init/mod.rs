@@ -18,6 +18,7 @@ mod program;
 mod reaper;
 mod sandbox;
 
+pub(crate) use identity::Groups;
 pub(crate) use masks::empty_directory;
 pub(crate) use mounts::set_recursive;
 pub(crate) use sandbox::Sandbox;
@@ -30,10 +31,10 @@ use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, fchdir, getcwd, pivot_root, setsid};
+use nix::unistd::{chdir, chroot, fchdir, getcwd, pivot_root, setsid};
 
 use crate::hooks;
-use crate::launch::{Channel, ProcessOne};
+use crate::launch::{Channel, Keyring, ProcessOne, RootChange, Sharing};
 use crate::plan::{self, Plan};
 use crate::root::{Links, Root};
 use crate::seccomp;
@@ -203,6 +204,8 @@ pub(crate) struct Create<'a> {
     pub die_with_parent: bool,
     pub process_one: ProcessOne,
     pub preserve_fds: u32,
+    pub sharing: Sharing,
+    pub groups: Groups,
     pub filter: Option<&'a seccomp::Program>,
     pub hooks: Option<&'a spec::Hooks>,
     pub state: hooks::State<'a>,
@@ -221,6 +224,7 @@ pub(crate) struct Exec<'a> {
     pub bridged: bool,
     pub streams: Streams,
     pub preserve_fds: u32,
+    pub groups: Groups,
     pub filter: Option<&'a seccomp::Program>,
 }
 
@@ -285,13 +289,16 @@ impl Create<'_> {
         }
         if plan.namespaces.makes(NamespaceKind::User) {
             self.channel.wait().at(Step::UserNamespace)?;
+            crate::rootless::seen(false).at(Step::UserNamespace)?;
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
         if plan.namespaces.makes(NamespaceKind::Cgroup) {
             unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)".to_owned()).at(Step::Cgroup)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
-        identity::hide_keyring().at(Step::Session)?;
+        if self.sharing.keyring == Keyring::Own {
+            identity::hide_keyring().at(Step::Session)?;
+        }
         set_personality(plan.personality).at(Step::Session)?;
         if self.hooks.is_some_and(hooks::runs_in_runtime) {
             self.channel.namespaces().at(Step::Hooks)?;
@@ -309,7 +316,10 @@ impl Create<'_> {
         if let Some(hooks) = self.hooks {
             self.run_hooks(&hooks.create_container, "createContainer", hooks::Status::Creating)?;
         }
-        pivot(&root).at(Step::Root)?;
+        match self.sharing.root {
+            RootChange::Pivot => pivot(&root).at(Step::Root)?,
+            RootChange::Chroot => change_root(&root).at(Step::Root)?,
+        }
         self.propagation(&root).at(Step::Root)?;
         masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
         if plan.process.cwd != Path::new("/") {
@@ -323,7 +333,7 @@ impl Create<'_> {
                 .at(Step::Root)?;
         }
         leave(root.into());
-        let identity = identity::assume(&plan.process, labels, self.filter)?;
+        let identity = identity::assume(&plan.process, labels, self.filter, self.groups)?;
         if self.die_with_parent {
             // A change of user clears it.
             identity::die_with_parent().at(Step::Session)?;
@@ -450,7 +460,7 @@ impl Exec<'_> {
         identity::hide_keyring().at(Step::Session)?;
         set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
-        let identity = identity::assume(self.process, identity::Labels::none(), self.filter)?;
+        let identity = identity::assume(self.process, identity::Labels::none(), self.filter, self.groups)?;
         let program = program::find(self.process, &identity)?;
         finish(&identity, &program, ProcessOne::Program, self.preserve_fds, self.filter)
     }
@@ -536,6 +546,13 @@ fn pivot(root: &Root) -> Result<(), CallError> {
     fchdir(root).call(|| "fchdir(<rootfs>)".to_owned())?;
     pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".to_owned())?;
     umount2(".", MntFlags::MNT_DETACH).call(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
+    chdir("/").call(|| "chdir(\"/\")".to_owned())
+}
+
+/// The same where the old root cannot be let go of. The new one is mounted over it: setns(2) leads there, too.
+fn change_root(root: &Root) -> Result<(), CallError> {
+    fchdir(root).call(|| "fchdir(<rootfs>)".to_owned())?;
+    chroot(".").call(|| "chroot(\".\")".to_owned())?;
     chdir("/").call(|| "chdir(\"/\")".to_owned())
 }
 

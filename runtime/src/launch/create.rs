@@ -8,8 +8,9 @@ use super::id_map::{UserNamespaces, write_maps};
 use super::sync::{Channel, Message, pair};
 use super::{Create, Created, Lifetime, StartMode, Stdio, open};
 use crate::hooks::{self, State, Status};
-use crate::init::{self, Streams, Wait};
+use crate::init::{self, Groups, Streams, Wait};
 use crate::plan::{Plan, Source};
+use crate::rootless;
 use crate::seccomp;
 use crate::spec::NamespaceKind;
 use crate::sys::Call;
@@ -57,6 +58,8 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         die_with_parent: create.lifetime == Lifetime::Parent,
         process_one: create.process_one,
         preserve_fds: create.preserve_fds,
+        sharing: create.sharing,
+        groups: Groups::of_caller(),
         filter: filter.as_ref(),
         hooks: create.spec.hooks.as_ref(),
         plan: &plan,
@@ -64,6 +67,11 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         state,
     };
     let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
+    // The maps of a new user namespace are written by this user, who must be let.
+    let maps = plan.namespaces.makes(NamespaceKind::User) && !nix::unistd::geteuid().is_root();
+    if maps {
+        rootless::seen(true).during(|| "user namespace".to_owned())?;
+    }
     let (pid, pidfd) = match clone(birth(&joined, &child.procs), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
             // Closed as all that is not the child's.
@@ -72,6 +80,9 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
     };
+    if maps {
+        rootless::seen(false).during(|| "user namespace".to_owned())?;
+    }
     // The child's end must be open in the child alone, or its end of file would never come.
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None };

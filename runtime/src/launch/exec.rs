@@ -44,6 +44,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         bridged: pid_namespace,
         streams: streams(exec.stdio),
         preserve_fds: exec.preserve_fds,
+        groups: init::Groups::of_caller(),
         filter: filter.as_ref(),
     };
     let into = match exec.below {

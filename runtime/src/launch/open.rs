@@ -22,6 +22,7 @@ use crate::init::set_recursive;
 use crate::plan::namespaces::{flag, name};
 use crate::plan::{Device, DeviceKind, Mount, Plan, PlanError, Source};
 use crate::root::{Links, Root, clean};
+use crate::rootless::in_user_namespace;
 use crate::spec::NamespaceKind;
 use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use crate::sys::{Call, CallError};
@@ -164,7 +165,7 @@ pub(super) fn null(plan: &Plan) -> Result<Option<OwnedFd>, Error> {
 
 /// Detached mounts of host devices, by index of the devices, for a user namespace, which may not make nodes.
 pub(super) fn devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
-    if !plan.namespaces.own(NamespaceKind::User) {
+    if !plan.namespaces.own(NamespaceKind::User) && !in_user_namespace() {
         return Ok(Vec::new());
     }
     let open = |(index, device): (usize, &Device)| match device.kind {

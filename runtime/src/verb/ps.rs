@@ -17,6 +17,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: true,
     enters_containers: false,
+    activation: false,
     run,
 };
 

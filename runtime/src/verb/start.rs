@@ -4,6 +4,7 @@ use runtime::hooks::{self, State, Status};
 use runtime::launch;
 use runtime::state::Access;
 
+use super::notify::Notify;
 use super::{Context, Failure, Verb};
 use crate::args::Parsed;
 
@@ -16,6 +17,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -32,6 +34,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let Some(connection) = container.directory.connect()? else {
         return Err(Failure::new(format!("container {} has just been started or ended", container.directory.id())));
     };
+    let notify = Notify::listen(&container.directory, &context.root)?;
     launch::start(connection)?;
     if let Some(hooks) = &record.spec.hooks {
         let state = State {
@@ -43,6 +46,9 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
             annotations: &record.spec.annotations,
         };
         hooks::run(&hooks.poststart, "poststart", &state)?;
+    }
+    if let Some(notify) = notify {
+        return notify.relay(&init.pidfd, init.pid.as_raw());
     }
     Ok(0)
 }
