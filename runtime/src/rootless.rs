@@ -107,7 +107,14 @@ pub fn enter(uids: &[IdMapping], gids: &[IdMapping]) -> Result<(), CallError> {
         ours.go()?;
         let ended = wait(helper.as_fd(), Block::Yes).call(|| "waitid(<newuidmap>)".to_owned())?;
         if ended != Some(Exited::Code(0)) {
-            return Err(Errno::EPERM).call(|| format!("newuidmap, newgidmap: {}, {}", lines(&uids), lines(&gids)));
+            let asked = |ranges| lines(ranges).trim_end().replace('\n', ", ");
+            return Err(Errno::EPERM).call(|| {
+                format!(
+                    "newuidmap({this}, {}), newgidmap({this}, {}) of /etc/subuid, /etc/subgid",
+                    asked(&uids),
+                    asked(&gids)
+                )
+            });
         }
     }
     let none: Option<&str> = None;
