@@ -218,6 +218,7 @@ impl Server {
                 lifetime: Lifetime::Parent,
                 process_one: if container.task.init { ProcessOne::Reaper } else { ProcessOne::Program },
                 preserve_fds: 0,
+                sharing: launch::Sharing::default(),
                 shm,
             })
             .map_err(|error| Failure::launch(&error))?
