@@ -23,6 +23,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -203,6 +204,9 @@ pub struct LogFile {
     pub max_size: Option<u64>,
     /// How many files there are at most, this one included.
     pub max_files: u32,
+    /// Most bytes of a line that are written in one record; absent means [`crate::log::TEXT_LIMIT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_line: Option<NonZeroU32>,
 }
 
 impl LogTarget {

@@ -78,6 +78,11 @@ pub fn calls() -> PathBuf {
     PathBuf::from(env!("RT_TEST_CALLS"))
 }
 
+/// The C payload of another ABI, `i386` or `x32` (`tests/payload/small.c`).
+pub fn small(abi: &str) -> PathBuf {
+    PathBuf::from(env!("RT_TEST_SMALL")).join(format!("small-{abi}"))
+}
+
 /// The folder of the build profile: test binaries are in its `deps`.
 fn profile() -> PathBuf {
     let exe = std::env::current_exe().expect("/proc is mounted");

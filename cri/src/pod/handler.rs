@@ -49,10 +49,9 @@ impl Engine {
         let config = self.0.settings.daemon.now();
         let wanted = if name.is_empty() { config.default_handler.as_str() } else { name };
         let found = config.handlers.get(wanted);
-        found.cloned().ok_or_else(|| Error::Handler {
-            name: wanted.to_owned(),
-            known: config.handlers.keys().cloned().collect(),
-        })
+        found
+            .cloned()
+            .ok_or_else(|| Error::Handler { name: wanted.to_owned(), known: config.handlers.keys().cloned().collect() })
     }
 
     /// What a handler can do. The shim mounts and maps ids for all; whether containers can be in a user namespace is asked of the

@@ -28,6 +28,7 @@ mod handler;
 mod id;
 mod network;
 mod plan;
+mod pod_subnets;
 mod port_forward;
 mod propagation;
 mod record;

@@ -107,6 +107,7 @@ impl Engine {
         record::write(&directory, &Intent(record.clone()))?;
         record::write(&directory, sandbox)?;
         if let Some(logs) = &config.log_directory {
+            steps.at("log directory");
             files::public_dir(logs).map_err(|error| error.at("log directory"))?;
         }
 

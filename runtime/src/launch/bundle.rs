@@ -118,8 +118,11 @@ impl Bundles {
         // crun before 1.9 takes no later one; nothing that is written below depends on it.
         let mut spec = Spec { oci_version: "1.0.2".to_owned(), ..spec.clone() };
         let at = path.join("rootfs");
-        attach(root, &at).during(|| "rootfs".to_owned())?;
-        spec.root.get_or_insert_default().path = text(&at);
+        // There is none where a mount namespace is joined: it is looked up there.
+        if let Some(root) = root {
+            attach(root, &at).during(|| "rootfs".to_owned())?;
+            spec.root.get_or_insert_default().path = text(&at);
+        }
         for (index, (mount, source)) in spec.mounts.iter_mut().zip(sources).enumerate() {
             let Some(source) = source else { continue };
             let at = path.join(index.to_string());

@@ -218,6 +218,7 @@ impl Server {
                 lifetime: Lifetime::Parent,
                 process_one: if container.task.init { ProcessOne::Reaper } else { ProcessOne::Program },
                 preserve_fds: 0,
+                sharing: launch::Sharing::default(),
                 shm,
             })
             .map_err(|error| Failure::launch(&error))?
@@ -407,7 +408,9 @@ pub(super) fn rootfs(task: &Task) -> Rootfs {
     }
 }
 
-pub(super) fn image_mount(layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount) -> launch::ImageMount {
+pub(super) fn image_mount(
+    layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount,
+) -> launch::ImageMount {
     launch::ImageMount { destination: destination.clone(), lower: lower.clone(), sub_path: sub_path.clone() }
 }
 

@@ -109,9 +109,10 @@ impl<'a> Run<'a> {
             command.stderr(file.call(|| format!("open({said:?}, O_CREAT)")).map_err(Failure::internal)?);
         }
         let name = program.path.display().to_string();
-        let child = command.spawn().call(|| format!("execve({name:?})")).map_err(|error| {
-            Failure::new(FailureKind::Internal, format!("runtime handler: {error}"))
-        })?;
+        let child = command
+            .spawn()
+            .call(|| format!("execve({name:?})"))
+            .map_err(|error| Failure::new(FailureKind::Internal, format!("runtime handler: {error}")))?;
         // The process's ends of the pipes are the process's alone.
         drop(command);
         let problem = match wait(child).map_err(Failure::internal)? {
@@ -298,7 +299,8 @@ impl Server {
             return true;
         };
         let help = Command::new(&program.path).args(["exec", "--help"]).env_clear().stdin(Stdio::null()).output();
-        let takes = help.is_ok_and(|help| [help.stdout, help.stderr].concat().windows(8).any(|text| text == b"--cgroup"));
+        let takes =
+            help.is_ok_and(|help| [help.stdout, help.stderr].concat().windows(8).any(|text| text == b"--cgroup"));
         *self.program_takes_cgroup.insert(takes)
     }
 

@@ -113,7 +113,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
     }
     let task = Task {
         program: None,
-            version: shim::layout::VERSION,
+        version: shim::layout::VERSION,
         layers: None,
         log: None,
         stdin: Stdin::Closed,

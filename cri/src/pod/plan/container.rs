@@ -42,6 +42,8 @@ pub(in crate::pod) struct ContainerInput<'a> {
     pub(in crate::pod) files: &'a Path,
     /// What the mounts of the configuration are, each by each.
     pub(in crate::pod) mounts: &'a [ResolvedMount],
+    /// Directories of the node for the volumes that the image declares, by destination.
+    pub(in crate::pod) volumes: &'a [(String, PathBuf)],
     /// Devices of the node that it is given.
     pub(in crate::pod) devices: &'a [DeviceRequest],
     /// What its CDI devices bring.
@@ -197,7 +199,10 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
     Ok(Task {
         version: VERSION,
         layers: Some(Layers { lower: input.layers.to_vec(), upper: Some((upper.join("fs"), upper.join("work"))) }),
-        log: log_path(input.pod, config).map(|path| LogTarget::K8sFile(LogFile { path, max_size: None, max_files: 1 })),
+        log: log_path(input.pod, config).map(|path| {
+            let max_line = input.defaults.max_log_line;
+            LogTarget::K8sFile(LogFile { path, max_size: None, max_files: 1, max_line })
+        }),
         stdin,
         restart: RestartPolicy::No,
         auto_remove: false,

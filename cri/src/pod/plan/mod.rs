@@ -22,7 +22,7 @@ mod tests;
 
 pub(super) use container::{ContainerInput, container};
 pub use defaults::Defaults;
-pub(super) use mounts::ResolvedMount;
+pub(super) use mounts::{ResolvedMount, volumes};
 pub(super) use resources::resources;
 pub(super) use runner::Runner;
 pub(super) use sandbox::sandbox;
