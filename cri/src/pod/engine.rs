@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use super::error::{Error, Io, Kind};
 use super::event::{Event, EventKind};
 use super::flight::Flights;
+use super::handler::Known;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
@@ -80,6 +81,7 @@ pub(super) struct Inner {
     pub(super) host: Host,
     pub(super) flights: Flights,
     pub(super) events: broadcast::Sender<Arc<Event>>,
+    pub(super) features: Known,
     pods: RwLock<HashMap<Id, Arc<Pod>>>,
     containers: RwLock<HashMap<Id, Arc<Container>>>,
     /// Images of containers that are being made, and of those that are there.
@@ -127,6 +129,7 @@ impl Engine {
                 host,
                 flights: Flights::default(),
                 events: broadcast::Sender::new(EVENTS),
+                features: Known::default(),
                 pods: RwLock::default(),
                 containers: RwLock::default(),
                 in_use: RwLock::default(),

@@ -105,7 +105,7 @@ impl Server {
                 cgroup.apply(&resources).map_err(Failure::internal)?;
             }
             if container.task.program.is_some() {
-                self.update_by_program(id, &resources)?;
+                self.update_by_program(id, &resources).inspect_err(|_| self.reapply(id))?;
             }
             let container = self.container(id, Verb::Update)?;
             let merged = container.spec.linux.get_or_insert_default().resources.get_or_insert_default();
@@ -118,6 +118,16 @@ impl Server {
             record::write(&container.dir, &container.task).map_err(Failure::internal)?;
         }
         Ok(Reply::Done)
+    }
+
+    /// Gives a container the limits again that its configuration has, after another runtime has refused new ones.
+    fn reapply(&self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
+        let before = container.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        if let (Some(cgroup), Some(before)) = (&container.cgroup, before) {
+            // The refusal is what is told.
+            let _ = cgroup.apply(before);
+        }
     }
 
     fn resize(&mut self, id: &str, exec_id: Option<&str>, size: ConsoleSize) -> Result<Reply, Failure> {
