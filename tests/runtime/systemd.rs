@@ -60,7 +60,7 @@ fn a_container_has_a_scope_with_its_limits() {
         let (bundle, scope) = in_scope(t, "rtt-deep.slice");
         let bundle = bundle
             .set("/linux/resources/memory", json!({"limit": 64 << 20, "swap": 64 << 20, "reservation": 32 << 20}))
-            .set("/linux/resources/cpu", json!({"shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0"}))
+            .set("/linux/resources/cpu", json!({"shares": 512, "quota": 50_000, "period": 100_000}))
             .set("/linux/resources/pids", json!({"limit": 20}))
             .set("/annotations/org.systemd.property.TimeoutStopUSec", json!("uint64 7000000"))
             .args(&["/bin/payload", "hold"]);
@@ -77,7 +77,6 @@ fn a_container_has_a_scope_with_its_limits() {
             ("MemoryLow", "33554432"),
             ("CPUWeight", "59"),
             ("CPUQuotaPerSecUSec", "500ms"),
-            ("AllowedCPUs", "0"),
             ("TasksMax", "20"),
             ("TimeoutStopUSec", "7s"),
         ] {
