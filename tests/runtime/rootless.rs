@@ -181,3 +181,36 @@ fn refusals() {
         assert_eq!(user.runtime(&["list", "-q"]).ok(), "");
     });
 }
+
+#[test]
+fn delegated_group() {
+    test(|t| {
+        differs!(t, Kind::Crun, "its own idea of what is rootless");
+        differs!(t, Kind::Runc, "1.1 needs a cgroup");
+        needs!(t, t.cgroups.is_v2() && t.cgroups.has("pids"), "no v2 with pids");
+        let user = User::new(t);
+        let root = t.cgroups.unified().unwrap();
+        let top = root.join(t.marker());
+        let caller = top.join("caller");
+        fs::create_dir(&top).unwrap();
+        fs::write(root.join("cgroup.subtree_control"), "+pids").unwrap();
+        fs::write(top.join("cgroup.subtree_control"), "+pids").unwrap();
+        fs::create_dir(&caller).unwrap();
+        for file in ["", "cgroup.procs", "cgroup.subtree_control", "caller", "caller/cgroup.procs"] {
+            chown(top.join(file), Some(USER), Some(USER)).unwrap();
+        }
+        let limit = format!("cat /sys/fs/cgroup/{}/c1/pids.max", t.marker());
+        let bundle = user.bundle().set("/linux/cgroupsPath", json!(format!("/{}/c1", t.marker())));
+        let bundle = bundle.set("/linux/resources", json!({"pids": {"limit": 7}})).sh(&limit);
+        bundle.write();
+        let mut shell = Command::new("sh");
+        let script =
+            "echo 0 >\"$0\" && exec setpriv --reuid \"$1\" --regid \"$1\" --clear-groups \"$2\" run -b \"$3\" \"$4\"";
+        shell.arg("-c").arg(script).arg(caller.join("cgroup.procs")).arg(USER.to_string());
+        shell.arg(&user.program).arg(&bundle.dir).arg(t.id());
+        shell.env("XDG_RUNTIME_DIR", &user.runtime_directory).env("RT_TEST", t.marker());
+        assert_eq!(Output::from(shell.output().unwrap()).ok(), "7");
+        assert!(!top.join("c1").exists());
+        fs::remove_dir(&caller).unwrap();
+    });
+}
