@@ -96,6 +96,7 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         | pod::Error::Network(_)
         | pod::Error::Cni(_)
         | pod::Error::Identity(_)
+        | pod::Error::Copy(_)
         | pod::Error::Shim(_)
         | pod::Error::Local(_)
         | pod::Error::Record { .. }

@@ -9,6 +9,7 @@
 //! ```
 
 mod birth;
+mod bundle;
 mod create;
 mod errand;
 mod error;
@@ -16,6 +17,8 @@ mod exec;
 mod foreign;
 mod id_map;
 mod layers;
+mod links;
+mod notify;
 mod open;
 mod sandbox;
 mod shm;
@@ -29,9 +32,11 @@ use nix::unistd::Pid;
 use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
 
+pub use bundle::{Bundle, Bundles};
 pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
+pub use notify::Notify;
 pub use sandbox::{Sandbox, sandbox};
 pub use shm::Shm;
 pub(crate) use sync::{Channel, pair, send_fd};
@@ -169,6 +174,7 @@ pub struct Created {
     /// What was done only in part, for the log.
     pub warnings: Vec<String>,
     channel: Option<Channel>,
+    notify: Option<Notify>,
 }
 
 /// One more process for a running container.
@@ -177,6 +183,10 @@ pub struct Exec<'a> {
     pub init: &'a OwnedFd,
     /// The container's spec: its namespaces and seccomp profile.
     pub spec: &'a Spec,
+    /// The container's id and bundle, for a listener of its seccomp profile.
+    pub id: &'a str,
+    /// As above.
+    pub bundle: &'a Path,
     /// What to run.
     pub process: &'a Process,
     /// The container's cgroup.

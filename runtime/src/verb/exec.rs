@@ -96,6 +96,8 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let executed = launch::exec(Exec {
         init: &init.pidfd,
         spec: &record.spec,
+        id: &record.id,
+        bundle: &record.bundle,
         process: &process,
         cgroup: inside.as_ref().or(container.cgroup.as_ref()),
         below: None,

@@ -43,7 +43,7 @@ use crate::log::Log;
 use place::Driver;
 
 /// Version of the OCI runtime specification that is implemented.
-pub(crate) const SPEC_VERSION: &str = "1.2.1";
+pub(crate) const SPEC_VERSION: &str = "1.3.0";
 
 /// A verb of the command line.
 pub(crate) struct Verb {

@@ -53,11 +53,12 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let foreground = if detach { None } else { Some(Foreground::new()?) };
     // The record is written before the program runs: killed at any time, this process leaves a container that is known.
     let mut made = make(context, request, stdio, |_| Ok(StartMode::Paired))?;
-    if let Err(error) = made.created.start() {
+    // A container whose poststart hook fails is stopped (OCI runtime-spec runtime.md, "Lifecycle").
+    let started = made.created.start().map_err(Failure::from).and_then(|()| poststart(&made));
+    if let Err(failure) = started {
         destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
-        return Err(error.into());
+        return Err(failure);
     }
-    poststart(&made)?;
     let Some(foreground) = foreground else {
         return made.notify.map_or(Ok(0), |notify| notify.relay(&made.created.pidfd, made.created.pid.as_raw()));
     };
