@@ -1,8 +1,9 @@
 //! Looks at all that the kernel shows of the other processes, the youngest first: what a container sees of one that enters it.
 
-use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use crate::say;
 
@@ -10,6 +11,7 @@ use crate::say;
 /// below their roots and working directories. Ends when there is a file `/tmp/stop`, with the number of looks at others.
 pub(crate) fn pry(path: &str) {
     let mut said = HashSet::new();
+    let mut held: HashMap<PathBuf, File> = HashMap::new();
     let mut tell = |line: String| {
         if said.insert(line.clone()) {
             say(&line);
@@ -31,9 +33,10 @@ pub(crate) fn pry(path: &str) {
                 }
                 let exe = format!("/proc/{pid}/exe");
                 if let Ok(target) = fs::read_link(&exe)
-                    && OpenOptions::new().write(true).open(&exe).is_ok()
+                    && !held.contains_key(&target)
+                    && let Ok(file) = File::open(&exe)
                 {
-                    tell(format!("writable {}", target.display()));
+                    held.insert(target, file);
                 }
                 for place in ["root", "cwd"] {
                     if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/{place}/{path}")) {
@@ -43,5 +46,14 @@ pub(crate) fn pry(path: &str) {
             }
         }
     }
+    // A program that runs is busy; it is held until nobody runs it.
+    for _ in 0..10_000 {
+        for (target, file) in &held {
+            if OpenOptions::new().append(true).open(format!("/proc/self/fd/{}", file.as_raw_fd())).is_ok() {
+                tell(format!("writable {}", target.display()));
+            }
+        }
+    }
+    tell(format!("programs {}", held.len()));
     tell(format!("looks {looks}"));
 }

@@ -91,6 +91,15 @@ fn masks_hold_with_a_planted_null_device() {
         assert!(output.code != 0 || output.stdout.is_empty(), "{output}");
         assert!(!output.stdout.contains("Linux version") && !output.stdout.contains("secret"), "{output}");
         assert_eq!(fs::read_to_string(bundle.rootfs().join("secret")).unwrap(), "secret");
+        // A /dev that the caller brings, in which nothing is made.
+        let dev = t.dir.join(t.id());
+        fs::create_dir(&dev).unwrap();
+        symlink("/proc/sys/kernel/hostname", dev.join("null")).unwrap();
+        let bundle = t.bundle().set("/linux/maskedPaths", json!(["/proc/version", "/secret"]));
+        fs::write(bundle.rootfs().join("secret"), "secret").unwrap();
+        let output = t.run(&bundle.mount("/dev", "bind", &dev, &["bind"]).sh("cat /proc/version /secret"));
+        assert!(output.code != 0 || output.stdout.is_empty(), "{output}");
+        assert!(kind() != Kind::Rt || output.code == 0, "{output}");
     });
 }
 
