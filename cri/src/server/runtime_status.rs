@@ -9,6 +9,7 @@ use proto::v1::{
 use serde_json::json;
 
 use super::Service;
+use crate::pod::Features;
 
 /// Whether pods can be made, and what handlers and features there are. CRI: Status
 pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusResponse {
@@ -24,7 +25,8 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
         condition("NetworkReady", "NetworkPluginNotReady", readiness.network),
     ];
     let settings = service.engine.settings();
-    let features = RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: true };
+    let Features { recursive_read_only_mounts, user_namespaces } = settings.features;
+    let features = RuntimeHandlerFeatures { recursive_read_only_mounts, user_namespaces };
     let handler = |name: &String| RuntimeHandler { name: name.clone(), features: Some(features) };
     let info = match request.verbose {
         false => HashMap::new(),
@@ -34,6 +36,7 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
                 "state": settings.state,
                 "shim": settings.shim,
                 "network": service.engine.describe_network(),
+                "toUndo": service.engine.describe_undo(),
             });
             HashMap::from([("config".to_owned(), config.to_string())])
         }
@@ -44,7 +47,7 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
         runtime_handlers: settings.handlers.iter().map(handler).collect(),
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
-            user_namespaces_host_network: true,
+            user_namespaces_host_network: user_namespaces,
             mount_options: true,
         }),
     }

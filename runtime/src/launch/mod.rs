@@ -32,6 +32,7 @@ use crate::spec::{Process, Spec};
 pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
+pub use layers::try_mapped_layers;
 pub use sandbox::{Sandbox, sandbox};
 pub use shm::Shm;
 pub(crate) use sync::{Channel, send_fd};

@@ -14,6 +14,7 @@ mod refusal;
 mod resources;
 mod sandbox;
 mod security;
+pub(super) mod selinux;
 mod stop_signal;
 
 #[cfg(test)]
@@ -24,3 +25,4 @@ pub use defaults::Defaults;
 pub(super) use mounts::{ResolvedMount, volumes};
 pub(super) use resources::resources;
 pub(super) use sandbox::sandbox;
+pub(super) use selinux::Labels;
