@@ -148,7 +148,10 @@ fn one_record_reaches_the_disk_with_cni() {
         let calls = trace.end();
         // The record of the attachment, its bytes and its name; docs/state.md.
         let waits: Vec<&str> = waits(&calls).into_iter().map(|line| name_of(line)).collect();
-        assert_eq!(waits, ["fdatasync", "fsync"]);
+        // On a file system whose log has the names along with the files; else the directory comes after the file.
+        let kind = rustix::fs::statfs(&rtd.root()).unwrap().f_type;
+        let logged = [0xef53, 0x5846_5342, 0x9123_683e].contains(&kind);
+        assert_eq!(waits, if logged { &["fsync"][..] } else { &["fdatasync", "fsync"] });
         rtd.remove_pod(&id).await.unwrap();
         cni::clean_up();
     });

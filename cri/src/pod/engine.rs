@@ -23,6 +23,7 @@ use super::handler::Known;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
+use super::undo::Debts;
 use crate::cgroup::CgroupDriver;
 use crate::config;
 use crate::image::{Digest, Store};
@@ -49,8 +50,19 @@ pub struct Settings {
     pub network_timeout: Duration,
     /// Who makes cgroups.
     pub cgroups: CgroupDriver,
+    /// What pods may ask for on this machine.
+    pub features: Features,
     /// The daemon's settings: what of them is read when something is made may change at any time.
     pub daemon: config::Settings,
+}
+
+/// What pods may ask for, as far as that depends on the kernel and the file system of the images. CRI: RuntimeHandlerFeatures
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Read-only mounts with all that is mounted below them.
+    pub recursive_read_only_mounts: bool,
+    /// User namespaces.
+    pub user_namespaces: bool,
 }
 
 impl Settings {
@@ -65,6 +77,7 @@ impl Settings {
             cni: cni::Settings::new(root.join("net").join("cni")),
             network_timeout: Duration::from_secs(120),
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
+            features: Features::default(),
             daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }
     }
@@ -80,6 +93,8 @@ pub(super) struct Inner {
     pub(super) network: Network,
     pub(super) host: Host,
     pub(super) flights: Flights,
+    /// What could not be undone yet.
+    pub(super) debts: Debts,
     pub(super) events: broadcast::Sender<Arc<Event>>,
     pub(super) features: Known,
     pods: RwLock<HashMap<Id, Arc<Pod>>>,
@@ -128,6 +143,7 @@ impl Engine {
                 network,
                 host,
                 flights: Flights::default(),
+                debts: Debts::default(),
                 events: broadcast::Sender::new(EVENTS),
                 features: Known::default(),
                 pods: RwLock::default(),

@@ -10,22 +10,13 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::{AccessFlags, access};
 use shim::layout::Program;
 
-use super::engine::Engine;
+use super::engine::{Engine, Features};
 use super::error::{Error, Io};
 use super::plan::Runner;
 use crate::config;
 
 /// How long a program may take to tell its features.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What a handler can do. CRI: RuntimeHandlerFeatures
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Features {
-    /// Mounts below a read-only mount are read-only, too.
-    pub recursive_read_only_mounts: bool,
-    /// Pods may have a user namespace.
-    pub user_namespaces: bool,
-}
 
 /// What programs said of themselves, by their path and time of change.
 pub(super) type Known = Mutex<HashMap<(PathBuf, SystemTime), Features>>;
@@ -54,10 +45,10 @@ impl Engine {
             .ok_or_else(|| Error::Handler { name: wanted.to_owned(), known: config.handlers.keys().cloned().collect() })
     }
 
-    /// What a handler can do. The shim mounts and maps ids for all; whether containers can be in a user namespace is asked of the
+    /// What a handler can do on this machine. The shim mounts and maps ids for all; whether containers can be in a user namespace is asked of the
     /// program (`PROGRAM features`), and one that does not know the verb is taken not to.
     pub async fn features(&self, name: &str) -> Features {
-        let own = Features { recursive_read_only_mounts: true, user_namespaces: true };
+        let own = self.0.settings.features;
         let Ok(config::Handler { path: Some(path), args, .. }) = self.handler(name) else { return own };
         // One that is missing now is asked when it is there.
         let Ok(changed) = std::fs::metadata(&path).and_then(|file| file.modified()) else {
@@ -71,7 +62,7 @@ impl Engine {
         let mut command = tokio::process::Command::new(&key.0);
         command.args(args).arg("features").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let user_namespaces = match tokio::time::timeout(PATIENCE, command.output()).await {
-            Ok(Ok(said)) => said.status.success() && makes_user_namespaces(&said.stdout),
+            Ok(Ok(said)) => own.user_namespaces && said.status.success() && makes_user_namespaces(&said.stdout),
             // Asked again.
             Ok(Err(_)) | Err(_) => return Features { user_namespaces: false, ..own },
         };
