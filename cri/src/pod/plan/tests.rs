@@ -727,7 +727,13 @@ fn tasks() {
             upper: Some(("/upper/x/fs".into(), "/upper/x/work".into())),
         })
     );
-    let log = LogFile { path: "/logs/app/0.log".into(), max_size: None, max_files: 1, max_line: None };
+    let log = LogFile {
+        path: "/logs/app/0.log".into(),
+        max_size: None,
+        max_files: 1,
+        max_line: None,
+        within: Some("/logs".into()),
+    };
     assert_eq!((task.log, task.stop_signal, task.stdin), (Some(LogTarget::K8sFile(log)), Some(15), Stdin::Closed));
     assert_eq!(task.owned, [PathBuf::from("/upper/x")]);
     it.config.stdin = true;
