@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod config;
+pub mod copy;
 pub mod daemon;
 pub mod disk;
 pub mod image;

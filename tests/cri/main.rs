@@ -7,6 +7,8 @@ mod budgets;
 mod client;
 mod cni;
 mod config;
+#[cfg(target_arch = "x86_64")]
+mod crash;
 mod exec;
 mod exec_sync;
 mod images;
@@ -20,6 +22,9 @@ mod reboot;
 mod restart;
 mod retries;
 mod security;
+mod settings;
 mod stats;
+mod streams;
+mod stuck;
 mod systemd;
 mod update;

@@ -10,9 +10,9 @@
 
 #![recursion_limit = "256"]
 
+mod archive;
 mod cli;
 mod complete;
-mod copy;
 mod events;
 mod flag;
 mod host;

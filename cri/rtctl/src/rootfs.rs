@@ -8,14 +8,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use runtime::overlay::{self, Syncing};
-use runtime::root::{self, Links};
 use shim::layout::Layers;
 
-use crate::copy::place::{Owner, Place};
 use crate::store::view::Container;
 
 /// Opens a directory of the host without reading it.
@@ -68,18 +65,4 @@ pub(crate) fn running(pid: i32) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let fd = openat(AT_FDCWD, path.as_str(), flags, Mode::empty()).with_context(|| format!("open({path:?})"))?;
     Ok(fd)
-}
-
-/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content.
-pub(crate) fn copy_up(root: &OwnedFd, path: &str, to: &Path, owner: Owner) -> Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let source = match root::open_in(root, path.as_ref(), flags, Links::InRoot) {
-        Ok(fd) => fd,
-        // The image has nothing there.
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut place = Place::new(directory(to)?, owner, None);
-    crate::copy::tree::read(source, &mut |entry, content| place.put(entry, content))?;
-    place.finish()
 }

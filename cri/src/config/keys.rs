@@ -50,12 +50,12 @@ keys! {
     Live unprivileged_icmp: bool = "true";
     /// Limits of huge pages are left out where the kernel has no such controller. false: the container is refused.
     Live tolerate_missing_hugetlb: bool = "true";
-    /// Directories that an image declares as volumes. private: each container has its own, which goes with it;
-    /// ignore: they are as in the image. Not built yet: they are as in the image.
+    /// Directories that an image declares as volumes. private: each container has its own, with a copy of what the image has there,
+    /// writable also where the root file system is not; it goes with the container. ignore: they are as in the image.
     Live image_volumes: ImageVolumes = "\"private\"";
     /// Directories of the files that describe CDI devices; the last one wins.
     Restart cdi_spec_dirs: Vec<PathBuf> = "[\"/etc/cdi\", \"/var/run/cdi\"]";
-    /// Longest line of a log in one piece; longer ones are cut and marked P. Not built yet: it is 16 KiB.
+    /// Longest line of a log in one piece; longer ones are cut and marked P.
     Live max_log_line: Size<1024, 1_048_576> = "\"16KiB\"";
 
     ["Streams of exec, attach and port-forward"]
@@ -98,8 +98,8 @@ keys! {
     Restart cni_conf_dir: PathBuf = "\"/etc/cni/net.d\"";
     /// Directories of CNI plugins.
     Restart cni_bin_dirs: Vec<PathBuf> = "[\"/opt/cni/bin\", \"/usr/lib/cni\"]";
-    /// Subnets of the built-in bridge, one of a family at most. Empty: a free one.
-    /// Not built yet: it is a free one.
+    /// Subnets of pods on the built-in bridge, one of a family at most. Empty: those that the kubelet tells as the node's, else
+    /// the default network of rtctl, which has a free one.
     Restart pod_cidrs: Vec<Subnet> = "[]";
 
     ["Logs, metrics and traces"]

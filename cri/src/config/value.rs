@@ -9,6 +9,7 @@ use runtime::spec::Rlimit;
 use toml::de::DeValue;
 
 use crate::network::Subnet;
+use crate::spec::{ULIMITS, parse_ulimit};
 
 /// A type of settings.
 pub trait Setting: Sized {
@@ -344,62 +345,31 @@ impl Setting for Span {
 
 /// A resource limit, setrlimit(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ulimit {
-    /// Name as in getrlimit(2), without `RLIMIT_`, in small letters.
-    name: &'static str,
-    soft: u64,
-    hard: u64,
-}
-
-/// Names of getrlimit(2) without their prefix.
-const LIMITS: &[&str] = &[
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
+pub struct Ulimit(Rlimit);
 
 impl Ulimit {
     /// As a container's configuration has it.
     #[must_use]
     pub fn rlimit(&self) -> Rlimit {
-        Rlimit { kind: format!("RLIMIT_{}", self.name.to_ascii_uppercase()), soft: self.soft, hard: self.hard }
+        self.0.clone()
     }
 }
 
 impl Setting for Ulimit {
     fn allowed() -> String {
-        format!("\"NAME=SOFT[:HARD]\", numbers or \"unlimited\", the name one of {}", LIMITS.join(", "))
+        format!("\"NAME=SOFT[:HARD]\", numbers or \"unlimited\", the name one of {}", ULIMITS.join(", "))
     }
 
     fn read(value: &DeValue<'_>) -> Result<Ulimit, String> {
-        let number = |text: &str| if text == "unlimited" { Some(u64::MAX) } else { digits(text) };
-        let parse = |text: &str| {
-            let (name, values) = text.split_once('=')?;
-            let name = LIMITS.iter().find(|known| **known == name)?;
-            let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-            let (soft, hard) = (number(soft)?, number(hard)?);
-            (soft <= hard).then_some(Ulimit { name, soft, hard })
-        };
-        string(value, parse)
+        string(value, |text| parse_ulimit(text).ok().map(Ulimit))
     }
 
     fn write(&self) -> String {
+        let Rlimit { kind, soft, hard } = &self.0;
         let number = |value: u64| if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() };
-        let hard = if self.hard == self.soft { String::new() } else { format!(":{}", number(self.hard)) };
-        quote(&format!("{}={}{hard}", self.name, number(self.soft)))
+        let name = kind.trim_start_matches("RLIMIT_").to_ascii_lowercase();
+        let hard = if hard == soft { String::new() } else { format!(":{}", number(*hard)) };
+        quote(&format!("{name}={}{hard}", number(*soft)))
     }
 }
 

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use runtime::overlay::{self, Syncing};
 use runtime::root::{Links, open_in};
@@ -31,11 +31,13 @@ use super::event::EventKind;
 use super::files;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
-use super::plan::{self, ContainerInput, Defaults, ResolvedMount};
+use super::plan::{self, ContainerInput, Defaults, ResolvedMount, Runner};
 use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod};
+use crate::config::ImageVolumes;
+use crate::copy::place::{Owner, copy_up};
 use crate::image::Prepared;
 use crate::image::identity::{self, Identity};
 use crate::spec::cdi::{self, Edits, Registry};
@@ -140,28 +142,36 @@ impl Making<'_> {
         self.steps.at("user");
         let image = Image::from(&prepared.config);
         let identity = self.identity(&prepared, &image)?;
+        let defaults = self.defaults()?;
+
+        self.steps.at("volumes");
+        let volumes = self.volumes(&prepared, &image, &defaults).map_err(|error| error.at("volumes of the image"))?;
 
         self.steps.at("configuration");
+        let runner = self.engine.runner(&self.pod.record.config.handler)?;
         let mut plan = plan::container(&ContainerInput {
             id: self.id.as_str(),
             pod: &self.pod.record.config,
             config,
             image: &image,
             identity: &identity,
-            host: &self.host()?,
+            host: &self.host(&runner)?,
             layers: &prepared.layers,
             upper: &self.upper,
             files: &self.pod.dir,
             mounts: &mounts,
+            volumes: &volumes,
             devices: &device::read(&config.devices)?,
             cdi: &self.cdi()?,
             seccomp: self.seccomp()?.as_deref(),
             target_pid: self.target()?,
-            defaults: &self.defaults()?,
+            defaults: &defaults,
+            runner: &runner,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
         {
+            self.steps.at("log directory");
             files::public_dir(parent).map_err(|error| error.at("log directory"))?;
         }
         let parent = &self.pod.record.config.cgroup_parent;
@@ -217,7 +227,9 @@ impl Making<'_> {
         for (index, mount) in self.config.mounts.iter().enumerate() {
             list.push(match &mount.source {
                 MountSource::Host(path) => {
-                    fs::metadata(path).io(|| format!("stat({path:?}): mount at {}", mount.container_path))?;
+                    // Not stat(2), which asks the disk: the daemon could not end as long as a dead one does not answer.
+                    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+                        .call(|| format!("open({path:?}, O_PATH): mount at {}", mount.container_path))?;
                     propagation::require(&format!("config.mounts[{index}]"), path, mount.propagation)?;
                     ResolvedMount::Host(path.clone())
                 }
@@ -253,6 +265,35 @@ impl Making<'_> {
         fs::set_permissions(&top, fs::Permissions::from_mode(root.mode & 0o7777)).io(|| format!("chmod({top:?})"))
     }
 
+    /// Directories of its own for those that the image declares as volumes, with what the image has there. They go with the writable
+    /// layer.
+    fn volumes(
+        &self,
+        prepared: &Prepared,
+        image: &Image,
+        defaults: &Defaults,
+    ) -> Result<Vec<(String, PathBuf)>, Error> {
+        match defaults.image_volumes {
+            ImageVolumes::Ignore => return Ok(Vec::new()),
+            ImageVolumes::Private if image.volumes.is_empty() => return Ok(Vec::new()),
+            ImageVolumes::Private => {}
+        }
+        let base = self.upper.join("volumes");
+        private_dir(&base)?;
+        let volumes = plan::volumes(&self.config, &image.volumes, &base);
+        let root = root(&prepared.layers)?;
+        for (destination, dir) in &volumes {
+            private_dir(dir)?;
+            // Whatever the umask is; the image may say otherwise.
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(dir, mode).io(|| format!("chmod({dir:?})"))?;
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let open = nix::fcntl::open(dir, flags, Mode::empty()).call(|| format!("open({dir:?}, O_PATH)"))?;
+            copy_up(&root, destination, open, Owner::Same)?;
+        }
+        Ok(volumes)
+    }
+
     /// Who its program is. CRI: SupplementalGroupsPolicy
     fn identity(&self, prepared: &Prepared, image: &Image) -> Result<Identity, Error> {
         let root = root(&prepared.layers)?;
@@ -281,9 +322,9 @@ impl Making<'_> {
     }
 
     /// What the machine is like; its devices are read only where all of them are wanted.
-    fn host(&self) -> Result<Host, Error> {
+    fn host(&self, runner: &Runner) -> Result<Host, Error> {
         let mut host = self.engine.0.host.clone();
-        if self.config.privileged {
+        if self.config.privileged && runner.host_devices {
             host.devices = crate::spec::host_nodes(Path::new("/dev")).io(|| "readdir(\"/dev\")".to_owned())?;
         }
         Ok(host)
@@ -357,6 +398,7 @@ fn remnant(upper: &Path) -> Task {
         events: None,
         sandbox: Vec::new(),
         image_mounts: Vec::new(),
+        program: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the node's settings of this moment give to pods and containers that do not say otherwise.
 
 use std::io::Read;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use runtime::spec::Rlimit;
@@ -32,6 +33,8 @@ impl Engine {
             unprivileged_ports: config.unprivileged_ports,
             tolerate_missing_hugetlb: config.tolerate_missing_hugetlb,
             unprivileged_icmp: config.unprivileged_icmp,
+            max_log_line: u32::try_from(config.max_log_line.bytes()).ok().and_then(NonZeroU32::new),
+            image_volumes: config.image_volumes,
         })
     }
 }

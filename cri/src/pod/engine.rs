@@ -48,8 +48,6 @@ pub struct Settings {
     pub network_timeout: Duration,
     /// Who makes cgroups.
     pub cgroups: CgroupDriver,
-    /// Names of runtime handlers; the empty one is the default.
-    pub handlers: Vec<String>,
     /// The daemon's settings: what of them is read when something is made may change at any time.
     pub daemon: config::Settings,
 }
@@ -66,7 +64,6 @@ impl Settings {
             cni: cni::Settings::new(root.join("net").join("cni")),
             network_timeout: Duration::from_secs(120),
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
-            handlers: vec![String::new(), "rt".to_owned()],
             daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }
     }

@@ -183,6 +183,9 @@ pub enum Error {
         /// Its answer.
         source: std::io::Error,
     },
+    /// The content of an image's volume.
+    #[error(transparent)]
+    Copy(#[from] crate::copy::Error),
     /// Several things went wrong; everything was tried.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Error>),

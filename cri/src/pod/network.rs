@@ -23,8 +23,9 @@ use super::config::{PodConfig, Port, Protocol, Scope};
 use super::engine::Settings;
 use super::error::{Error, Io};
 use super::id::Id;
+use super::pod_subnets::PodSubnets;
 use super::record::{NetworkKind, NetworkRecord};
-use crate::network::{self, Attach, Networks, Ports, Publish, cni};
+use crate::network::{self, Attach, Networks, Ports, Publish, Subnet, cni};
 
 /// The interface of pods.
 const INTERFACE: &str = "eth0";
@@ -54,6 +55,8 @@ pub(super) struct Network {
     status: Mutex<Option<(Instant, Result<(), String>)>>,
     /// Pods whose attachment did not come to its end when the last daemon ended.
     unfinished: Vec<cni::ContainerId>,
+    /// Which subnets the bridge has.
+    subnets: PodSubnets,
 }
 
 impl Network {
@@ -70,6 +73,7 @@ impl Network {
             timeout: settings.network_timeout,
             status: Mutex::default(),
             unfinished: recovered.unfinished,
+            subnets: PodSubnets::open(&settings.state, &settings.daemon)?,
         })
     }
 
@@ -189,12 +193,18 @@ impl Network {
         Ok(NetworkRecord { version: shim::layout::VERSION, ips, network, result })
     }
 
+    /// Takes notice of the node's range of pod addresses. CRI: UpdateRuntimeConfig
+    pub(super) fn note_subnets(&self, told: &[Subnet]) -> Result<(), Error> {
+        self.subnets.note(told)
+    }
+
     fn attach_bridge(&self, id: &Id, config: &PodConfig, shim: &Sandboxed<'_>) -> Result<NetworkRecord, Error> {
+        let network = self.subnets.network(&self.bridge)?;
         let ports: Vec<Publish> = config.ports.iter().filter_map(publish).collect();
         let attached = self.bridge.attach(&Attach {
             container: id.as_str(),
             netns: shim.netns.as_fd(),
-            network: network::DEFAULT,
+            network,
             interface: Some(INTERFACE),
             ip: None,
             ip6: None,
@@ -204,7 +214,7 @@ impl Network {
             ports: &ports,
         })?;
         for obstacle in &attached.obstacles {
-            tracing::warn!("network {}: {obstacle}", network::DEFAULT);
+            tracing::warn!("network {network}: {obstacle}");
         }
         let reserved: Vec<BorrowedFd<'_>> = attached.reserved.iter().map(AsFd::as_fd).collect();
         if let Err(error) = shim.connection.hold(&reserved) {
@@ -213,7 +223,7 @@ impl Network {
         }
         let ips = attached.record.addresses().iter().map(|assigned| assigned.address).collect();
         let result = serde_json::to_value(&attached.record).unwrap_or_default();
-        Ok(NetworkRecord { version: shim::layout::VERSION, ips, network: network::DEFAULT.to_owned(), result })
+        Ok(NetworkRecord { version: shim::layout::VERSION, ips, network: network.to_owned(), result })
     }
 
     /// Takes a pod off its network; not being on one is done.

@@ -20,6 +20,7 @@
 //!         container.json           [`ContainerRecord`], last of all; never changes
 //! <root>/upper/<container id>/     writable layer
 //!     fs work                      of the overlay
+//!     volumes/<n>                  of the image: a copy of what it has there
 //!     owner                        `<state>`: who may remove it when the container is not there any more
 //! ```
 

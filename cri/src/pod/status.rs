@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, blocking};
 use super::error::{Error, Io};
+use crate::network::Subnet;
 use crate::network::cni::Watcher;
 
 /// Whether pods can be made.
@@ -29,6 +30,15 @@ impl Engine {
             Ok(readiness) => readiness,
             Err(error) => Readiness { runtime: Err(error.to_string()), network: Err(error.to_string()) },
         }
+    }
+
+    /// Takes notice of the node's range of pod addresses. CRI: UpdateRuntimeConfig
+    ///
+    /// # Errors
+    /// The record cannot be written.
+    pub async fn note_subnets(&self, subnets: Vec<Subnet>) -> Result<(), Error> {
+        let engine = self.clone();
+        blocking(move || engine.0.network.note_subnets(&subnets)).await
     }
 
     /// Reads the configurations of CNI again whenever they change; for as long as this program runs.

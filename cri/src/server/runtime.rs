@@ -89,7 +89,8 @@ impl RuntimeService for Service {
         &self,
         request: Request<StopContainerRequest>,
     ) -> Result<Response<StopContainerResponse>, Status> {
-        container_stop::stop_container(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        container_stop::stop_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn remove_container(
@@ -182,7 +183,7 @@ impl RuntimeService for Service {
         &self,
         request: Request<UpdateRuntimeConfigRequest>,
     ) -> Result<Response<UpdateRuntimeConfigResponse>, Status> {
-        runtime_update::update_runtime_config(request.into_inner()).map(Response::new)
+        runtime_update::update_runtime_config(self, request.into_inner()).await.map(Response::new)
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {

@@ -41,7 +41,7 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
     StatusResponse {
         status: Some(RuntimeStatus { conditions }),
         info,
-        runtime_handlers: settings.handlers.iter().map(handler).collect(),
+        runtime_handlers: service.engine.handler_names().iter().map(handler).collect(),
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: true,

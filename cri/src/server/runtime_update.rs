@@ -5,31 +5,43 @@ use std::net::IpAddr;
 use proto::v1::{UpdateRuntimeConfigRequest, UpdateRuntimeConfigResponse};
 use tonic::Status;
 
-/// Takes notice of the node's range of pod addresses. Nothing follows from it: addresses are given by the CNI plugins, which have
-/// their own configuration, or by the built-in bridge from its own range. CRI: UpdateRuntimeConfig
-pub(super) fn update_runtime_config(
+use super::{Service, failure};
+use crate::network::Subnet;
+
+/// Takes notice of the node's range of pod addresses: pods on the built-in bridge get theirs out of it from then on, unless the
+/// settings say otherwise. CNI plugins have their own configuration. CRI: UpdateRuntimeConfig
+pub(super) async fn update_runtime_config(
+    service: &Service,
     request: UpdateRuntimeConfigRequest,
 ) -> Result<UpdateRuntimeConfigResponse, Status> {
-    let ranges = request.runtime_config.and_then(|config| config.network_config).unwrap_or_default().pod_cidr;
-    // Before the node has one, the kubelet says nothing.
-    for range in ranges.split(',').filter(|_| !ranges.is_empty()) {
-        if !is_range(range) {
-            let problem =
-                format!("runtime_config.network_config.pod_cidr: {range:?} must be a range such as 10.0.0.0/24");
-            return Err(Status::invalid_argument(problem));
-        }
-    }
+    let text = request.runtime_config.and_then(|config| config.network_config).unwrap_or_default().pod_cidr;
+    let subnets = subnets(&text)
+        .map_err(|problem| Status::invalid_argument(format!("runtime_config.network_config.pod_cidr: {problem}")))?;
+    service.engine.note_subnets(subnets).await.map_err(|error| failure::pod(&error))?;
     Ok(UpdateRuntimeConfigResponse {})
 }
 
-fn is_range(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else { return false };
-    let bits = match address.parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    length.bytes().all(|digit| digit.is_ascii_digit()) && length.parse::<u8>().is_ok_and(|length| length <= bits)
+/// Ranges with commas between them, one of a family at most. Before the node has one, the kubelet says nothing.
+fn subnets(text: &str) -> Result<Vec<Subnet>, String> {
+    let mut subnets: Vec<Subnet> = Vec::new();
+    for range in text.split(',').filter(|_| !text.is_empty()) {
+        let Some(subnet) = subnet(range) else {
+            return Err(format!("{range:?} must be a range such as 10.0.0.0/24"));
+        };
+        if subnets.iter().any(|other| other.family() == subnet.family()) {
+            return Err(format!("{text:?} has more than one {} range", subnet.family()));
+        }
+        subnets.push(subnet);
+    }
+    Ok(subnets)
+}
+
+/// A range; bits behind its prefix do not matter.
+fn subnet(text: &str) -> Option<Subnet> {
+    let (address, prefix) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let prefix = Some(prefix).filter(|prefix| prefix.bytes().all(|digit| digit.is_ascii_digit()))?;
+    Subnet::new(address, prefix.parse().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -38,16 +50,20 @@ mod tests {
 
     #[test]
     fn ranges() {
-        for (text, good) in [
-            ("10.0.0.0/24", true),
-            ("fd00::/64", true),
-            ("10.0.0.0", false),
-            ("10.0.0.0/33", false),
-            ("10.0.0.0/", false),
-            ("10.0.0.0/+1", false),
-            ("x/8", false),
+        for (text, expected) in [
+            ("", Some(vec![])),
+            ("10.0.0.0/24", Some(vec!["10.0.0.0/24"])),
+            ("10.0.0.7/24,fd00::/64", Some(vec!["10.0.0.0/24", "fd00::/64"])),
+            ("10.0.0.0/24,10.1.0.0/24", None),
+            ("10.0.0.0/24,", None),
+            ("10.0.0.0", None),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/", None),
+            ("10.0.0.0/+1", None),
+            ("x/8", None),
         ] {
-            assert_eq!(is_range(text), good, "{text}");
+            let found = subnets(text).ok().map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+            assert_eq!(found, expected.map(|all| all.into_iter().map(str::to_owned).collect()), "{text}");
         }
     }
 }

@@ -23,6 +23,7 @@ mod process;
 mod resolv_conf;
 mod seccomp_profile;
 mod sysctl;
+mod ulimit;
 
 use std::collections::BTreeMap;
 
@@ -50,6 +51,7 @@ pub use options::*;
 pub use process::{DEFAULT_PATH, command, environment, merged_environment};
 pub use resolv_conf::{BEHIND_RESOLVED, Families, RESOLV_CONF_LIMIT, ResolvConf, Resolver, resolv_conf};
 pub use seccomp_profile::{kernel_version, parse as parse_seccomp_profile};
+pub use ulimit::{NoUlimit, ULIMITS, parse_ulimit};
 
 /// Everything that [`build`] looks at.
 pub struct Input<'a> {

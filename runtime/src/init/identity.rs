@@ -107,8 +107,28 @@ impl Labels {
     }
 }
 
+/// Whose supplementary groups the new process begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Groups {
+    /// Root's: they must go.
+    OfRoot,
+    /// An ordinary user's, who in a user namespace with a single id may not drop them (CVE-2014-8989).
+    OfUser,
+}
+
+impl Groups {
+    pub(crate) fn of_caller() -> Self {
+        if crate::rootless::is_hosts_root() { Self::OfRoot } else { Self::OfUser }
+    }
+}
+
 /// Becomes the process's user with its limits and capabilities, in its working directory.
-pub(super) fn assume(process: &Process, labels: Labels, bounds: Bounds<'_>) -> Result<Identity, Failure> {
+pub(super) fn assume(
+    process: &Process,
+    labels: Labels,
+    bounds: Bounds<'_>,
+    groups: Groups,
+) -> Result<Identity, Failure> {
     let Capabilities { bounding, effective, permitted, inheritable, ambient } = process.capabilities;
     limits(process).at(Step::Identity)?;
     scheduling::priorities(process).at(Step::Identity)?;
@@ -117,7 +137,10 @@ pub(super) fn assume(process: &Process, labels: Labels, bounds: Bounds<'_>) -> R
     if process.uid != 0 {
         prctl::set_keepcaps(true).call(|| "prctl(PR_SET_KEEPCAPS, 1)".to_owned()).at(Step::Identity)?;
     }
-    set_groups(&process.groups).call(|| format!("setgroups({:?})", process.groups)).at(Step::Identity)?;
+    match set_groups(&process.groups) {
+        Err(Errno::EPERM) if groups == Groups::OfUser && process.groups.is_empty() => {}
+        result => result.call(|| format!("setgroups({:?})", process.groups)).at(Step::Identity)?,
+    }
     let (uid, gid) = (process.uid, process.gid);
     set_ids(uid, gid).call(|| format!("setresuid({uid}), setresgid({gid})")).at(Step::Identity)?;
     let kept = match bounds {

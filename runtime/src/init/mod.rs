@@ -23,6 +23,7 @@ mod reaper;
 mod sandbox;
 mod scheduling;
 
+pub(crate) use identity::Groups;
 pub(crate) use masks::empty_directory;
 pub(crate) use mounts::{is_link, set_recursive};
 pub(crate) use sandbox::Sandbox;
@@ -39,7 +40,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, chroot, fchdir, getcwd, pivot_root, setsid};
 
 use crate::hooks;
-use crate::launch::{Channel, ProcessOne};
+use crate::launch::{Channel, Keyring, ProcessOne, RootChange, Sharing};
 use crate::plan::{self, Plan};
 use crate::root::{Links, Root};
 use crate::seccomp;
@@ -216,6 +217,8 @@ pub(crate) struct Create<'a> {
     pub bounds: Bounds<'a>,
     /// Which of the namespaces to join a bridge has joined, a bit each.
     pub joined: Cell<u64>,
+    pub sharing: Sharing,
+    pub groups: Groups,
     pub hooks: Option<&'a spec::Hooks>,
     pub state: hooks::State<'a>,
 }
@@ -236,6 +239,7 @@ pub(crate) struct Exec<'a> {
     pub memory_policy: Option<plan::MemoryPolicy>,
     /// The container's root directory, where its mount namespace does not say.
     pub root: Option<OwnedFd>,
+    pub groups: Groups,
     pub bounds: Bounds<'a>,
 }
 
@@ -313,6 +317,7 @@ impl Create<'_> {
             enter_cgroups(&self.procs).at(Step::Cgroup)?;
         }
         if plan.namespaces.makes(NamespaceKind::User) {
+            crate::rootless::seen(false).at(Step::UserNamespace)?;
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
         scheduling::processors(None).at(Step::Cgroup)?;
@@ -321,7 +326,9 @@ impl Create<'_> {
             unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)".to_owned()).at(Step::Cgroup)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
-        identity::hide_keyring().at(Step::Session)?;
+        if self.sharing.keyring == Keyring::Own {
+            identity::hide_keyring().at(Step::Session)?;
+        }
         set_personality(plan.personality).at(Step::Session)?;
         if self.hooks.is_some_and(hooks::runs_in_runtime) || !plan.links.is_empty() {
             self.channel.namespaces().at(Step::Hooks)?;
@@ -343,7 +350,7 @@ impl Create<'_> {
                 .at(Step::Root)?;
         }
         leave(root.into());
-        let identity = identity::assume(&plan.process, labels, self.bounds)?;
+        let identity = identity::assume(&plan.process, labels, self.bounds, self.groups)?;
         if self.die_with_parent {
             // A change of user clears it.
             identity::die_with_parent().at(Step::Session)?;
@@ -386,7 +393,10 @@ impl Create<'_> {
         if let Some(hooks) = self.hooks {
             self.run_hooks(&hooks.create_container, "createContainer", hooks::Status::Creating)?;
         }
-        pivot(&root).at(Step::Root)?;
+        match self.sharing.root {
+            RootChange::Pivot => pivot(&root).at(Step::Root)?,
+            RootChange::Chroot => change_root(&root).at(Step::Root)?,
+        }
         self.propagation(&root).at(Step::Root)?;
         masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
         Ok(root)
@@ -515,7 +525,7 @@ impl Exec<'_> {
         identity::hide_keyring().at(Step::Session)?;
         set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
-        let identity = identity::assume(self.process, identity::Labels::none(), self.bounds)?;
+        let identity = identity::assume(self.process, identity::Labels::none(), self.bounds, self.groups)?;
         let program = program::find(self.process, &identity)?;
         confine(self.bounds, &self.channel, self.preserve_fds)?;
         finish(&identity, &program, ProcessOne::Program)
@@ -614,7 +624,8 @@ fn pivot(root: &Root) -> Result<(), CallError> {
     chdir("/").call(|| "chdir(\"/\")".to_owned())
 }
 
-/// Makes a directory of somebody else's mount namespace the root directory.
+/// Makes a directory the root directory where the old one cannot be let go of, or is that of somebody else's mount namespace. One that is mounted over
+/// the old one is where setns(2) leads, too.
 fn change_root(root: impl AsFd) -> Result<(), CallError> {
     fchdir(&root).call(|| "fchdir(<rootfs>)".to_owned())?;
     chroot(".").call(|| "chroot(\".\")".to_owned())?;

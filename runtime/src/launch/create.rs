@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
+use nix::unistd::Pid;
+
 use super::birth::{Birth, Bridge, clone};
 use super::error::{During, Error};
 use super::id_map::{UserNamespaces, write_maps};
@@ -10,8 +12,9 @@ use super::notify::{Notify, pass_on};
 use super::sync::{Channel, Message, pair};
 use super::{Create, Created, Lifetime, StartMode, Stdio, links, open};
 use crate::hooks::{self, State, Status};
-use crate::init::{self, Bounds, Streams, Wait};
+use crate::init::{self, Bounds, Groups, Streams, Wait};
 use crate::plan::{Plan, PlanError, Source};
+use crate::rootless;
 use crate::seccomp;
 use crate::spec::NamespaceKind;
 use crate::sys::Call;
@@ -65,12 +68,19 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         preserve_fds: create.preserve_fds,
         bounds: Bounds { filter: filter.as_ref(), landlock: plan.landlock.as_ref() },
         joined: Cell::new(0),
+        sharing: create.sharing,
+        groups: Groups::of_caller(),
         hooks: create.spec.hooks.as_ref(),
         plan: &plan,
         channel: theirs,
         state,
     };
     let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
+    // The maps of a new user namespace are written by this user, who must be let.
+    let maps = plan.namespaces.makes(NamespaceKind::User) && !nix::unistd::geteuid().is_root();
+    if maps {
+        rootless::seen(true).during(|| "user namespace".to_owned())?;
+    }
     let (pid, pidfd) = match clone(birth(&joined, &child), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
             // Closed as all that is not the child's.
@@ -79,6 +89,9 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
     };
+    if maps {
+        rootless::seen(false).during(|| "user namespace".to_owned())?;
+    }
     // The child's end must be open in the child alone, or its end of file would never come.
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let state = State { pid: pid.as_raw(), ..state };
@@ -94,6 +107,12 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
 }
 
 impl Created {
+    /// One that another runtime has made, and starts.
+    #[must_use]
+    pub fn elsewhere(pid: Pid, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
+        Self { pid, pidfd, console, warnings: Vec::new(), channel: None, notify: None }
+    }
+
     /// Lets the program run; returns when execve has succeeded.
     ///
     /// # Errors

@@ -66,6 +66,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         memory_policy: memory_policy.transpose()?,
         root,
         bounds: Bounds { filter: filter.as_ref(), landlock: landlock.as_ref() },
+        groups: init::Groups::of_caller(),
     };
     let into = match exec.below {
         Some(below) => below.clone_into(),

@@ -22,6 +22,7 @@ use crate::init::{is_link, set_recursive};
 use crate::plan::namespaces::{flag, name};
 use crate::plan::{Device, DeviceKind, Extra, Mount, Plan, PlanError, Source};
 use crate::root::{Links, Root, clean};
+use crate::rootless::in_user_namespace;
 use crate::spec::NamespaceKind;
 use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use crate::sys::{Call, CallError};
@@ -191,7 +192,7 @@ pub(super) fn null(plan: &Plan) -> Result<Option<OwnedFd>, Error> {
 
 /// Detached mounts of host devices, by index of the devices, for a user namespace, which may not make nodes.
 pub(super) fn devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
-    if !plan.namespaces.own(NamespaceKind::User) {
+    if !plan.namespaces.own(NamespaceKind::User) && !in_user_namespace() {
         return Ok(Vec::new());
     }
     let open = |(index, device): (usize, &Device)| match device.kind {
@@ -272,10 +273,7 @@ pub(super) fn cgroups(
     index: usize,
 ) -> Result<Vec<(PathBuf, OwnedFd)>, Error> {
     let Some(cgroup) = cgroup else {
-        return Err(Error::Plan(PlanError {
-            at: format!("mounts[{index}]"),
-            problem: "a cgroup mount needs a cgroup of the container".to_owned(),
-        }));
+        return hosts_cgroups().during(|| format!("mounts[{index}]")).map(|tree| vec![(PathBuf::new(), tree)]);
     };
     let hierarchies = cgroup.hierarchies();
     let unified = hierarchies.iter().all(|hierarchy| hierarchy.unified);
@@ -300,6 +298,16 @@ pub(super) fn cgroups(
         trees.push((name, tree));
     }
     Ok(trees)
+}
+
+/// What a container without a cgroup sees: all of the host, of which nothing can be changed (CVE-2023-25809).
+fn hosts_cgroups() -> Result<OwnedFd, CallError> {
+    let call = |name: &str| format!("{name}(\"/sys/fs/cgroup\")");
+    let tree = open_tree(AT_FDCWD, c"/sys/fs/cgroup", Depth::Recursive).call(|| call("open_tree"))?;
+    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let attributes = Attributes { set, propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    mount_setattr(&tree, Depth::Recursive, attributes).call(|| call("mount_setattr"))?;
+    Ok(tree)
 }
 
 /// What a container sees of the cgroup hierarchies.

@@ -15,6 +15,7 @@ pub(super) const VERB: Verb = Verb {
     most: 0,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 

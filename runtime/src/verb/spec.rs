@@ -16,20 +16,19 @@ pub(super) const VERB: Verb = Verb {
     name: "spec",
     usage: "spec [options]",
     summary: "write a config.json to start from",
-    flags: &[BUNDLE, Flag { name: "rootless", short: None, value: None, help: "not built yet" }],
+    flags: &[BUNDLE, Flag { name: "rootless", short: None, value: None, help: "for an ordinary user" }],
     least: 0,
     most: 0,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
 fn run(_: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
-    if parsed.is_set("rootless") {
-        return Err(Failure::new("--rootless is not built yet"));
-    }
     let path = Path::new(parsed.value("bundle").unwrap_or(".")).join("config.json");
-    let text = format!("{:#}\n", example());
+    let example = if parsed.is_set("rootless") { rootless() } else { example() };
+    let text = format!("{example:#}\n");
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -86,6 +85,36 @@ fn example() -> serde_json::Value {
     })
 }
 
+/// The same for an ordinary user: a user namespace with his own ids alone, the host's network, and no control group.
+fn rootless() -> serde_json::Value {
+    let mut spec = example();
+    let own = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
+    let linux = &mut spec["linux"];
+    linux["uidMappings"] = own(nix::unistd::geteuid().as_raw());
+    linux["gidMappings"] = own(nix::unistd::getegid().as_raw());
+    linux["namespaces"] = json!([
+        { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" }, { "type": "user" },
+    ]);
+    linux.as_object_mut().expect("it is an object").remove("resources");
+    let mounts = spec["mounts"].as_array_mut().expect("it is an array");
+    mounts.retain(|mount| mount["type"] != "cgroup");
+    for mount in mounts {
+        match mount["destination"].as_str() {
+            // There is no other group.
+            Some("/dev/pts") => {
+                mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"])
+            }
+            // sysfs belongs to the network namespace. Recursively read-only, for the control groups in it (CVE-2023-25809).
+            Some("/sys") => {
+                let options = ["rbind", "nosuid", "noexec", "nodev", "rro"];
+                *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": options });
+            }
+            _ => {}
+        }
+    }
+    spec
+}
+
 #[cfg(test)]
 mod tests {
     use runtime::plan::Plan;
@@ -94,6 +123,8 @@ mod tests {
     #[test]
     fn the_example_is_taken_by_our_own_plan() {
         let spec: Spec = serde_json::from_value(super::example()).unwrap();
+        Plan::new(&spec).map(|_| ()).unwrap();
+        let spec: Spec = serde_json::from_value(super::rootless()).unwrap();
         Plan::new(&spec).map(|_| ()).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use runtime::state::Access;
 use runtime::sys::Call;
 use runtime::sys::process::pidfd_send_signal;
 
+use super::notify::Notify;
 use super::{Context, Failure, Verb};
 use crate::args::Parsed;
 
@@ -18,6 +19,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -42,6 +44,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         bundle: &record.bundle,
         annotations: &record.spec.annotations,
     };
+    let notify = Notify::listen(&container.directory, &context.root)?;
     launch::start(connection, launch::Notify::new(&record.spec, &state, state.pid).as_ref())?;
     if let Some(hooks) = &record.spec.hooks {
         state.status = Status::Running;
@@ -50,6 +53,9 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
             pidfd_send_signal(&init.pidfd, libc::SIGKILL).call(|| "pidfd_send_signal(<init>, SIGKILL)".to_owned())?;
             return Err(error.into());
         }
+    }
+    if let Some(notify) = notify {
+        return notify.relay(&init.pidfd, init.pid.as_raw());
     }
     Ok(0)
 }

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     fn writer(path: &Path, max_size: Option<u64>, max_files: u32) -> Writer {
-        Writer::open(LogFile { path: path.to_owned(), max_size, max_files }).unwrap()
+        Writer::open(LogFile { path: path.to_owned(), max_size, max_files, max_line: None }).unwrap()
     }
 
     /// Ten records of ten bytes.
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_drops_whole_records_and_says_so() {
-        let target = LogFile { path: "/log".into(), max_size: None, max_files: 1 };
+        let target = LogFile { path: "/log".into(), max_size: None, max_files: 1, max_line: None };
         let file = open("/dev/full", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let mut writer = Writer { file, target, size: 0, dropped: 0, problem: None };
         fill(&mut writer);

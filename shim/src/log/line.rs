@@ -1,13 +1,13 @@
 //! Output cut into lines and lines into records (pure).
 //!
-//! In CRI log format a record is `<time> <stream> <tag> <text>\n`. A line longer than [`TEXT_LIMIT`] becomes several records
+//! In CRI log format a record is `<time> <stream> <tag> <text>\n`. A line longer than the limit becomes several records
 //! tagged `P`, the last of them `F`. Output that ends without a newline ends in a `P`.
 
 use memchr::memchr;
 
 use super::time::rfc3339;
 
-/// Most bytes of text in a record.
+/// Most bytes of text in a record, where nothing else is said.
 pub const TEXT_LIMIT: usize = 16 << 10;
 
 /// Bytes that a record in CRI format has beside its text.
@@ -32,18 +32,25 @@ pub(super) enum Tag {
 }
 
 /// Cuts one stream into records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lines {
-    /// The beginning of a line whose end has not come; at most [`TEXT_LIMIT`] bytes.
+    /// The beginning of a line whose end has not come; at most `limit` bytes.
     held: Vec<u8>,
+    /// Most bytes of text in a record.
+    limit: usize,
 }
 
 impl Lines {
+    /// Nothing has come; no record will have more text than `limit`.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { held: Vec::new(), limit }
+    }
+
     /// Takes the next bytes of the stream and hands out records.
     pub(super) fn push(&mut self, mut data: &[u8], mut record: impl FnMut(&[u8], Tag)) {
         while !data.is_empty() {
-            let room = TEXT_LIMIT - self.held.len();
-            // One byte more, as a newline after exactly TEXT_LIMIT bytes still ends this record.
+            let room = self.limit - self.held.len();
+            // One byte more, as a newline after exactly `limit` bytes still ends this record.
             let window = &data[..data.len().min(room + 1)];
             let (text, tag) = match memchr(b'\n', window) {
                 Some(end) => (&data[..end], Tag::Full),
@@ -110,7 +117,11 @@ mod tests {
     use super::*;
 
     fn records(chunks: &[&[u8]]) -> Vec<(Vec<u8>, Tag)> {
-        let mut lines = Lines::default();
+        records_of(TEXT_LIMIT, chunks)
+    }
+
+    fn records_of(limit: usize, chunks: &[&[u8]]) -> Vec<(Vec<u8>, Tag)> {
+        let mut lines = Lines::new(limit);
         let mut records = Vec::new();
         for chunk in chunks {
             lines.push(chunk, |text, tag| records.push((text.to_vec(), tag)));
@@ -144,6 +155,14 @@ mod tests {
         ] {
             assert!(records(&chunks) == expected, "{} chunks", chunks.len());
         }
+    }
+
+    #[test]
+    fn another_limit() {
+        assert_eq!(
+            records_of(4, &[b"abcd\nabcde", b"fghi\n"]),
+            [full(b"abcd"), partial(b"abcd"), partial(b"efgh"), full(b"i")]
+        );
     }
 
     #[test]

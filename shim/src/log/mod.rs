@@ -56,7 +56,9 @@ impl Log {
             }
             LogTarget::Journald { socket, fields } => Sink::Journal(Journal::open(socket, fields)?),
         };
-        Ok(Self { sink, lines: Default::default() })
+        let limit = target.file().and_then(|file| file.max_line);
+        let limit = limit.map_or(TEXT_LIMIT, |limit| limit.get() as usize);
+        Ok(Self { sink, lines: [Lines::new(limit), Lines::new(limit)] })
     }
 
     /// Opens the file again, after somebody has moved it away. On an error the old one stays in use.
@@ -178,7 +180,7 @@ mod tests {
     use crate::layout::LogFile;
 
     fn cri(path: &Path) -> LogTarget {
-        LogTarget::K8sFile(LogFile { path: path.to_owned(), max_size: None, max_files: 1 })
+        LogTarget::K8sFile(LogFile { path: path.to_owned(), max_size: None, max_files: 1, max_line: None })
     }
 
     #[test]
@@ -202,7 +204,7 @@ mod tests {
     fn a_character_that_comes_in_two_reads_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let file = LogFile { path: path.clone(), max_size: None, max_files: 1 };
+        let file = LogFile { path: path.clone(), max_size: None, max_files: 1, max_line: None };
         let mut log = Log::open(&LogTarget::JsonFile { file, attributes: Default::default() }).unwrap();
         let mut gather = Vec::new();
         log.append(Stream::Stdout, b"gr\xc3", 0, &mut gather);

@@ -104,11 +104,16 @@ impl Server {
             if let Some(cgroup) = &container.cgroup {
                 cgroup.apply(&resources).map_err(Failure::internal)?;
             }
+            if container.task.program.is_some() {
+                self.update_by_program(id, &resources)?;
+            }
+            let container = self.container(id, Verb::Update)?;
             let merged = container.spec.linux.get_or_insert_default().resources.get_or_insert_default();
             update::merge(merged, resources);
             update::rewrite(&container.dir, merged).map_err(Failure::internal)?;
         }
         if let Some(policy) = restart {
+            let container = self.container(id, Verb::Update)?;
             container.task.restart = policy;
             record::write(&container.dir, &container.task).map_err(Failure::internal)?;
         }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
+use cri::copy::place::{Owner, host_id};
 use cri::spec::{Families, Input, MountIdMap, MountRequest, MountTarget, NamespaceChoice, UserNamespace};
 use runtime::spec::NamespaceKind;
 use shim::layout::{Ends, EventTarget, Layers, LogTarget, Sandbox, Stdin, Task};
@@ -34,7 +35,6 @@ use super::record::{CommandLine, Config, HostConfig, MountKind, MountPoint, Orig
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
 use super::{id, network, plan};
-use crate::copy::place::{Owner, host_id};
 use crate::events;
 use crate::flag::create::{CreateFlags, JoinedPod, RootfsFlag, Stream};
 use crate::flag::health::Healthcheck;
@@ -166,6 +166,7 @@ impl Making<'_> {
         attributes.insert("image".to_owned(), self.plan.origin.name().to_owned());
         attributes.insert("name".to_owned(), self.draft.name.clone());
         Ok(Task {
+            program: None,
             version: shim::layout::VERSION,
             layers,
             log: self.log(&upper)?,

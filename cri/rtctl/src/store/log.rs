@@ -35,6 +35,7 @@ pub(crate) fn target(options: &LogOptions, facts: &Facts<'_>, dir: &Path) -> Res
         path: options.path.clone().unwrap_or_else(|| dir.join(name)),
         max_size: options.max_size,
         max_files: options.max_files,
+        max_line: None,
     };
     Ok(match options.driver {
         Driver::None => None,

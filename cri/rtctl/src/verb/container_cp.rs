@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use cri::copy::place::{Owner, Place, container_id, host_id};
+use cri::copy::{Entry, tree};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
@@ -28,9 +30,7 @@ use runtime::sys::process::set_file_ids;
 use shim::layout::State;
 use shim::local::{Lock, Wait};
 
-use crate::copy::archive::{self, Writer};
-use crate::copy::place::{Owner, Place, container_id, host_id};
-use crate::copy::{Entry, tree};
+use crate::archive::{self, Writer};
 use crate::rootfs;
 use crate::store::remove::wait_for_end;
 use crate::store::roots::Roots;
@@ -124,7 +124,7 @@ impl Args {
                 let dir = view.directory(&path)?;
                 view.become_its_root()?;
                 let mut place = Place::new(dir, view.owner(), None);
-                archive::read(std::io::stdin().lock(), &mut |entry, content| place.put(entry, content))?;
+                archive::read(std::io::stdin().lock(), &mut |entry, content| Ok(place.put(entry, content)?))?;
                 place.finish()?;
             }
             (Side::Container(..), Side::Container(..)) => {
@@ -379,7 +379,7 @@ impl Target {
 
     fn copy(self, source: Source, owner: Owner) -> Result<()> {
         let mut place = Place::new(self.dir, owner, self.name);
-        source.read(&mut |entry, content| place.put(entry, content))?;
-        place.finish()
+        source.read(&mut |entry, content| Ok(place.put(entry, content)?))?;
+        Ok(place.finish()?)
     }
 }

@@ -7,15 +7,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cri::copy::place::container_id;
+use cri::copy::tree;
 use nix::fcntl::AT_FDCWD;
 use runtime::spec::{IdMapping, Linux};
 use runtime::sys::Call;
 use runtime::sys::mount::{Depth, open_tree};
 use shim::layout::Layers;
 
-use crate::copy::archive::Writer;
-use crate::copy::place::container_id;
-use crate::copy::tree;
+use crate::archive::Writer;
 use crate::rootfs;
 use crate::store::roots::Roots;
 use crate::store::view::Container;

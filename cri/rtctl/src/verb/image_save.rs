@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use cri::copy::place::{Owner, Place};
+use cri::copy::tree;
 use cri::image::Store;
 
-use crate::copy::place::{Owner, Place};
-use crate::copy::{archive, tree};
+use crate::archive;
 use crate::events;
 use crate::image::explain;
 use crate::rootfs;
@@ -109,6 +110,6 @@ fn unpack(file: &Path, folder: &Path) -> Result<()> {
     }
     let input = std::fs::File::open(file).with_context(shown)?;
     let mut place = Place::new(rootfs::directory(folder)?, Owner::Caller, None);
-    archive::read(std::io::BufReader::new(input), &mut |entry, content| place.put(entry, content))?;
-    place.finish()
+    archive::read(std::io::BufReader::new(input), &mut |entry, content| Ok(place.put(entry, content)?))?;
+    Ok(place.finish()?)
 }

@@ -10,7 +10,7 @@ use super::super::error::Error;
 use super::mounts::{self, ResolvedMount};
 use super::refusal::{explain, refuse};
 use super::resources::resources;
-use super::{Defaults, sandbox, security, stop_signal};
+use super::{Defaults, Runner, sandbox, security, stop_signal};
 use crate::image::identity::Identity;
 use crate::spec::cdi::{self, Edits};
 use crate::spec::{
@@ -42,6 +42,8 @@ pub(in crate::pod) struct ContainerInput<'a> {
     pub(in crate::pod) files: &'a Path,
     /// What the mounts of the configuration are, each by each.
     pub(in crate::pod) mounts: &'a [ResolvedMount],
+    /// Directories of the node for the volumes that the image declares, by destination.
+    pub(in crate::pod) volumes: &'a [(String, PathBuf)],
     /// Devices of the node that it is given.
     pub(in crate::pod) devices: &'a [DeviceRequest],
     /// What its CDI devices bring.
@@ -52,6 +54,8 @@ pub(in crate::pod) struct ContainerInput<'a> {
     pub(in crate::pod) target_pid: Option<i32>,
     /// What it gets where it does not say otherwise.
     pub(in crate::pod) defaults: &'a Defaults,
+    /// What its runtime handler makes of it.
+    pub(in crate::pod) runner: &'a Runner,
 }
 
 /// What a container comes to.
@@ -89,7 +93,8 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
         name_host(&mut process.env, input.pod);
     }
     cdi::apply(input.cdi, &mut spec);
-    Ok(ContainerPlan { task: task(input)?, spec })
+    spec.annotations = input.runner.annotations(input.pod, config);
+    Ok(ContainerPlan { task: task(input)?, spec: input.runner.finish(spec) })
 }
 
 /// What is asked of the library that makes configurations.
@@ -194,7 +199,10 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
     Ok(Task {
         version: VERSION,
         layers: Some(Layers { lower: input.layers.to_vec(), upper: Some((upper.join("fs"), upper.join("work"))) }),
-        log: log_path(input.pod, config).map(|path| LogTarget::K8sFile(LogFile { path, max_size: None, max_files: 1 })),
+        log: log_path(input.pod, config).map(|path| {
+            let max_line = input.defaults.max_log_line;
+            LogTarget::K8sFile(LogFile { path, max_size: None, max_files: 1, max_line })
+        }),
         stdin,
         restart: RestartPolicy::No,
         auto_remove: false,
@@ -206,6 +214,7 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         events: None,
         sandbox: shared(input),
         image_mounts: mounts::images(input),
+        program: input.runner.program.clone(),
     })
 }
 

@@ -1,6 +1,10 @@
 //! What containers and pods get that do not say otherwise.
 
+use std::num::NonZeroU32;
+
 use runtime::spec::Rlimit;
+
+use crate::config::ImageVolumes;
 
 /// Choices of who runs the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +23,10 @@ pub struct Defaults {
     pub tolerate_missing_hugetlb: bool,
     /// Whether everybody may ping from a pod's own network.
     pub unprivileged_icmp: bool,
+    /// Most bytes of a line of a log in one record.
+    pub max_log_line: Option<NonZeroU32>,
+    /// What becomes of the directories that the image declares as volumes.
+    pub image_volumes: ImageVolumes,
 }
 
 impl Default for Defaults {
@@ -31,6 +39,8 @@ impl Default for Defaults {
             unprivileged_ports: true,
             tolerate_missing_hugetlb: true,
             unprivileged_icmp: true,
+            max_log_line: None,
+            image_volumes: ImageVolumes::Private,
         }
     }
 }

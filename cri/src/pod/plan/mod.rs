@@ -12,6 +12,7 @@ mod defaults;
 mod mounts;
 mod refusal;
 mod resources;
+mod runner;
 mod sandbox;
 mod security;
 mod stop_signal;
@@ -21,6 +22,7 @@ mod tests;
 
 pub(super) use container::{ContainerInput, container};
 pub use defaults::Defaults;
-pub(super) use mounts::ResolvedMount;
+pub(super) use mounts::{ResolvedMount, volumes};
 pub(super) use resources::resources;
+pub(super) use runner::Runner;
 pub(super) use sandbox::sandbox;

@@ -24,6 +24,18 @@ pub(in crate::pod) enum ResolvedMount {
     },
 }
 
+/// The directories that the image wants as volumes, where nothing that was asked for lies, with their directories on the node.
+pub(in crate::pod) fn volumes(config: &ContainerConfig, declared: &[String], base: &Path) -> Vec<(String, PathBuf)> {
+    let wanted: Vec<PathBuf> = config.mounts.iter().map(|mount| clean(&mount.container_path)).collect();
+    let mut volumes: Vec<PathBuf> = declared.iter().map(|path| clean(path)).collect();
+    volumes.sort();
+    volumes.dedup();
+    // The whole root file system is the container's own anyhow.
+    volumes.retain(|path| path != Path::new("/") && !wanted.contains(path));
+    let numbered = volumes.into_iter().enumerate();
+    numbered.map(|(number, path)| (path.to_string_lossy().into_owned(), base.join(number.to_string()))).collect()
+}
+
 /// Files of the pod that every container sees, by their names in the pod's directory.
 const FILES: [(&str, &str); 3] =
     [("/etc/hostname", "hostname"), ("/etc/hosts", "hosts"), ("/etc/resolv.conf", "resolv.conf")];
@@ -56,6 +68,14 @@ pub(super) fn mounts(input: &ContainerInput<'_>, defaults: Vec<Mount>) -> Result
             let options = ["rbind", "rprivate"].into_iter().chain(access).chain(id_map);
             list.push(bind(destination, utf8("", &files.join(name))?, options));
         }
+    }
+    for (destination, source) in input.volumes {
+        // What every container has is not the image's to replace.
+        if list.iter().any(|mount| clean(&mount.destination) == Path::new(destination)) {
+            continue;
+        }
+        let id_map = mapped.then_some("idmap");
+        list.push(bind(destination, utf8("", source)?, ["rbind", "rprivate"].into_iter().chain(id_map)));
     }
     for (index, (mount, source)) in config.mounts.iter().zip(input.mounts).enumerate() {
         let field = format!("mounts[{index}]");

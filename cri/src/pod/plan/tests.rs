@@ -85,6 +85,7 @@ struct Case {
     identity: Identity,
     host: Host,
     mounts: Vec<ResolvedMount>,
+    volumes: Vec<(String, PathBuf)>,
     devices: Vec<DeviceRequest>,
     seccomp: Option<String>,
     target_pid: Option<i32>,
@@ -107,6 +108,7 @@ fn case() -> Case {
             ..Host::default()
         },
         mounts: Vec::new(),
+        volumes: Vec::new(),
         devices: Vec::new(),
         seccomp: None,
         target_pid: None,
@@ -127,6 +129,7 @@ impl Case {
             upper: Path::new("/upper/x"),
             files: Path::new("/run/pod"),
             mounts: &self.mounts,
+            volumes: &self.volumes,
             devices: &self.devices,
             cdi: &Edits::default(),
             seccomp: self.seccomp.as_deref(),
@@ -593,6 +596,37 @@ fn images_as_mounts() {
 }
 
 #[test]
+fn volumes_of_the_image() {
+    let mut it = case();
+    let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    it.mount(bind("/mine"));
+    // What was asked for wins, and the same place twice is one.
+    let declared = words(&["/data/../data", "/data", "/", "/mine/", "/proc", "var/lib/x"]);
+    it.volumes = super::volumes(&it.config, &declared, Path::new("/upper/x/volumes"));
+    let found: Vec<_> = it.volumes.iter().map(|(place, dir)| (place.as_str(), dir.to_str().unwrap())).collect();
+    let of = |number: u32| format!("/upper/x/volumes/{number}");
+    assert_eq!(found, [("/data", &*of(0)), ("/proc", &of(1)), ("/var/lib/x", &of(2))]);
+    it.config.readonly_rootfs = true;
+    let spec = it.spec();
+    assert_eq!(at(&spec, "/data").options, ["rbind", "rprivate"]);
+    assert_eq!(at(&spec, "/var/lib/x").source.as_deref(), Some(&*of(2)));
+    assert_eq!(at(&spec, "/mine").source.as_deref(), Some("/srv"));
+    assert_eq!(at(&spec, "/proc").kind.as_deref(), Some("proc"));
+    it.pod.namespaces.user = Some(MAPS);
+    assert_eq!(at(&it.spec(), "/data").options, ["rbind", "rprivate", "idmap"]);
+}
+
+#[test]
+fn a_line_of_the_log() {
+    let mut it = case();
+    it.defaults.max_log_line = std::num::NonZeroU32::new(4096);
+    it.pod.log_directory = Some("/logs".into());
+    it.config.log_path = Some("0.log".into());
+    let log = it.plan().unwrap().task.log.unwrap();
+    assert_eq!(log.file().unwrap().max_line, it.defaults.max_log_line);
+}
+
+#[test]
 fn devices() {
     let mut it = case();
     let node = DeviceNode {
@@ -682,7 +716,7 @@ fn tasks() {
             upper: Some(("/upper/x/fs".into(), "/upper/x/work".into())),
         })
     );
-    let log = LogFile { path: "/logs/app/0.log".into(), max_size: None, max_files: 1 };
+    let log = LogFile { path: "/logs/app/0.log".into(), max_size: None, max_files: 1, max_line: None };
     assert_eq!((task.log, task.stop_signal, task.stdin), (Some(LogTarget::K8sFile(log)), Some(15), Stdin::Closed));
     assert_eq!(task.owned, [PathBuf::from("/upper/x")]);
     it.config.stdin = true;

@@ -24,13 +24,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cri::copy::place::{Owner, copy_up};
+use cri::copy::tree;
 
 pub(crate) use self::hold::{Held, TopOwner, create, hold, hold_existing};
 use self::record::Record;
 pub(crate) use self::remove::{InUse, remove, sweep};
 use super::roots::Roots;
-use crate::copy::place::Owner;
-use crate::copy::tree;
 use crate::flag::volume::volume_name;
 use crate::rootfs;
 
@@ -145,6 +145,6 @@ pub(crate) fn fill(held: &Held, root: &OwnedFd, destination: &str, data: &Path, 
     if !tree::is_empty(data)? {
         return Ok(());
     }
-    rootfs::copy_up(root, destination, data, owner)
+    copy_up(root, destination, rootfs::directory(data)?, owner)
         .with_context(|| format!("copying {destination} to {}", data.display()))
 }

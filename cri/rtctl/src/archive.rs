@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tar::{EntryType, Header};
 
-use super::{Content, Entry, Kind, tree};
+use cri::copy::{Content, Entry, Kind, tree};
 
 /// Reads an archive. Types that are no files (volume labels, sparse maps of old formats) are refused.
 pub(crate) fn read(input: impl Read, each: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>) -> Result<()> {

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{
@@ -14,17 +13,18 @@ use nix::sys::stat::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat};
+use runtime::root::{Links, open_in};
 use runtime::rooted;
 use runtime::spec::IdMapping;
-use runtime::sys::xattr;
+use runtime::sys::{Call, CallError, xattr};
 
-use super::{Content, Entry, Kind};
+use super::{Content, Entry, Error, Kind, tree};
 
 /// Most bytes that are copied of a file that claims to have none.
 const UNSIZED_LIMIT: u64 = 16 << 20;
 
 /// A directory that entries are put into.
-pub(crate) struct Place {
+pub struct Place {
     dir: OwnedFd,
     owner: Owner,
     /// Name that the top entry gets; `None`: it is the directory itself.
@@ -35,13 +35,18 @@ pub(crate) struct Place {
 
 /// Who owns the copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub enum Owner {
     /// Who owned the originals.
     Same,
     /// The caller.
     Caller,
     /// Who the owners of the originals are in a user namespace.
-    Mapped { uids: Vec<IdMapping>, gids: Vec<IdMapping> },
+    Mapped {
+        /// Its users.
+        uids: Vec<IdMapping>,
+        /// Its groups.
+        gids: Vec<IdMapping>,
+    },
 }
 
 impl Owner {
@@ -57,7 +62,7 @@ impl Owner {
 }
 
 /// The host's id of a container's id; one that is not mapped becomes the container's root.
-pub(crate) fn host_id(maps: &[IdMapping], id: u32) -> u32 {
+pub fn host_id(maps: &[IdMapping], id: u32) -> u32 {
     let find = |id: u32| {
         let map = maps.iter().find(|map| id >= map.container_id && id - map.container_id < map.size)?;
         Some(map.host_id + (id - map.container_id))
@@ -66,33 +71,37 @@ pub(crate) fn host_id(maps: &[IdMapping], id: u32) -> u32 {
 }
 
 /// The container's id of a host's; without maps they are the same.
-pub(crate) fn container_id(maps: &[IdMapping], id: u32) -> u32 {
+pub fn container_id(maps: &[IdMapping], id: u32) -> u32 {
     let inside = |map: &&IdMapping| id >= map.host_id && id - map.host_id < map.size;
     maps.iter().find(inside).map_or(id, |map| map.container_id + (id - map.host_id))
 }
 
 impl Place {
     /// Entries are put into `dir`; the top one as `top`.
-    pub(crate) fn new(dir: OwnedFd, owner: Owner, top: Option<PathBuf>) -> Place {
+    #[must_use]
+    pub fn new(dir: OwnedFd, owner: Owner, top: Option<PathBuf>) -> Place {
         Place { dir, owner, top, finish: Vec::new() }
     }
 
     /// Makes one entry. `archive` gives the content of [`Content::Archive`].
-    pub(crate) fn put(&mut self, entry: Entry, archive: &mut dyn Read) -> Result<()> {
+    ///
+    /// # Errors
+    /// A path that leads out of the directory, what cannot be replaced, and the kernel's.
+    pub fn put(&mut self, entry: Entry, archive: &mut dyn Read) -> Result<(), Error> {
         let path = self.path(&entry.path)?;
-        let shown = format!("{}", path.display());
-        self.make(entry, path, archive).with_context(|| shown)
+        let shown = path.clone();
+        self.make(entry, path, archive).map_err(|error| error.at(&shown))
     }
 
     /// Where an entry goes: below the directory, without `..`.
-    fn path(&self, path: &Path) -> Result<PathBuf> {
+    fn path(&self, path: &Path) -> Result<PathBuf, Error> {
         let mut place = self.top.clone().unwrap_or_default();
         for part in path.components() {
             match part {
                 Component::Normal(name) => place.push(name),
                 Component::CurDir | Component::RootDir => {}
                 Component::ParentDir | Component::Prefix(_) => {
-                    bail!("{}: leads out of the destination", path.display())
+                    return Err(Error::refused("leads out of the destination").at(path));
                 }
             }
         }
@@ -101,7 +110,7 @@ impl Place {
 
     /// The directory that `path` lies in, made where it is missing: archives need not have entries for directories. No link on
     /// the way is followed, whoever puts it there.
-    fn parent(&self, path: &Path) -> Result<OwnedFd> {
+    fn parent(&self, path: &Path) -> Result<OwnedFd, CallError> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let open = |path: &Path| {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
@@ -109,24 +118,24 @@ impl Place {
         };
         match open(parent) {
             Err(error) if error.errno == Errno::ENOENT => {}
-            answer => return Ok(answer?),
+            answer => return answer,
         }
         let mut above = PathBuf::new();
         for name in parent {
             match mkdirat(open(&above)?, name, Mode::from_bits_truncate(0o755)) {
                 Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => bail!("mkdirat({name:?}): {errno}"),
+                Err(errno) => return Err(CallError { call: format!("mkdirat({name:?})"), errno }),
             }
             above.push(name);
         }
-        Ok(open(parent)?)
+        open(parent)
     }
 
-    fn make(&mut self, entry: Entry, path: PathBuf, archive: &mut dyn Read) -> Result<()> {
+    fn make(&mut self, entry: Entry, path: PathBuf, archive: &mut dyn Read) -> Result<(), Error> {
         let Some(name) = path.file_name() else {
             // The directory itself.
             if !matches!(entry.kind, Kind::Directory) {
-                bail!("a directory cannot be replaced by a file");
+                return Err(Error::refused("a directory cannot be replaced by a file"));
             }
             if self.owner != Owner::Caller {
                 self.own(&self.dir, Path::new(""), &entry)?;
@@ -146,19 +155,22 @@ impl Place {
             Kind::Directory => {
                 match mkdirat(&parent, name, Mode::S_IRWXU) {
                     Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(errno) => bail!("mkdirat: {errno}"),
+                    Err(errno) => return Err(CallError { call: format!("mkdirat({name:?})"), errno }.into()),
                 }
                 self.own(&parent, name, &entry)?;
                 self.finish.push((path.clone(), entry.mode, entry.mtime));
                 return self.attributes(&parent, name, &entry);
             }
             Kind::File { .. } => return self.file(&parent, name, entry, archive),
-            Kind::Symlink(target) => symlinkat(target, &parent, name).context("symlinkat")?,
+            Kind::Symlink(target) => {
+                symlinkat(target, &parent, name).call(|| format!("symlinkat({target:?}, {name:?})"))?
+            }
             Kind::HardLink(first) => {
                 let first = self.path(first)?;
                 let first_parent = self.parent(&first)?;
-                let first_name = first.file_name().context("a link to the top")?;
-                linkat(&first_parent, first_name, &parent, name, LinkatFlags::empty()).context("linkat")?;
+                let first_name = first.file_name().ok_or_else(|| Error::refused("is a link to the top"))?;
+                linkat(&first_parent, first_name, &parent, name, LinkatFlags::empty())
+                    .call(|| format!("linkat({first:?}, {name:?})"))?;
                 return Ok(());
             }
             Kind::Char(device) => node(&parent, name, SFlag::S_IFCHR, *device)?,
@@ -170,17 +182,18 @@ impl Place {
             // fchmodat(2) follows a link that took the place; the node was just made with mode 0600 and this cannot
             // leave the container's own files where there is no link, so look again through a descriptor.
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let fd = openat(&parent, name, flags, Mode::empty()).context("openat")?;
+            let fd = openat(&parent, name, flags, Mode::empty()).call(|| "openat()".to_owned())?;
             let link = runtime::root::magic_link(&fd);
             let mode = Mode::from_bits_truncate(self.node_mode(entry.mode, device));
-            fchmodat(nix::fcntl::AT_FDCWD, link.as_str(), mode, FchmodatFlags::FollowSymlink).context("fchmodat")?;
+            fchmodat(nix::fcntl::AT_FDCWD, link.as_str(), mode, FchmodatFlags::FollowSymlink)
+                .call(|| "fchmodat()".to_owned())?;
         }
         times(&parent, name, entry.mtime)
     }
 
-    fn file(&self, parent: &OwnedFd, name: &Path, entry: Entry, archive: &mut dyn Read) -> Result<()> {
+    fn file(&self, parent: &OwnedFd, name: &Path, entry: Entry, archive: &mut dyn Read) -> Result<(), Error> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).context("openat")?;
+        let fd = openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).call(|| "openat()".to_owned())?;
         let mut file = std::fs::File::from(fd);
         let Entry { kind: Kind::File { size, content }, mode, mtime, .. } = &entry else { return Ok(()) };
         match content {
@@ -192,20 +205,20 @@ impl Place {
             Content::Archive => {
                 let copied = std::io::copy(&mut archive.take(*size), &mut file)?;
                 if copied != *size {
-                    bail!("the archive ends after {copied} of {size} bytes");
+                    return Err(Error::Refused(format!("the archive ends after {copied} of {size} bytes")));
                 }
             }
         }
         if let Some((uid, gid)) = self.owner.of(&entry) {
-            nix::unistd::fchown(&file, Some(uid), Some(gid)).context("fchown")?;
+            nix::unistd::fchown(&file, Some(uid), Some(gid)).call(|| "fchown()".to_owned())?;
         }
         // Capabilities are lost by a change of owner, set-id bits too: in this order.
         for (name, value) in self.kept(&entry) {
-            xattr::fset(&file, name, value).with_context(|| format!("fsetxattr({name:?})"))?;
+            xattr::fset(&file, name, value).call(|| format!("fsetxattr({name:?})"))?;
         }
-        fchmod(&file, Mode::from_bits_truncate(self.mode(*mode))).context("fchmod")?;
+        fchmod(&file, Mode::from_bits_truncate(self.mode(*mode))).call(|| "fchmod()".to_owned())?;
         let time = TimeSpec::new(mtime.0, mtime.1);
-        nix::sys::stat::futimens(&file, &time, &time).context("futimens")
+        Ok(nix::sys::stat::futimens(&file, &time, &time).call(|| "futimens()".to_owned())?)
     }
 
     /// Set-id bits only make sense along with their owner.
@@ -231,56 +244,78 @@ impl Place {
         entry.xattrs.iter().filter(move |(name, _)| all || name.to_bytes().starts_with(b"user."))
     }
 
-    fn own(&self, dir: impl AsFd, name: &Path, entry: &Entry) -> Result<()> {
+    fn own(&self, dir: impl AsFd, name: &Path, entry: &Entry) -> Result<(), Error> {
         let Some((uid, gid)) = self.owner.of(entry) else { return Ok(()) };
         let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
-        fchownat(dir, name, Some(uid), Some(gid), flags).context("fchownat")
+        Ok(fchownat(dir, name, Some(uid), Some(gid), flags).call(|| "fchownat()".to_owned())?)
     }
 
-    fn attributes(&self, parent: &OwnedFd, name: &Path, entry: &Entry) -> Result<()> {
+    fn attributes(&self, parent: &OwnedFd, name: &Path, entry: &Entry) -> Result<(), Error> {
         for (attribute, value) in self.kept(entry) {
             xattr::set_at(parent, name.as_os_str().as_bytes(), attribute, value)
-                .with_context(|| format!("lsetxattr({attribute:?})"))?;
+                .call(|| format!("lsetxattr({attribute:?})"))?;
         }
         Ok(())
     }
 
     /// Sets modes and times of directories, the deepest first.
-    pub(crate) fn finish(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn finish(self) -> Result<(), Error> {
         for (path, mode, mtime) in self.finish.iter().rev() {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
             let open = rooted::open(&self.dir, path.as_os_str().as_bytes(), flags, Mode::empty());
-            let dir = open.with_context(|| format!("{}", path.display()))?;
-            fchmod(&dir, Mode::from_bits_truncate(self.mode(*mode))).context("fchmod")?;
+            let dir = open.map_err(|error| Error::from(error).at(path))?;
+            fchmod(&dir, Mode::from_bits_truncate(self.mode(*mode))).call(|| "fchmod()".to_owned())?;
             let time = TimeSpec::new(mtime.0, mtime.1);
-            nix::sys::stat::futimens(&dir, &time, &time).context("futimens")?;
+            nix::sys::stat::futimens(&dir, &time, &time).call(|| "futimens()".to_owned())?;
         }
         Ok(())
     }
 }
 
+/// Copies what is at `path` in `root` into the empty directory `to`: how a new volume gets the image's content. Where the image has
+/// nothing, nothing is copied.
+///
+/// # Errors
+/// The file that could not be copied.
+pub fn copy_up(root: &OwnedFd, path: &str, to: OwnedFd, owner: Owner) -> Result<(), Error> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let source = match open_in(root, path.as_ref(), flags, Links::InRoot) {
+        Ok(fd) => fd,
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut place = Place::new(to, owner, None);
+    tree::read(source, &mut |entry, content| place.put(entry, content))?;
+    place.finish()
+}
+
 /// Removes what is in the way: a file makes room for anything but a directory's content; a directory only for a directory.
-fn clear(parent: &OwnedFd, name: &Path, for_directory: bool) -> Result<()> {
+fn clear(parent: &OwnedFd, name: &Path, for_directory: bool) -> Result<(), Error> {
     let is_directory = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(stat) => stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits(),
         Err(Errno::ENOENT) => return Ok(()),
-        Err(errno) => bail!("fstatat: {errno}"),
+        Err(errno) => return Err(CallError { call: format!("fstatat({name:?})"), errno }.into()),
     };
     match (is_directory, for_directory) {
         (true, true) => Ok(()),
-        (true, false) => bail!("cannot overwrite a directory with a file"),
-        (false, true) => bail!("cannot overwrite a file with a directory"),
-        (false, false) => unlinkat(parent, name, UnlinkatFlags::NoRemoveDir).context("unlinkat"),
+        (true, false) => Err(Error::refused("cannot overwrite a directory with a file")),
+        (false, true) => Err(Error::refused("cannot overwrite a file with a directory")),
+        (false, false) => {
+            Ok(unlinkat(parent, name, UnlinkatFlags::NoRemoveDir).call(|| format!("unlinkat({name:?})"))?)
+        }
     }
 }
 
-fn node(parent: &OwnedFd, name: &Path, kind: SFlag, device: u64) -> Result<()> {
-    mknodat(parent, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device).context("mknodat")
+fn node(parent: &OwnedFd, name: &Path, kind: SFlag, device: u64) -> Result<(), Error> {
+    Ok(mknodat(parent, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device).call(|| "mknodat()".to_owned())?)
 }
 
-fn times(parent: &OwnedFd, name: &Path, mtime: (i64, i64)) -> Result<()> {
+fn times(parent: &OwnedFd, name: &Path, mtime: (i64, i64)) -> Result<(), Error> {
     let time = TimeSpec::new(mtime.0, mtime.1);
-    utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).context("utimensat")
+    Ok(utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).call(|| "utimensat()".to_owned())?)
 }
 
 #[cfg(test)]
@@ -289,7 +324,7 @@ mod tests {
 
     use super::*;
 
-    fn put(owner: Owner, kind: Kind, xattrs: Vec<(CString, Vec<u8>)>) -> (tempfile::TempDir, Result<()>) {
+    fn put(owner: Owner, kind: Kind, xattrs: Vec<(CString, Vec<u8>)>) -> (tempfile::TempDir, Result<(), Error>) {
         let dir = tempfile::tempdir().unwrap();
         let mut place = Place::new(File::open(dir.path()).unwrap().into(), owner, Some("copy".into()));
         let entry = Entry { path: PathBuf::new(), kind, mode: 0o644, uid: 0, gid: 0, mtime: (0, 0), xattrs };
