@@ -166,9 +166,17 @@ fn every_member_absurd() {
             ("/hooks", json!({"poststop": [{"path": "/a", "args": ["\u{0}"]}]}), "hooks.poststop[0]"),
             ("/linux/namespaces/0/path", json!("relative"), "linux.namespaces[0].path"),
             ("/linux/namespaces/0/path", json!("/a\u{0}"), "linux.namespaces[0].path"),
-            ("/linux/uidMappings", json!([{"containerID": 0, "hostID": 4_294_967_295_u32, "size": 2}]), "linux.uidMappings[0]"),
+            (
+                "/linux/uidMappings",
+                json!([{"containerID": 0, "hostID": 4_294_967_295_u32, "size": 2}]),
+                "linux.uidMappings[0]",
+            ),
             ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets"),
-            ("/linux/devices", json!([{"path": "/dev/x", "type": "c", "major": 5000, "minor": 1}]), "linux.devices[0].major"),
+            (
+                "/linux/devices",
+                json!([{"path": "/dev/x", "type": "c", "major": 5000, "minor": 1}]),
+                "linux.devices[0].major",
+            ),
             ("/linux/devices", json!([{"path": "/", "type": "p"}]), "linux.devices[0].path"),
             ("/linux/netDevices", json!({"a b": {}}), "linux.netDevices[\"a b\"]"),
             ("/linux/cgroupsPath", json!("a\u{0}b"), "linux.cgroupsPath"),
@@ -178,7 +186,11 @@ fn every_member_absurd() {
             ("/linux/resources/cpu", json!({"idle": 2}), "linux.resources.cpu.idle"),
             ("/linux/resources/pids", json!({"limit": -7}), "linux.resources.pids.limit"),
             ("/linux/resources/blockIO", json!({"weight": 9}), "linux.resources.blockIO.weight"),
-            ("/linux/resources/hugepageLimits", json!([{"pageSize": "2", "limit": 1}]), "linux.resources.hugepageLimits[0]"),
+            (
+                "/linux/resources/hugepageLimits",
+                json!([{"pageSize": "2", "limit": 1}]),
+                "linux.resources.hugepageLimits[0]",
+            ),
             ("/linux/resources/network", json!({"classID": -1}), "linux.resources.network.classID"),
             ("/linux/resources/network", json!({"classID": 1}), "linux.resources.network.classID"),
             ("/linux/resources/rdma", json!({"": {"hcaHandles": 1}}), "linux.resources.rdma[\"\"]"),
@@ -206,7 +218,9 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     all.push(at.to_owned());
     match value {
         Value::Object(members) => members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), all)),
-        Value::Array(list) => list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), all)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), all))
+        }
         _ => {}
     }
 }
@@ -428,8 +442,10 @@ fn damaged_state_is_named_and_nothing_is_done() {
         let container = t.hold(t.bundle());
         let file = t.dir.join("root").join(&container.id).join("state.json");
         let text = fs::read(&file).unwrap();
-        let verbs: &[&[&str]] = &[&["state"], &["start"], &["pause"], &["resume"], &["ps"], &["delete"], &["delete", "-f"]];
-        let mut damaged: Vec<Vec<u8>> = vec![Vec::new(), b"{}".to_vec(), b"null".to_vec(), vec![0; 100], vec![0xff; 100]];
+        let verbs: &[&[&str]] =
+            &[&["state"], &["start"], &["pause"], &["resume"], &["ps"], &["delete"], &["delete", "-f"]];
+        let mut damaged: Vec<Vec<u8>> =
+            vec![Vec::new(), b"{}".to_vec(), b"null".to_vec(), vec![0; 100], vec![0xff; 100]];
         damaged.extend([1, 10, text.len() / 2, text.len() - 1].map(|length| text[..length].to_vec()));
         damaged.push(String::from_utf8(text.clone()).unwrap().replace("\"version\":1", "\"version\":99").into_bytes());
         damaged.push(String::from_utf8(text.clone()).unwrap().replace("\"init\":[", "\"init\":[-").into_bytes());

@@ -180,7 +180,11 @@ impl Cgroup {
             Ok(V1 { dir: reopen(&v1.dir)?, mount_point: v1.mount_point.clone(), controllers: v1.controllers })
         };
         let v2 = |v2: &V2| {
-            Ok::<_, Error>(V2 { dir: reopen(&v2.dir)?, above: v2.above.clone(), available: Cell::new(v2.available.get()) })
+            Ok::<_, Error>(V2 {
+                dir: reopen(&v2.dir)?,
+                above: v2.above.clone(),
+                available: Cell::new(v2.available.get()),
+            })
         };
         Ok(Cgroup {
             v1: self.v1.iter().map(v1).collect::<Result<_, Error>>()?,

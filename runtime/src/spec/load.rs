@@ -62,7 +62,11 @@ pub fn load(bundle: impl AsFd, path: &Path) -> Result<Spec, LoadError> {
     // Nobody may ever write to a named pipe, or to a terminal.
     let file = open(bundle, path, OFlag::O_NONBLOCK)?;
     if !file.metadata().is_ok_and(|found| found.is_file()) {
-        return Err(LoadError::Invalid { document: name, at: ".".to_owned(), problem: "is not a regular file".to_owned() });
+        return Err(LoadError::Invalid {
+            document: name,
+            at: ".".to_owned(),
+            problem: "is not a regular file".to_owned(),
+        });
     }
     parse(&name, &contents(file, path)?)
 }
