@@ -69,6 +69,9 @@ static int decide(const char *path) {
     int listener = take(path, text, sizeof text);
     if (listener < 0)
         return 1;
+    for (char *at = text; *at; at++)
+        if (*at == '\n')
+            *at = ' ';
     puts(text);
     fflush(stdout);
     for (;;) {
