@@ -138,6 +138,7 @@ impl Case {
             labels: self.labels.as_ref(),
             target_pid: self.target_pid,
             defaults: &self.defaults,
+            runner: &Runner::default(),
         })
     }
 
