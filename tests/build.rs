@@ -12,6 +12,16 @@ fn main() {
     run(Command::new("cc").args(["-O1", "-static", "-Wall", "-Werror", "-o"]).arg(&calls).arg("payload/calls.c"));
     println!("cargo:rustc-env=RT_TEST_CALLS={}", calls.display());
 
+    // Programs of the other ABIs of x86 need no libraries of theirs.
+    println!("cargo:rerun-if-changed=payload/small.c");
+    for (abi, flag) in [("i386", "-m32"), ("x32", "-mx32")] {
+        let small = out.join(format!("small-{abi}"));
+        let flags =
+            [flag, "-O1", "-nostdlib", "-static", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-Wall"];
+        run(Command::new("cc").args(flags).args(["-Werror", "-o"]).arg(&small).arg("payload/small.c"));
+    }
+    println!("cargo:rustc-env=RT_TEST_SMALL={}", out.display());
+
     let image = out.join("busybox.oci");
     println!("cargo:rerun-if-changed=../hack/busybox-image");
     // A new folder, not files over those of the last time.

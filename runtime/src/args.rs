@@ -19,12 +19,33 @@ pub(crate) struct Flag {
 
 /// Options that every verb has.
 pub(crate) const GLOBAL: &[Flag] = &[
-    Flag { name: "root", short: None, value: Some("DIR"), help: "where containers are kept (default /run/rt-runtime)" },
-    Flag { name: "log", short: None, value: Some("FILE"), help: "append messages to FILE, too" },
+    Flag {
+        name: "root",
+        short: None,
+        value: Some("DIR"),
+        help: "where containers are kept (default /run/rt-runtime; rootless $XDG_RUNTIME_DIR/rt-runtime)",
+    },
+    Flag {
+        name: "log",
+        short: None,
+        value: Some("FILE"),
+        help: "append messages to FILE, too (default: standard error alone)",
+    },
     Flag { name: "log-format", short: None, value: Some("text|json"), help: "format of messages in that file" },
-    Flag { name: "debug", short: None, value: None, help: "accepted for compatibility; nothing more is said" },
-    Flag { name: "systemd-cgroup", short: None, value: None, help: "not built yet" },
-    Flag { name: "rootless", short: None, value: Some("auto|false"), help: "rootless containers are not built yet" },
+    Flag { name: "debug", short: None, value: None, help: "say what is done, too" },
+    Flag {
+        name: "systemd-cgroup",
+        short: None,
+        value: None,
+        help: "let systemd make cgroups; linux.cgroupsPath is slice:prefix:name",
+    },
+    Flag {
+        name: "rootless",
+        short: None,
+        value: Some("auto|true|false"),
+        help: "do without cgroups that must not be made (default auto: for all but the host's root)",
+    },
+    Flag { name: "criu", short: None, value: Some("PATH"), help: "accepted; there is no checkpoint and no restore" },
     Flag { name: "help", short: Some('h'), value: None, help: "show this" },
     Flag { name: "version", short: Some('v'), value: None, help: "show the version" },
 ];

@@ -13,6 +13,7 @@ use crate::args::Parsed;
 pub(crate) struct Log {
     file: Option<File>,
     json: bool,
+    debug: bool,
 }
 
 impl Log {
@@ -33,7 +34,7 @@ impl Log {
         };
         let path = global.value("log").filter(|path| !path.is_empty());
         let file = path.map(open).transpose().map_err(|error| format!("--log: {error}"))?;
-        Ok(Self { file, json })
+        Ok(Self { file, json, debug: global.is_set("debug") })
     }
 
     /// Says what went wrong.
@@ -46,18 +47,36 @@ impl Log {
         self.write("warning", message);
     }
 
+    /// Says what is being done, if that is wanted (`--debug`).
+    pub(crate) fn debug(&self, message: impl FnOnce() -> String) {
+        if self.debug {
+            self.write("debug", &message());
+        }
+    }
+
     fn write(&self, level: &str, message: &str) {
-        eprintln!("rt-runtime: {message}");
-        let Some(mut file) = self.file.as_ref() else { return };
+        match (&self.file, self.json) {
+            // Nobody but who asked for JSON reads it then.
+            (None, true) => eprint!("{}", self.line(level, message)),
+            // Callers show standard error to people, and read the file for the rest.
+            (Some(_), _) if level == "debug" => {}
+            (_, _) => eprintln!("rt-runtime: {message}"),
+        }
+        if let Some(mut file) = self.file.as_ref() {
+            // There is no better place left to complain to than standard error, which has the message already.
+            let _ = file.write_all(self.line(level, message).as_bytes());
+        }
+    }
+
+    /// A message in runc's format.
+    fn line(&self, level: &str, message: &str) -> String {
         let time = timestamp(SystemTime::now());
         let text = serde_json::Value::from(message);
-        let line = if self.json {
+        if self.json {
             format!("{{\"level\":\"{level}\",\"msg\":{text},\"time\":\"{time}\"}}\n")
         } else {
             format!("time=\"{time}\" level={level} msg={text}\n")
-        };
-        // There is no better place left to complain to than standard error, which has the message already.
-        let _ = file.write_all(line.as_bytes());
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! <root>/<id>/             0700; flock(2) on it serializes commands that change the container
 //!     state.json           [`Record`], written by temp + rename, never synced: nothing of it is true after a reboot
 //!     start.sock           init listens here until it executes the program
+//!     notify/notify.sock   the program says here that it is ready, if NOTIFY_SOCKET was set
 //! ```
 //!
 //! The status is not kept but looked at: a process id counts only together with its start time, `created` means that init
@@ -28,6 +29,7 @@ use crate::root::magic_link;
 use crate::spec::{LoadError, Spec, parse};
 use crate::sys::process::pidfd_open;
 use crate::sys::{Call, CallError};
+use crate::systemd::Scope;
 
 /// Version of [`Record`].
 const VERSION: u32 = 1;
@@ -75,7 +77,7 @@ pub enum Error {
     #[error("container {0} does not exist")]
     Missing(ContainerId),
     /// A container of this id is there already.
-    #[error("container {0} already exists")]
+    #[error("container with given ID already exists: {0}")]
     Exists(ContainerId),
     /// The record is damaged.
     #[error(transparent)]
@@ -104,8 +106,11 @@ pub struct Record {
     pub init: Option<(i32, u64)>,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
-    /// Its cgroup.
+    /// Its cgroup; empty: it has none, or it is being made.
     pub cgroup: String,
+    /// The unit that systemd made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Creation time, nanoseconds since the epoch.
     pub created: u64,
     /// User id of the creator.
@@ -125,6 +130,7 @@ impl Record {
             init: None,
             bundle,
             cgroup,
+            scope: None,
             created: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             owner: nix::unistd::getuid().as_raw(),
             spec,
@@ -274,9 +280,20 @@ impl StateDir {
             self.unlink(name)?;
         }
         match self.remove_directory() {
-            // A command that was cut off has left more.
+            // A command that was cut off has left more, and who notifies systemd.
             Err(error) if error.errno == Errno::ENOTEMPTY => {
-                self.unlink("state.json.new").and_then(|()| Ok(self.remove_directory()?))
+                for name in ["state.json.new", "notify/notify.sock"] {
+                    self.unlink(name)?;
+                }
+                match unlinkat(&self.directory, "notify", UnlinkatFlags::RemoveDir) {
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(errno) => {
+                        return Err(errno)
+                            .call(|| format!("rmdir({:?}/notify)", self.id.as_str()))
+                            .map_err(Error::Call);
+                    }
+                }
+                Ok(self.remove_directory()?)
             }
             result => Ok(result?),
         }

@@ -71,6 +71,24 @@ pub struct Task {
     /// Namespaces that it takes from the shim's sandbox, where `config.json` names no path for them; with ipc also its /dev/shm.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sandbox: Vec<NamespaceKind>,
+    /// The OCI command line that runs it; absent means the runtime within the shim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+}
+
+/// An OCI runtime by its command line, as runc's and crun's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Arguments before the verb.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Its `--root`; absent means a directory that only the shim sees, gone along with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
+    /// An empty directory where everybody may get to: in a mount namespace of the shim's own it holds the bundles.
+    pub bundles: PathBuf,
 }
 
 /// Where the output of the init process is kept, named as the log drivers of docker and podman.

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attach;
+mod attacks;
 mod budgets;
 mod client;
 mod cni;
 mod config;
+#[cfg(target_arch = "x86_64")]
+mod crash;
 mod exec;
 mod exec_sync;
 mod images;
@@ -22,5 +25,7 @@ mod retries;
 mod security;
 mod settings;
 mod stats;
+mod streams;
+mod stuck;
 mod systemd;
 mod update;

@@ -15,6 +15,9 @@
 mod bundle;
 mod cgroup;
 mod container;
+mod fuse;
+#[cfg(target_arch = "x86_64")]
+mod killer;
 mod leak;
 mod network;
 mod output;
@@ -30,9 +33,12 @@ mod test;
 pub use bundle::{Bundle, has_capability};
 pub use cgroup::Cgroups;
 pub use container::{Container, Exit};
+pub use fuse::Fuse;
+#[cfg(target_arch = "x86_64")]
+pub use killer::Killer;
 pub use network::{Host, ask, has_networks, links};
 pub use output::Output;
-pub use programs::{Kind, calls, kind, payload, program};
+pub use programs::{Kind, calls, handler, handler_name, handler_settings, kind, payload, program, small};
 pub use proxy::{Proxy, Rule};
 pub use registry::{RegistryOptions, RegistryServer};
 pub use rtctl::{Rtctl, Session, rtctl_test};

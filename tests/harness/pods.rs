@@ -12,6 +12,7 @@ use proto::v1::{
 };
 use tonic::Status;
 
+use crate::programs::handler;
 use crate::rtd::Rtd;
 
 /// The image that is there in every test of pods.
@@ -74,7 +75,7 @@ pub fn container(name: &str, script: &str) -> ContainerConfig {
 impl Rtd<'_> {
     /// RunPodSandbox.
     pub async fn run(&mut self, config: &PodSandboxConfig) -> Result<String, Status> {
-        let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+        let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: handler() };
         Ok(self.runtime.run_pod_sandbox(request).await?.into_inner().pod_sandbox_id)
     }
 

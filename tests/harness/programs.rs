@@ -40,6 +40,27 @@ pub fn program(name: &str) -> PathBuf {
     if built(&release) > built(&profile.join(name)) { release } else { profile.join(name) }
 }
 
+/// The runtime handler of pods in tests that do not choose one: `RT_HANDLER`, an OCI command line by name or path; empty is the
+/// runtime within the shim.
+pub fn handler() -> String {
+    std::env::var("RT_HANDLER").map_or_else(|_| String::new(), |path| handler_name(&path))
+}
+
+/// The name of a handler after its program.
+pub fn handler_name(path: &str) -> String {
+    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned()
+}
+
+/// Settings that have an OCI command line as a handler; `more` are lines of its table.
+pub fn handler_settings(path: &str, more: &str) -> String {
+    let found = match path {
+        "crun" => Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/crun"),
+        path if path.starts_with('/') => PathBuf::from(path),
+        path => from_search_path(Path::new(path)),
+    };
+    format!("[handlers.{}]\npath = {found:?}\n{more}\n", handler_name(path))
+}
+
 fn from_search_path(name: &Path) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
@@ -55,6 +76,11 @@ pub fn payload() -> PathBuf {
 /// The C payload (`tests/payload/calls.c`).
 pub fn calls() -> PathBuf {
     PathBuf::from(env!("RT_TEST_CALLS"))
+}
+
+/// The C payload of another ABI, `i386` or `x32` (`tests/payload/small.c`).
+pub fn small(abi: &str) -> PathBuf {
+    PathBuf::from(env!("RT_TEST_SMALL")).join(format!("small-{abi}"))
 }
 
 /// The folder of the build profile: test binaries are in its `deps`.

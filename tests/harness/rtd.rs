@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::network;
-use crate::programs::program;
+use crate::programs::{handler_settings, program};
 use crate::test::{Test, test};
 
 /// A running `rtd`; dropped, it is stopped, and must end well.
@@ -65,6 +65,7 @@ pub fn rtd_test(body: impl AsyncFnOnce(&mut Rtd<'_>)) {
 impl<'t> Rtd<'t> {
     async fn begin(test: &'t Test) -> Rtd<'t> {
         let socket = test.dir.join("rtd.sock");
+        settle(test, "");
         let child = launch(test, &socket);
         let channel = connect(socket.clone()).await;
         let (images, runtime) = (ImageServiceClient::new(channel.clone()), RuntimeServiceClient::new(channel));
@@ -106,7 +107,7 @@ impl<'t> Rtd<'t> {
 
     /// Starts it again with these settings.
     pub async fn configure(&mut self, settings: &str) {
-        std::fs::write(self.test.dir.join("rtd.toml"), settings).unwrap();
+        settle(self.test, settings);
         self.kill();
         self.restart().await;
     }
@@ -130,14 +131,26 @@ impl Drop for Rtd<'_> {
     }
 }
 
+/// Writes its settings. Networks that this host has for other programs are none of the test's.
+fn settle(test: &Test, settings: &str) {
+    let mut text = settings.to_owned();
+    if !settings.contains("cni_conf_dir") {
+        text = format!("cni_conf_dir = {:?}\n{settings}", test.dir.join("net.d"));
+    }
+    std::fs::create_dir_all(test.dir.join("etc")).unwrap();
+    std::fs::write(test.dir.join("etc/rtd.toml"), text).unwrap();
+}
+
 /// Starts the daemon; it serves when this returns. What it says goes on to where the test's output goes.
 fn launch(test: &Test, socket: &Path) -> Child {
     let mut command = Command::new(program("rtd"));
     command.arg("--root").arg(test.dir.join("r")).arg("--state").arg(test.dir.join("s")).arg("--listen").arg(socket);
-    let settings = test.dir.join("rtd.toml");
-    if settings.is_file() {
-        command.arg("--config").arg(settings);
+    if let Ok(path) = std::env::var("RT_HANDLER") {
+        let dropins = test.dir.join("etc/rtd.toml.d");
+        std::fs::create_dir_all(&dropins).unwrap();
+        std::fs::write(dropins.join("handler.toml"), handler_settings(&path, "")).unwrap();
     }
+    command.arg("--config").arg(test.dir.join("etc/rtd.toml"));
     command.env("RT_TEST", test.marker()).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();

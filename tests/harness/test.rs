@@ -1,5 +1,6 @@
 //! One test: its own mount and network namespace, folder and cgroup, a watchdog, and the leak oracle.
 
+use std::ffi::CStr;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 use serde_json::Value;
 
@@ -56,6 +57,11 @@ pub fn test(body: impl FnOnce(&Test)) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::SHARED).unwrap();
+    // What a package put there is not the test's.
+    let plugins = Path::new("/etc/cni/net.d");
+    if plugins.is_dir() {
+        mount("none", plugins, "tmpfs", MountFlags::empty(), None::<&CStr>).unwrap();
+    }
 
     network::enter();
 

@@ -1,8 +1,17 @@
 // Makes one system call by number through a chosen ABI and prints what the kernel returned (a negative errno or a value):
 // calls x86-64|x32|i386 NUMBER [ARG...]
+// Or decides on the calls of others, as the agent of SCMP_ACT_NOTIFY: takes one listener from a socket, prints what came with it, answers
+// getpgrp(2) with 4242, lets all other calls go on, and prints the number of each:
+// calls decide SOCKET
+#include <linux/seccomp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static long call64(long nr, const long *a) {
     long ret;
@@ -25,8 +34,59 @@ static long call32(long nr, const long *a) {
     return (int)ret;
 }
 
+static int take(const char *path, char *text, size_t size) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int server = socket(AF_UNIX, SOCK_STREAM, 0);
+    strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+    if (bind(server, (struct sockaddr *)&address, sizeof address) || listen(server, 1))
+        return -1;
+    puts("listening");
+    fflush(stdout);
+    int client = accept(server, NULL, NULL);
+    struct iovec part = {text, size - 1};
+    char control[CMSG_SPACE(sizeof(int))];
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t length = recvmsg(client, &message, 0);
+    struct cmsghdr *rights = length > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (!rights || rights->cmsg_type != SCM_RIGHTS)
+        return -1;
+    text[length] = 0;
+    close(client);
+    close(server);
+    unlink(path);
+    return *(int *)CMSG_DATA(rights);
+}
+
+static int decide(const char *path) {
+    static char text[65536];
+    int listener = take(path, text, sizeof text);
+    if (listener < 0)
+        return 1;
+    puts(text);
+    fflush(stdout);
+    for (;;) {
+        struct pollfd poller = {listener, POLLIN, 0};
+        struct seccomp_notif call = {0};
+        poll(&poller, 1, -1);
+        if (poller.revents & POLLHUP)
+            return 0;
+        if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call))
+            continue;
+        struct seccomp_notif_resp answer = {.id = call.id};
+        if (call.data.nr == 111)
+            answer.val = 4242;
+        else
+            answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+        printf("%d\n", call.data.nr);
+        fflush(stdout);
+        ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    }
+}
+
 int main(int argc, char **argv) {
     long a[6] = {0};
+    if (argc == 3 && !strcmp(argv[1], "decide"))
+        return decide(argv[2]);
     if (argc < 3)
         return 2;
     long nr = strtol(argv[2], NULL, 0);

@@ -21,6 +21,7 @@ pub(crate) fn facts() -> Value {
         "fds": fds(),
         "hostname": line("/proc/sys/kernel/hostname"),
         "domainname": line("/proc/sys/kernel/domainname"),
+        "stat": stat(),
         "oom_score_adj": line("/proc/self/oom_score_adj").and_then(|text| text.parse::<i32>().ok()),
         "cgroup": fs::read_to_string("/proc/self/cgroup").ok().map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()),
         "personality": line("/proc/self/personality"),
@@ -48,6 +49,13 @@ fn status() -> Map<String, Value> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().into()))
         .collect()
+}
+
+/// The fields of `/proc/self/stat` from the third (the state) on, proc_pid_stat(5).
+fn stat() -> Option<Vec<String>> {
+    let text = line("/proc/self/stat")?;
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
 /// `/proc/self/limits` by name: `[soft, hard]`.

@@ -140,6 +140,50 @@ fn failure_before_start_undoes_the_container() {
 }
 
 #[test]
+fn failure_of_poststart_stops_the_container() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("a rule of runtime-spec 1.3: runc 1.1 and crun 1.8 are older");
+        }
+        let log = t.dir.join("stopped");
+        let bundle = t
+            .bundle()
+            .set("/hooks/poststart", json!([hook("exit 9")]))
+            .set("/hooks/poststop", json!([hook(&format!("echo poststop >{}", log.display()))]))
+            .args(&["/bin/payload", "hold"]);
+        t.run(&bundle).fails(&["hooks.poststart[0]", "9"]);
+        assert_eq!(fs::read_to_string(&log).unwrap(), "poststop\n");
+        assert_eq!(t.runtime(&["list", "-q"]).ok(), "");
+        fs::remove_file(&log).unwrap();
+        let mut container = t.create(&bundle);
+        container.start().fails(&["hooks.poststart[0]", "9"]);
+        assert_eq!(container.wait(), 137);
+        assert_eq!(container.status(), "stopped");
+        container.delete();
+        assert_eq!(fs::read_to_string(&log).unwrap(), "poststop\n");
+    });
+}
+
+#[test]
+fn output_that_nobody_reads_and_processes_left_behind() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("runc 1.1 and crun 1.8 wait for whoever has the hook's output open");
+        }
+        // More than a pipe holds, and a process that outlives the hook with its output open.
+        let pid = t.dir.join("pid");
+        let script = format!("seq 1 50000; sleep 1000 & echo $! >{}", pid.display());
+        t.run(&t.bundle().set("/hooks/createRuntime", json!([hook(&script)]))).ok();
+        let left: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(left).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
+        let failed = t.run(&t.bundle().set("/hooks/createRuntime", json!([hook("seq 1 50000; exit 1")])));
+        assert!(failed.stderr.len() < 4096, "{}", failed.stderr.len());
+        failed.fails(&["hooks.createRuntime[0]", "exit status 1: 1"]);
+    });
+}
+
+#[test]
 fn several_of_one_point_run_in_order_until_one_fails() {
     test(|t| {
         let line = |text: &str| hook(&format!("echo {text} >>{}/several", t.dir.display()));

@@ -84,6 +84,28 @@ fn other_abis_have_the_same_policy() {
 }
 
 #[test]
+fn programs_of_other_abis() {
+    test(|t| {
+        if !supported(t) {
+            return;
+        }
+        let profile = denying(json!([{"names": ["times"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99}]));
+        for abi in ["i386", "x32"] {
+            let run = |bundle: Bundle| {
+                std::fs::copy(tests::small(abi), bundle.rootfs().join("bin/small")).unwrap();
+                t.run(&bundle.args(&["/bin/small"])).code
+            };
+            let free = run(t.bundle());
+            if free != 0 {
+                t.skip(&format!("the kernel runs no {abi} programs"));
+                continue;
+            }
+            assert_eq!(run(with(t, profile.clone())), 99, "{abi}");
+        }
+    });
+}
+
+#[test]
 fn abi_that_is_not_listed_is_no_open_door() {
     test(|t| {
         if !supported(t) {

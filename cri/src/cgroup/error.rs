@@ -20,15 +20,8 @@ pub enum Error {
         id: String,
     },
     /// A limit that makes no sense.
-    #[error("{field} {value:?}: {problem}")]
-    Resource {
-        /// JSON path, such as `linux.resources.cpu.cpus`.
-        field: String,
-        /// What was given.
-        value: String,
-        /// The rule.
-        problem: &'static str,
-    },
+    #[error(transparent)]
+    Resource(#[from] runtime::systemd::properties::Refused),
     /// The bus cannot be reached, or systemd on it.
     #[error("systemd cannot be reached over D-Bus for {call}: {source}; `systemctl status dbus.socket` tells more")]
     Bus {

@@ -15,7 +15,6 @@
 mod bus;
 mod error;
 mod hold;
-mod properties;
 mod slice;
 mod systemd;
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use runtime::cgroup::{self, Cgroup, Host, Mode};
 use runtime::spec::Resources;
+use runtime::systemd::properties::{self, Value, properties};
 use tokio::task::spawn_blocking;
 use zbus::Variant;
 
 use super::bus::{Bus, Property};
 use super::error::Error;
 use super::hold::{Hold, Placement};
-use super::properties::{self, Value, properties};
 use super::slice::{self, Slice};
+
+/// One task more than the container's is in the scope.
+const PLACEHOLDERS: u64 = 1;
 
 /// systemd, as it makes cgroups.
 #[derive(Debug, Clone)]
@@ -34,7 +37,7 @@ impl Systemd {
     pub(super) async fn prepare(&self, slice: &Slice, id: &str, resources: &Resources) -> Result<Placement, Error> {
         let scope = slice::scope(id)?;
         let host = Host::detect()?;
-        let limits = properties(resources, host.mode())?;
+        let limits = properties(resources, host.mode(), PLACEHOLDERS)?;
         let inner = self.0.clone();
         let name = scope.clone();
         let hold = blocking(move || Hold::start(&inner.shim, &name)).await?;
@@ -56,7 +59,7 @@ impl Systemd {
 
     /// [`CgroupDriver::update`](super::CgroupDriver::update)
     pub(super) async fn update(&self, id: &str, resources: &Resources) -> Result<(), Error> {
-        let limits = properties(resources, Host::detect()?.mode())?;
+        let limits = properties(resources, Host::detect()?.mode(), PLACEHOLDERS)?;
         if limits.is_empty() {
             return Ok(());
         }

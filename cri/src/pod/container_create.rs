@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use runtime::overlay::{self, Syncing};
 use runtime::root::{Links, open_in};
@@ -31,7 +31,7 @@ use super::event::EventKind;
 use super::files;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
-use super::plan::{self, ContainerInput, Defaults, Labels, ResolvedMount};
+use super::plan::{self, ContainerInput, Defaults, Labels, ResolvedMount, Runner};
 use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
@@ -152,13 +152,14 @@ impl Making<'_> {
             .map_err(|error| error.at("volumes of the image"))?;
 
         self.steps.at("configuration");
+        let runner = self.engine.runner(&self.pod.record.config.handler)?;
         let mut plan = plan::container(&ContainerInput {
             id: self.id.as_str(),
             pod: &self.pod.record.config,
             config,
             image: &image,
             identity: &identity,
-            host: &self.host()?,
+            host: &self.host(&runner)?,
             layers: &prepared.layers,
             upper: &self.upper,
             files: &self.pod.dir,
@@ -170,10 +171,12 @@ impl Making<'_> {
             labels: labels.as_ref(),
             target_pid: self.target()?,
             defaults: &defaults,
+            runner: &runner,
         })?;
         if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
             && let Some(parent) = log.path.parent()
         {
+            self.steps.at("log directory");
             files::public_dir(parent).map_err(|error| error.at("log directory"))?;
         }
         let parent = &self.pod.record.config.cgroup_parent;
@@ -229,7 +232,9 @@ impl Making<'_> {
         for (index, mount) in self.config.mounts.iter().enumerate() {
             list.push(match &mount.source {
                 MountSource::Host(path) => {
-                    fs::metadata(path).io(|| format!("stat({path:?}): mount at {}", mount.container_path))?;
+                    // Not stat(2), which asks the disk: the daemon could not end as long as a dead one does not answer.
+                    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+                        .call(|| format!("open({path:?}, O_PATH): mount at {}", mount.container_path))?;
                     propagation::require(&format!("config.mounts[{index}]"), path, mount.propagation)?;
                     if let Some(labels) = labels.filter(|_| mount.selinux_relabel) {
                         selinux::relabel(path, &labels.mount)?;
@@ -329,9 +334,9 @@ impl Making<'_> {
     }
 
     /// What the machine is like; its devices are read only where all of them are wanted.
-    fn host(&self) -> Result<Host, Error> {
+    fn host(&self, runner: &Runner) -> Result<Host, Error> {
         let mut host = self.engine.0.host.clone();
-        if self.config.privileged {
+        if self.config.privileged && runner.host_devices {
             host.devices = crate::spec::host_nodes(Path::new("/dev")).io(|| "readdir(\"/dev\")".to_owned())?;
         }
         Ok(host)
@@ -405,6 +410,7 @@ fn remnant(upper: &Path) -> Task {
         events: None,
         sandbox: Vec::new(),
         image_mounts: Vec::new(),
+        program: None,
     }
 }
 

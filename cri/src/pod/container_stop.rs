@@ -1,7 +1,7 @@
 //! Stopping a container.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shim::layout::{State, Status};
 use shim::local::Wait;
@@ -10,7 +10,8 @@ use shim::record;
 
 use super::engine::{Engine, blocking, now};
 use super::error::Error;
-use super::flight::Key;
+use super::flight::{Key, Patience};
+use super::id::Id;
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerState};
@@ -20,14 +21,14 @@ impl Engine {
     /// ended is done; one that is being started is stopped when it runs. A second call joins the first and can only shorten the time. CRI: StopContainer
     ///
     /// # Errors
-    /// What kept it from being killed.
-    pub async fn stop_container(&self, id: &str, timeout: Duration) -> Result<(), Error> {
+    /// What kept it from being killed; [`Error::UnderWay`]: the caller's patience is over, and it goes on.
+    pub async fn stop_container(&self, id: &str, timeout: Duration, patience: Patience) -> Result<(), Error> {
         let container = match self.find_container(id) {
             Ok(container) => container,
             Err(Error::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let engine = self.clone();
+        let (engine, id, began) = (self.clone(), container.id().clone(), Instant::now());
         // Whoever asked may go away; the container ends all the same.
         let stopping = tokio::spawn(async move {
             if let Some(start) = engine.0.flights.get(&Key::Start(container.id().clone())) {
@@ -36,7 +37,20 @@ impl Engine {
             }
             engine.stop_running(&container, timeout).await
         });
-        stopping.await.map_err(|panic| Error::Panic(panic.to_string()))?
+        let stopped = match patience {
+            None => stopping.await,
+            Some(patience) => match tokio::time::timeout(patience, stopping).await {
+                Ok(stopped) => stopped,
+                Err(_) => return Err(self.stop_under_way(&id, began)),
+            },
+        };
+        stopped.map_err(|panic| Error::Panic(panic.to_string()))?
+    }
+
+    fn stop_under_way(&self, id: &Id, began: Instant) -> Error {
+        let starting = self.0.flights.get(&Key::Start(id.clone())).is_some();
+        let step = if starting { "start under way" } else { "processes" }.to_owned();
+        Error::UnderWay { operation: "StopContainer", id: id.to_string(), step, since: began.elapsed() }
     }
 
     pub(super) async fn stop_running(&self, container: &Arc<Container>, timeout: Duration) -> Result<(), Error> {

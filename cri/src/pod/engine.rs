@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use super::error::{Error, Io, Kind};
 use super::event::{Event, EventKind};
 use super::flight::Flights;
+use super::handler::{Features, Known};
 use super::id::{self, Id};
 use super::network::{Choice, Network};
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
@@ -51,19 +52,8 @@ pub struct Settings {
     pub cgroups: CgroupDriver,
     /// What pods may ask for on this machine.
     pub features: Features,
-    /// Names of runtime handlers; the empty one is the default.
-    pub handlers: Vec<String>,
     /// The daemon's settings: what of them is read when something is made may change at any time.
     pub daemon: config::Settings,
-}
-
-/// What pods may ask for, as far as that depends on the kernel and the file system of the images. CRI: RuntimeHandlerFeatures
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Read-only mounts with all that is mounted below them.
-    pub recursive_read_only_mounts: bool,
-    /// User namespaces.
-    pub user_namespaces: bool,
 }
 
 impl Settings {
@@ -79,7 +69,6 @@ impl Settings {
             network_timeout: Duration::from_secs(120),
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
             features: Features::default(),
-            handlers: vec![String::new(), "rt".to_owned()],
             daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }
     }
@@ -98,6 +87,7 @@ pub(super) struct Inner {
     /// What could not be undone yet.
     pub(super) debts: Debts,
     pub(super) events: broadcast::Sender<Arc<Event>>,
+    pub(super) features: Known,
     pods: RwLock<HashMap<Id, Arc<Pod>>>,
     containers: RwLock<HashMap<Id, Arc<Container>>>,
     /// Images of containers that are being made, and of those that are there.
@@ -146,6 +136,7 @@ impl Engine {
                 flights: Flights::default(),
                 debts: Debts::default(),
                 events: broadcast::Sender::new(EVENTS),
+                features: Known::default(),
                 pods: RwLock::default(),
                 containers: RwLock::default(),
                 in_use: RwLock::default(),

@@ -50,11 +50,8 @@ impl Engine {
                 }
             };
         }
-        let handlers = &self.0.settings.handlers;
-        if !handlers.contains(&config.handler) {
-            let known = handlers.iter().filter(|name| !name.is_empty()).cloned().collect();
-            return Err(Error::Handler { name: config.handler, known });
-        }
+        // What is missing is told now and not by its first container.
+        self.runner(&config.handler)?;
         let engine = self.clone();
         let (pod, connection) = blocking(move || engine.make_pod(config, &steps)).await?;
         let id = pod.id().clone();
@@ -115,6 +112,7 @@ impl Engine {
         record::write(&directory, &Intent(record.clone()))?;
         record::write(&directory, sandbox)?;
         if let Some(logs) = &config.log_directory {
+            steps.at("log directory");
             files::public_dir(logs).map_err(|error| error.at("log directory"))?;
         }
 

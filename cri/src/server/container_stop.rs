@@ -11,9 +11,10 @@ use super::{Service, failure};
 pub(super) async fn stop_container(
     service: &Service,
     request: StopContainerRequest,
+    patience: Option<Duration>,
 ) -> Result<StopContainerResponse, Status> {
     let id = failure::given("container_id", &request.container_id)?;
     let timeout = Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
-    service.engine.stop_container(id, timeout).await.map_err(|error| failure::pod(&error))?;
+    service.engine.stop_container(id, timeout, patience).await.map_err(|error| failure::pod(&error))?;
     Ok(StopContainerResponse {})
 }

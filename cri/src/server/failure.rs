@@ -87,8 +87,7 @@ pub(super) fn pod(error: &pod::Error) -> Status {
         pod::Error::NotReady { .. } | pod::Error::WrongState { .. } => Status::failed_precondition(message),
         pod::Error::UnderWay { .. } | pod::Error::Overdue { .. } => Status::deadline_exceeded(message),
         pod::Error::Image(error) => Status::new(image(error).code(), message),
-        pod::Error::Spec(_)
-        | pod::Error::CgroupDriver(cgroup::Error::Parent { .. } | cgroup::Error::Resource { .. }) => {
+        pod::Error::Spec(_) | pod::Error::CgroupDriver(cgroup::Error::Parent { .. } | cgroup::Error::Resource(_)) => {
             Status::invalid_argument(message)
         }
         pod::Error::Start { .. }

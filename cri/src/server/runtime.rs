@@ -89,7 +89,8 @@ impl RuntimeService for Service {
         &self,
         request: Request<StopContainerRequest>,
     ) -> Result<Response<StopContainerResponse>, Status> {
-        container_stop::stop_container(self, request.into_inner()).await.map(Response::new)
+        let patience = patience::of(&request);
+        container_stop::stop_container(self, request.into_inner(), patience).await.map(Response::new)
     }
 
     async fn remove_container(

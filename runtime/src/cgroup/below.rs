@@ -11,6 +11,7 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, mkdir, unlinkat};
 
+use super::controller::Controller;
 use super::dir::Dir;
 use super::kill::{kill_file, signal_all};
 use super::{Cgroup, Error};
@@ -23,6 +24,8 @@ const ROUNDS: usize = 20;
 pub struct Below {
     dir: Dir,
     unified: bool,
+    /// One of its hierarchy, and a colon.
+    controller: &'static str,
 }
 
 impl Cgroup {
@@ -31,13 +34,28 @@ impl Cgroup {
     /// # Errors
     /// [`Error::System`] of mkdir(2).
     pub fn below(&self, name: &str) -> Result<Below, Error> {
-        let path = self.main().path().join(name);
+        self.below_in(self.main(), name)
+    }
+
+    /// As [`Cgroup::below`], where another runtime can put a process ([`Below::name`]): on a hybrid host they take groups of v1 alone.
+    ///
+    /// # Errors
+    /// As [`Cgroup::below`].
+    pub fn below_for_others(&self, name: &str) -> Result<Below, Error> {
+        let v1 = self.v1_of(Controller::Freezer).or_else(|| self.v1_of(Controller::Pids));
+        self.below_in(v1.unwrap_or_else(|| self.main()), name)
+    }
+
+    fn below_in(&self, parent: &Dir, name: &str) -> Result<Below, Error> {
+        let path = parent.path().join(name);
         match mkdir(&path, Mode::from_bits_truncate(0o755)) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Error::on("mkdir", &path, errno)),
         }
         let dir = Dir::open(path.clone())?.ok_or_else(|| Error::on("open", &path, Errno::ENOENT))?;
-        Ok(Below { dir, unified: self.v2.is_some() })
+        let controller = if self.v1_of(Controller::Freezer).is_some() { "freezer:" } else { "pids:" };
+        let unified = self.v2.as_ref().is_some_and(|v2| std::ptr::eq(&v2.dir, parent));
+        Ok(Below { dir, unified, controller })
     }
 
     /// [`Cgroup::procs_files`] for a process that is to be in `below`.
@@ -52,6 +70,13 @@ impl Cgroup {
 }
 
 impl Below {
+    /// Its name as `exec --cgroup` of runc and crun takes it: below the container's group, on v1 behind a controller of its hierarchy.
+    pub fn name(&self) -> String {
+        let name = self.dir.path().file_name().unwrap_or_default().to_string_lossy();
+        let controller = if self.unified { "" } else { self.controller };
+        format!("{controller}{name}")
+    }
+
     /// As [`Cgroup::clone_into`].
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.unified.then(|| self.dir.as_fd())

@@ -35,10 +35,14 @@ pub enum Controller {
     Misc,
     /// Device memory.
     Dmem,
+    /// Class of network packets (v1).
+    NetCls,
+    /// Priority of network packets (v1).
+    NetPrio,
 }
 
 impl Controller {
-    const ALL: [Controller; 14] = [
+    const ALL: [Controller; 16] = [
         Controller::Cpu,
         Controller::Cpuacct,
         Controller::Cpuset,
@@ -53,6 +57,8 @@ impl Controller {
         Controller::Rdma,
         Controller::Misc,
         Controller::Dmem,
+        Controller::NetCls,
+        Controller::NetPrio,
     ];
 
     /// Name in mount options (v1) and in `cgroup.controllers` (v2), except that v1 says `blkio` for `io`.
@@ -72,6 +78,8 @@ impl Controller {
             Controller::Rdma => "rdma",
             Controller::Misc => "misc",
             Controller::Dmem => "dmem",
+            Controller::NetCls => "net_cls",
+            Controller::NetPrio => "net_prio",
         }
     }
 
@@ -81,12 +89,11 @@ impl Controller {
     }
 
     /// The controller of a v1 hierarchy mounted with the option `name`, where a container needs a group in it: to be
-    /// limited (all that `linux.resources` can set), counted, frozen, or told apart by perf and systemd. `net_cls` and
-    /// `net_prio` are missing because `linux.resources.network` is refused, and `rdma` and `misc` for the same reason.
+    /// limited (all that `linux.resources` can set), counted, frozen, or told apart by perf and systemd.
     pub(super) fn v1(name: &str) -> Option<Controller> {
         match name {
             "blkio" => Some(Controller::Io),
-            "io" | "rdma" | "misc" | "dmem" => None,
+            "io" | "misc" | "dmem" => None,
             name => Controller::v2(name),
         }
     }
@@ -164,7 +171,7 @@ mod tests {
             assert_eq!(Controller::v2(controller.name()), Some(controller));
         }
         assert_eq!(Controller::v1("blkio"), Some(Controller::Io));
-        for unknown in ["io", "net_cls", "net_prio", "rdma", "misc", "rw", "name=other", ""] {
+        for unknown in ["io", "misc", "dmem", "rw", "name=other", ""] {
             assert_eq!(Controller::v1(unknown), None, "{unknown}");
         }
     }

@@ -99,6 +99,12 @@ pub enum Error {
     Several(Vec<Error>),
 }
 
+impl From<crate::spec::Wrong> for Error {
+    fn from(wrong: crate::spec::Wrong) -> Self {
+        Self::Invalid { field: wrong.at, problem: wrong.problem }
+    }
+}
+
 impl Error {
     /// `call` on `path` was answered by `errno`.
     pub(super) fn on(call: &'static str, path: &FsPath, errno: Errno) -> Error {

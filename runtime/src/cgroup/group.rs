@@ -64,11 +64,23 @@ impl Cgroup {
     /// [`Error::Busy`] when it exists and has processes; [`Error::System`] of mkdir(2). What was made until then is
     /// removed.
     pub fn create(host: &Host, path: &Path) -> Result<Cgroup, Error> {
+        Cgroup::make(host, path, Occupied::Refused)
+    }
+
+    /// Takes a group that systemd has made, with the placeholder in it, and makes it in the hierarchies that systemd does not know.
+    ///
+    /// # Errors
+    /// [`Error::System`] of mkdir(2).
+    pub fn adopt(host: &Host, path: &Path) -> Result<Cgroup, Error> {
+        Cgroup::make(host, path, Occupied::Taken)
+    }
+
+    fn make(host: &Host, path: &Path, occupied: Occupied) -> Result<Cgroup, Error> {
         let mut made = Made::default();
         let mut group = Cgroup { v1: Vec::with_capacity(host.mounts().v1.len()), v2: None, fresh: Cell::new(true) };
         let mut fresh = true;
         for mount in &host.mounts().v1 {
-            let dir = make(&mount.point, path, &mut made, &mut fresh)?;
+            let dir = make(&mount.point, path, occupied, &mut made, &mut fresh)?;
             if mount.controllers.contains(Controller::Cpuset) {
                 made.pass_on_cpusets(&mount.point, path)?;
                 fill_cpuset(&dir, &mount.point)?;
@@ -76,7 +88,7 @@ impl Cgroup {
             group.v1.push(V1 { dir, mount_point: mount.point.clone(), controllers: mount.controllers });
         }
         if let Some(mount) = &host.mounts().v2 {
-            let dir = make(mount, path, &mut made, &mut fresh)?;
+            let dir = make(mount, path, occupied, &mut made, &mut fresh)?;
             let v2 = V2::new(dir, mount, path);
             if group.v1.is_empty() {
                 v2.enable(Controllers::WANTED)?;
@@ -156,6 +168,29 @@ impl Cgroup {
     /// [`Error::System`]. A group that is gone has none.
     pub fn processes(&self) -> Result<Vec<Pid>, Error> {
         Ok(self.main().processes()?.into_iter().map(Pid::from_raw).collect())
+    }
+
+    /// The same group, opened once more.
+    pub(super) fn again(&self) -> Result<Cgroup, Error> {
+        let reopen = |dir: &Dir| {
+            let path = dir.path();
+            Dir::open(path.to_owned())?.ok_or_else(|| Error::on("open", path, Errno::ENOENT))
+        };
+        let v1 = |v1: &V1| {
+            Ok(V1 { dir: reopen(&v1.dir)?, mount_point: v1.mount_point.clone(), controllers: v1.controllers })
+        };
+        let v2 = |v2: &V2| {
+            Ok::<_, Error>(V2 {
+                dir: reopen(&v2.dir)?,
+                above: v2.above.clone(),
+                available: Cell::new(v2.available.get()),
+            })
+        };
+        Ok(Cgroup {
+            v1: self.v1.iter().map(v1).collect::<Result<_, Error>>()?,
+            v2: self.v2.as_ref().map(v2).transpose()?,
+            fresh: Cell::new(false),
+        })
     }
 
     /// Removes the group with all groups below it. Processes left inside are killed. What is already gone is done; after
@@ -238,6 +273,10 @@ impl V2 {
         V2 { dir, above, available: Cell::new(Controllers::NONE) }
     }
 
+    pub(super) fn mount_point(&self) -> &FsPath {
+        &self.above[0]
+    }
+
     /// Controllers of the group, as of the last [`V2::enable`].
     pub(super) fn available(&self) -> Controllers {
         self.available.get()
@@ -295,6 +334,13 @@ impl V2 {
     }
 }
 
+/// Whether a group may have processes that is to be a container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occupied {
+    Refused,
+    Taken,
+}
+
 /// Directories made so far; removed when dropped, unless kept.
 #[derive(Default)]
 struct Made(Vec<PathBuf>);
@@ -329,7 +375,7 @@ impl Drop for Made {
 }
 
 /// Makes the group below one mount point; clears `fresh` if it exists.
-fn make(mount: &FsPath, path: &Path, made: &mut Made, fresh: &mut bool) -> Result<Dir, Error> {
+fn make(mount: &FsPath, path: &Path, occupied: Occupied, made: &mut Made, fresh: &mut bool) -> Result<Dir, Error> {
     /// Somebody may remove a group above between two calls, but not for ever.
     const TRIES: usize = 8;
     let leaf = path.below(mount);
@@ -344,7 +390,7 @@ fn make(mount: &FsPath, path: &Path, made: &mut Made, fresh: &mut bool) -> Resul
             Err(errno) => return Err(Error::on("mkdir", &leaf, errno)),
         }
         let Some(dir) = Dir::open(leaf.clone())? else { continue };
-        if !*fresh {
+        if !*fresh && occupied == Occupied::Refused {
             let pids = dir.processes()?;
             if !pids.is_empty() {
                 return Err(Error::Busy { path: leaf, pids });

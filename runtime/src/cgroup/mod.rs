@@ -23,6 +23,7 @@ mod error;
 mod freeze;
 mod group;
 mod host;
+mod inside;
 mod kill;
 mod limits;
 mod mountinfo;

@@ -158,6 +158,8 @@ mod tests {
         let old = [
             v1("/sys/fs/cgroup/systemd", &[Systemd]),
             v1("/sys/fs/cgroup/cpu,cpuacct", &[Cpu, Cpuacct]),
+            v1("/sys/fs/cgroup/net_cls,net_prio", &[NetCls, NetPrio]),
+            v1("/sys/fs/cgroup/rdma", &[Rdma]),
             v1("/sys/fs/cgroup/perf_event", &[PerfEvent]),
             v1("/sys/fs/cgroup/cpuset", &[Cpuset]),
         ];

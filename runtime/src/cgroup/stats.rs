@@ -160,7 +160,8 @@ impl Cgroup {
             memory.oom_kills = self.oom_kills()?;
         }
         let pids = self.v1_of(Controller::Pids).or(v2);
-        if let Some((dir, current)) = pids.map(|dir| Ok((dir, dir.read_if_there("pids.current")?))).transpose()?
+        if let Some((dir, current)) =
+            pids.map(|dir| Ok::<_, Error>((dir, dir.read_if_there("pids.current")?))).transpose()?
             && let Some(current) = current
         {
             let limit = maximum(dir, "pids.max")?;

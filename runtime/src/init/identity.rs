@@ -1,6 +1,6 @@
 //! Who the process is: limits, user, groups, capabilities, labels.
 //!
-//! Without `noNewPrivileges` a filter can be loaded only with CAP_SYS_ADMIN, but should be loaded last: the capability is kept
+//! Without `noNewPrivileges` a filter can be loaded, and rules of Landlock be taken, only with CAP_SYS_ADMIN, but should be loaded last: the capability is kept
 //! until [`Identity::complete`], one capset(2) after the filter.
 
 use std::fs::OpenOptions;
@@ -13,10 +13,9 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
-use super::{At, Failure, Step, enter_directory};
+use super::{At, Bounds, Failure, Step, enter_directory, scheduling};
 use crate::launch::Channel;
 use crate::plan::{Capabilities, Process};
-use crate::seccomp;
 use crate::sys::caps::{self as capset, CapSet};
 use crate::sys::process::{new_session_keyring, set_groups, set_ids, set_rlimit};
 use crate::sys::{Call, CallError};
@@ -108,25 +107,46 @@ impl Labels {
     }
 }
 
+/// Whose supplementary groups the new process begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Groups {
+    /// Root's: they must go.
+    OfRoot,
+    /// An ordinary user's, who in a user namespace with a single id may not drop them (CVE-2014-8989).
+    OfUser,
+}
+
+impl Groups {
+    pub(crate) fn of_caller() -> Self {
+        if crate::rootless::is_hosts_root() { Self::OfRoot } else { Self::OfUser }
+    }
+}
+
 /// Becomes the process's user with its limits and capabilities, in its working directory.
 pub(super) fn assume(
     process: &Process,
     labels: Labels,
-    filter: Option<&seccomp::Program>,
+    bounds: Bounds<'_>,
+    groups: Groups,
 ) -> Result<Identity, Failure> {
     let Capabilities { bounding, effective, permitted, inheritable, ambient } = process.capabilities;
     limits(process).at(Step::Identity)?;
+    scheduling::priorities(process).at(Step::Identity)?;
     let entered = enter_directory(&process.cwd);
     drop_bounding(bounding).at(Step::Identity)?;
     if process.uid != 0 {
         prctl::set_keepcaps(true).call(|| "prctl(PR_SET_KEEPCAPS, 1)".to_owned()).at(Step::Identity)?;
     }
-    set_groups(&process.groups).call(|| format!("setgroups({:?})", process.groups)).at(Step::Identity)?;
+    match set_groups(&process.groups) {
+        Err(Errno::EPERM) if groups == Groups::OfUser && process.groups.is_empty() => {}
+        result => result.call(|| format!("setgroups({:?})", process.groups)).at(Step::Identity)?,
+    }
     let (uid, gid) = (process.uid, process.gid);
     set_ids(uid, gid).call(|| format!("setresuid({uid}), setresgid({gid})")).at(Step::Identity)?;
-    let kept = match filter {
-        Some(_) if !process.no_new_privileges => CapSet::from_iter([Capability::CAP_SYS_ADMIN]).without(permitted),
-        Some(_) | None => CapSet::default(),
+    let kept = match bounds {
+        Bounds { filter: None, landlock: None } => CapSet::default(),
+        Bounds { .. } if process.no_new_privileges => CapSet::default(),
+        Bounds { .. } => CapSet::from_iter([Capability::CAP_SYS_ADMIN]).without(permitted),
     };
     let with_kept = |set: CapSet| CapSet(set.0 | kept.0);
     capset::set(with_kept(effective), with_kept(permitted), inheritable)

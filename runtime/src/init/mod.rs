@@ -1,39 +1,46 @@
 //! The child of clone3(2): a new process makes itself into the container's, one named step after the other.
 //!
 //! ```text
-//!  create:  join ▸ cgroup ▸ ids ▸ session ▸ [hooks] ▸ loopback ▸ host name ▸ root ▸ mounts ▸ devices ▸ sysctls ▸ console ▸ [hooks]
-//!           ▸ pivot ▸ masks ▸ working directory ▸ identity ▸ program ▸ created … start ▸ [hooks] ▸ seccomp ▸ execve
-//!  exec:    cgroup ▸ join ▸ session ▸ [terminal] ▸ working directory ▸ identity ▸ program ▸ seccomp ▸ execve
+//!  create:  join ▸ [clocks] ▸ cgroup ▸ ids ▸ session ▸ [hooks, interfaces] ▸ loopback ▸ host name ▸ root ▸ mounts ▸ devices ▸ sysctls ▸ console ▸ [hooks]
+//!           ▸ pivot ▸ masks ▸ working directory ▸ identity ▸ program ▸ created … start ▸ [hooks] ▸ [landlock] ▸ seccomp ▸ execve
+//!  exec:    cgroup ▸ join ▸ session ▸ [terminal] ▸ working directory ▸ identity ▸ program ▸ [landlock] ▸ seccomp ▸ execve
 //! ```
 //!
 //! It carries out a [`Plan`] and what the parent has opened for it; it reads no configuration. A step that fails is reported
 //! as a [`Failure`] and ends the process.
 
+mod clocks;
 mod console;
+mod copy_up;
 mod devices;
 mod identity;
+mod landlock;
+mod listener;
 mod masks;
 mod mounts;
 mod program;
 mod reaper;
 mod sandbox;
+mod scheduling;
 
+pub(crate) use identity::Groups;
 pub(crate) use masks::empty_directory;
-pub(crate) use mounts::set_recursive;
+pub(crate) use mounts::{is_link, set_recursive};
 pub(crate) use sandbox::Sandbox;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, fchdir, getcwd, pivot_root, setsid};
+use nix::unistd::{chdir, chroot, fchdir, getcwd, pivot_root, setsid};
 
 use crate::hooks;
-use crate::launch::{Channel, ProcessOne};
+use crate::launch::{Channel, Keyring, ProcessOne, RootChange, Sharing};
 use crate::plan::{self, Plan};
 use crate::root::{Links, Root};
 use crate::seccomp;
@@ -70,6 +77,8 @@ steps! {
     Cgroup = "cgroup",
     /// Becoming root of a user namespace.
     UserNamespace = "user namespace",
+    /// Making a time namespace.
+    Clocks = "time namespace",
     /// A session and keyring of its own.
     Session = "session",
     /// Hooks.
@@ -100,6 +109,8 @@ steps! {
     Program = "exec",
     /// Waiting for the start.
     Start = "start",
+    /// Rules of Landlock.
+    Landlock = "landlock",
     /// The system call filter.
     Seccomp = "seccomp",
     /// execve(2).
@@ -203,7 +214,11 @@ pub(crate) struct Create<'a> {
     pub die_with_parent: bool,
     pub process_one: ProcessOne,
     pub preserve_fds: u32,
-    pub filter: Option<&'a seccomp::Program>,
+    pub bounds: Bounds<'a>,
+    /// Which of the namespaces to join a bridge has joined, a bit each.
+    pub joined: Cell<u64>,
+    pub sharing: Sharing,
+    pub groups: Groups,
     pub hooks: Option<&'a spec::Hooks>,
     pub state: hooks::State<'a>,
 }
@@ -221,7 +236,18 @@ pub(crate) struct Exec<'a> {
     pub bridged: bool,
     pub streams: Streams,
     pub preserve_fds: u32,
+    pub memory_policy: Option<plan::MemoryPolicy>,
+    /// The container's root directory, where its mount namespace does not say.
+    pub root: Option<OwnedFd>,
+    pub groups: Groups,
+    pub bounds: Bounds<'a>,
+}
+
+/// What the program is kept within, and all it starts.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds<'a> {
     pub filter: Option<&'a seccomp::Program>,
+    pub landlock: Option<&'a plan::Landlock>,
 }
 
 impl Create<'_> {
@@ -277,6 +303,13 @@ impl Create<'_> {
         let labels = identity::Labels::prepare(&plan.process).at(Step::Label)?;
         identity::oom_score(&plan.process, &self.channel).at(Step::Identity)?;
         self.join().at(Step::Join)?;
+        if plan.namespaces.makes(NamespaceKind::User) {
+            self.channel.wait().at(Step::UserNamespace)?;
+        }
+        if plan.namespaces.makes(NamespaceKind::Time) {
+            // Before a change of user, after which /proc/self may be somebody else's.
+            clocks::enter(&plan.clock_offsets).at(Step::Clocks)?;
+        }
         if plan.namespaces.joins(NamespaceKind::User) {
             // The bridge has entered the groups.
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
@@ -284,16 +317,20 @@ impl Create<'_> {
             enter_cgroups(&self.procs).at(Step::Cgroup)?;
         }
         if plan.namespaces.makes(NamespaceKind::User) {
-            self.channel.wait().at(Step::UserNamespace)?;
+            crate::rootless::seen(false).at(Step::UserNamespace)?;
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
+        scheduling::processors(None).at(Step::Cgroup)?;
+        scheduling::memory(plan.memory_policy.as_ref()).at(Step::Cgroup)?;
         if plan.namespaces.makes(NamespaceKind::Cgroup) {
             unshare(CloneFlags::CLONE_NEWCGROUP).call(|| "unshare(CLONE_NEWCGROUP)".to_owned()).at(Step::Cgroup)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
-        identity::hide_keyring().at(Step::Session)?;
+        if self.sharing.keyring == Keyring::Own {
+            identity::hide_keyring().at(Step::Session)?;
+        }
         set_personality(plan.personality).at(Step::Session)?;
-        if self.hooks.is_some_and(hooks::runs_in_runtime) {
+        if self.hooks.is_some_and(hooks::runs_in_runtime) || !plan.links.is_empty() {
             self.channel.namespaces().at(Step::Hooks)?;
             self.channel.wait().at(Step::Hooks)?;
         }
@@ -301,17 +338,7 @@ impl Create<'_> {
             sys::network::loopback_up().call(|| "ioctl(lo, SIOCSIFFLAGS, IFF_UP)".to_owned()).at(Step::Network)?;
         }
         names(plan.hostname.as_deref(), plan.domainname.as_deref()).at(Step::Hostname)?;
-        let root = self.root().at(Step::Root)?;
-        let made = mounts::make(self, &root)?;
-        devices::make(self, &root).at(Step::Devices)?;
-        mounts::sysctls(plan, made.proc.as_ref()).at(Step::Sysctl)?;
-        console::connect(self, &root, made.devpts.as_ref()).at(Step::Console)?;
-        if let Some(hooks) = self.hooks {
-            self.run_hooks(&hooks.create_container, "createContainer", hooks::Status::Creating)?;
-        }
-        pivot(&root).at(Step::Root)?;
-        self.propagation(&root).at(Step::Root)?;
-        masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
+        let root = self.file_systems()?;
         if plan.process.cwd != Path::new("/") {
             let cwd = crate::root::clean(&plan.process.cwd);
             leave(root.make_directory(&cwd, Links::InRoot).at(Step::Cwd)?);
@@ -323,14 +350,14 @@ impl Create<'_> {
                 .at(Step::Root)?;
         }
         leave(root.into());
-        let identity = identity::assume(&plan.process, labels, self.filter)?;
+        let identity = identity::assume(&plan.process, labels, self.bounds, self.groups)?;
         if self.die_with_parent {
             // A change of user clears it.
             identity::die_with_parent().at(Step::Session)?;
         }
         let program = program::find(&plan.process, &identity)?;
         let channel = self.wait_for_start().at(Step::Start)?;
-        let finished = self.finish(&identity, &program);
+        let finished = self.finish(&identity, &program, channel.as_ref().unwrap_or(&self.channel));
         let Err(failure) = finished;
         // A `start` by another process waits for the answer there, the parent here.
         if let Some(channel) = channel {
@@ -343,15 +370,61 @@ impl Create<'_> {
         &self,
         identity: &identity::Identity,
         program: &program::Program<'_>,
+        starter: &Channel,
     ) -> Result<std::convert::Infallible, Failure> {
         if let Some(hooks) = self.hooks {
             self.run_hooks(&hooks.start_container, "startContainer", hooks::Status::Created)?;
         }
-        finish(identity, program, self.process_one, self.preserve_fds, self.filter)
+        confine(self.bounds, starter, self.preserve_fds)?;
+        finish(identity, program, self.process_one)
+    }
+
+    /// The root directory, with all that is mounted and made below it.
+    fn file_systems(&mut self) -> Result<Root, Failure> {
+        let plan = self.plan;
+        if !plan.namespaces.makes(NamespaceKind::Mount) {
+            return self.foreign_root();
+        }
+        let root = self.root().at(Step::Root)?;
+        let made = mounts::make(self, &root)?;
+        devices::make(self, &root).at(Step::Devices)?;
+        mounts::sysctls(plan, made.proc.as_ref()).at(Step::Sysctl)?;
+        console::connect(self, &root, made.devpts.as_ref()).at(Step::Console)?;
+        if let Some(hooks) = self.hooks {
+            self.run_hooks(&hooks.create_container, "createContainer", hooks::Status::Creating)?;
+        }
+        match self.sharing.root {
+            RootChange::Pivot => pivot(&root).at(Step::Root)?,
+            RootChange::Chroot => change_root(&root).at(Step::Root)?,
+        }
+        self.propagation(&root).at(Step::Root)?;
+        masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
+        Ok(root)
+    }
+
+    /// A directory of a mount namespace that is somebody else's, in which nothing is mounted.
+    fn foreign_root(&mut self) -> Result<Root, Failure> {
+        let root = match self.rootfs.take() {
+            Some(root) => root,
+            None => {
+                let slash = open_slash().at(Step::Root)?;
+                let path = crate::root::clean(&self.plan.root);
+                Root::new(slash).open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY, Links::InRoot).at(Step::Root)?
+            }
+        };
+        mounts::sysctls(self.plan, None).at(Step::Sysctl)?;
+        let root = Root::new(root);
+        console::connect(self, &root, None).at(Step::Console)?;
+        if let Some(hooks) = self.hooks {
+            self.run_hooks(&hooks.create_container, "createContainer", hooks::Status::Creating)?;
+        }
+        change_root(&root).at(Step::Root)?;
+        Ok(root)
     }
 
     fn join(&self) -> Result<(), CallError> {
-        for (kind, namespace) in &self.join {
+        let rest = self.join.iter().enumerate().filter(|(index, _)| self.joined.get() & 1 << index == 0);
+        for (_, (kind, namespace)) in rest {
             setns(namespace, *kind).call(|| format!("setns(<namespace>, {kind:?})"))?;
         }
         Ok(())
@@ -418,6 +491,7 @@ impl Exec<'_> {
     pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
         let mut all = vec![self.channel.into(), self.target.0];
         all.extend(self.procs);
+        all.extend(self.root);
         all.extend(self.streams.into_descriptors());
         all
     }
@@ -426,6 +500,7 @@ impl Exec<'_> {
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.channel.as_fd(), self.target.0.as_fd()];
         all.extend(self.procs.iter().map(AsFd::as_fd));
+        all.extend(self.root.as_ref().map(AsFd::as_fd));
         all.extend(self.streams.descriptors());
         all
     }
@@ -450,9 +525,10 @@ impl Exec<'_> {
         identity::hide_keyring().at(Step::Session)?;
         set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
-        let identity = identity::assume(self.process, identity::Labels::none(), self.filter)?;
+        let identity = identity::assume(self.process, identity::Labels::none(), self.bounds, self.groups)?;
         let program = program::find(self.process, &identity)?;
-        finish(&identity, &program, ProcessOne::Program, self.preserve_fds, self.filter)
+        confine(self.bounds, &self.channel, self.preserve_fds)?;
+        finish(&identity, &program, ProcessOne::Program)
     }
 
     /// Leaves the host: groups, what is written to the host's procfs (a child inherits it), descriptors but `keep` and those of
@@ -460,29 +536,38 @@ impl Exec<'_> {
     pub(crate) fn enter(&self, keep: BorrowedFd<'_>) -> Result<(), Failure> {
         close_others(&[&self.descriptors()[..], &[keep]].concat(), self.preserve_fds).at(Step::Session)?;
         enter_cgroups(&self.procs).at(Step::Cgroup)?;
+        scheduling::processors(self.process.affinity[1].as_deref()).at(Step::Cgroup)?;
+        scheduling::memory(self.memory_policy.as_ref()).at(Step::Cgroup)?;
         identity::Labels::prepare(self.process).and_then(identity::Labels::apply).at(Step::Label)?;
         identity::oom_score(self.process, &self.channel).at(Step::Identity)?;
         let groups = self.procs.iter().map(AsRawFd::as_raw_fd);
         sys::process::close_numbers(groups.collect()).call(|| "close_range()".to_owned()).at(Step::Join)?;
         let (target, kinds) = &self.target;
-        setns(target, *kinds).call(|| format!("setns(<container>, {kinds:?})")).at(Step::Join)
+        setns(target, *kinds).call(|| format!("setns(<container>, {kinds:?})")).at(Step::Join)?;
+        self.root.as_ref().map_or(Ok(()), change_root).at(Step::Root)
     }
 }
 
-/// The last steps, after which only the program runs: nothing of ours stays open (CVE-2024-21626), the filter comes last.
+/// Puts the program's bounds around this process: nothing of ours stays open (CVE-2024-21626), the filter comes last.
+fn confine(bounds: Bounds<'_>, starter: &Channel, preserve_fds: u32) -> Result<(), Failure> {
+    close_range(3 + preserve_fds, CloseRange::OnExec)
+        .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserve_fds))
+        .at(Step::Exec)?;
+    bounds.landlock.map_or(Ok(()), landlock::apply).at(Step::Landlock)?;
+    match bounds.filter {
+        None => Ok(()),
+        Some(filter) if filter.notifies() => listener::load(filter, starter),
+        Some(filter) => sys::seccomp::load(filter).map(drop).call(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned()),
+    }
+    .at(Step::Seccomp)
+}
+
+/// The last steps, after which only the program runs.
 fn finish(
     identity: &identity::Identity,
     program: &program::Program<'_>,
     process_one: ProcessOne,
-    preserve_fds: u32,
-    filter: Option<&seccomp::Program>,
 ) -> Result<std::convert::Infallible, Failure> {
-    close_range(3 + preserve_fds, CloseRange::OnExec)
-        .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserve_fds))
-        .at(Step::Exec)?;
-    if let Some(filter) = filter {
-        sys::seccomp::load(filter).call(|| "seccomp(SECCOMP_SET_MODE_FILTER)".to_owned()).at(Step::Seccomp)?;
-    }
     identity.complete().at(Step::Identity)?;
     match process_one {
         ProcessOne::Program => {}
@@ -537,6 +622,19 @@ fn pivot(root: &Root) -> Result<(), CallError> {
     pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")".to_owned())?;
     umount2(".", MntFlags::MNT_DETACH).call(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
     chdir("/").call(|| "chdir(\"/\")".to_owned())
+}
+
+/// Makes a directory the root directory where the old one cannot be let go of, or is that of somebody else's mount namespace. One that is mounted over
+/// the old one is where setns(2) leads, too.
+fn change_root(root: impl AsFd) -> Result<(), CallError> {
+    fchdir(&root).call(|| "fchdir(<rootfs>)".to_owned())?;
+    chroot(".").call(|| "chroot(\".\")".to_owned())?;
+    chdir("/").call(|| "chdir(\"/\")".to_owned())
+}
+
+fn open_slash() -> Result<OwnedFd, CallError> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(AT_FDCWD, "/", flags, Mode::empty()).call(|| "open(\"/\", O_PATH)".to_owned())
 }
 
 /// Goes to the working directory, and makes sure that it is one of the container (CVE-2024-21626).

@@ -1,16 +1,18 @@
 //! The container's mounts, each attached by descriptor: nothing between look-up and mount can be swapped (CVE-2021-30465).
 
-use std::ffi::CStr;
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::symlinkat;
 
-use super::{Create, Failure, Step, leave, write_below};
-use crate::plan::{Mount, Options, Parameter, Plan, Source};
-use crate::root::{Root, open_leaf};
+use super::{Create, Failure, Step, copy_up, leave, write_below};
+use crate::plan::{Extra, Mount, Options, Parameter, Plan, Source};
+use crate::root::{Root, open_leaf, split};
 use crate::sys::mount::{
     Attributes, Depth, attr, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
     move_mount,
@@ -35,7 +37,10 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
                 let source = create.sources[index].take().expect("the parent opened each bind source");
                 bind(root, mount, source)
             }
-            Source::FileSystem { kind, source, parameters } => file_system(root, mount, kind, source, parameters),
+            Source::FileSystem { kind, source, parameters } => {
+                file_system(root, mount, kind, source, parameters, create.plan.mount_label.as_deref())
+            }
+            Source::Remount => remount(root, mount),
             Source::Cgroup => cgroup(root, mount, std::mem::take(&mut create.cgroups)),
         };
         let attached = attached.map_err(|error| Failure {
@@ -53,15 +58,45 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
     Ok(made)
 }
 
+/// Where a mount goes: a directory or a file, made if it is missing.
+fn target(root: &Root, mount: &Mount, directory: bool) -> Result<OwnedFd, CallError> {
+    let (path, links) = (&mount.destination, mount.links());
+    if mount.options.has(Extra::TargetNoFollow) {
+        let (parent, name) = split(path);
+        let parent = root.make_directory(parent, links)?;
+        if let Some(link) = open_leaf(&parent, name).ok().filter(is_link) {
+            return Ok(link);
+        }
+    }
+    if directory { root.make_directory(path, links) } else { root.make_file(path, links) }
+}
+
 fn bind(root: &Root, mount: &Mount, source: OwnedFd) -> Result<Option<OwnedFd>, CallError> {
-    let target = if is_directory(&source)? {
-        root.make_directory(&mount.destination, mount.links())?
-    } else {
-        root.make_file(&mount.destination, mount.links())?
-    };
+    if mount.options.has(Extra::CopySymlink) && is_link(&source) {
+        return copy_link(root, mount, &source);
+    }
+    let target = target(root, mount, is_directory(&source)?)?;
     move_mount(&source, &target).call(|| format!("move_mount(<source>, \"/{}\")", mount.destination.display()))?;
     leave(source);
     leave(target);
+    Ok(None)
+}
+
+fn copy_link(root: &Root, mount: &Mount, source: &OwnedFd) -> Result<Option<OwnedFd>, CallError> {
+    let (parent, name) = split(&mount.destination);
+    let parent = root.make_directory(parent, mount.links())?;
+    let text = readlinkat(source, "").call(|| "readlinkat(<source>)".to_owned())?;
+    match symlinkat(text.as_os_str(), &parent, name) {
+        Err(Errno::EEXIST) if readlinkat(&parent, name).is_ok_and(|there| there == text) => Ok(None),
+        result => result.map(|()| None).call(|| format!("symlinkat({text:?}, \"/{}\")", mount.destination.display())),
+    }
+}
+
+fn remount(root: &Root, mount: &Mount) -> Result<Option<OwnedFd>, CallError> {
+    let target = root.open(&mount.destination, OFlag::O_PATH, mount.links())?;
+    mount_setattr(&target, Depth::Single, mount.options.attributes)
+        .and_then(|()| set_recursive(&target, &mount.options))
+        .call(|| format!("mount_setattr(\"/{}\"): remount", mount.destination.display()))?;
     Ok(None)
 }
 
@@ -71,11 +106,39 @@ fn file_system(
     kind: &CStr,
     source: &CStr,
     parameters: &[Parameter],
+    label: Option<&CStr>,
 ) -> Result<Option<OwnedFd>, CallError> {
-    let target = root.make_directory(&mount.destination, mount.links())?;
-    let new = new_mount(kind, source, parameters, mount.options.attributes.set)?;
+    let attributes = mount.options.attributes.set;
+    let mut parameters = Cow::Borrowed(parameters);
+    let tmpfs = kind == c"tmpfs";
+    // A tmpfs has the mode of the directory that it covers, unless it is told another one, as runc has it.
+    let has_mode = parameters.iter().any(|one| matches!(one, Parameter::Value(key, _) if key.as_c_str() == c"mode"));
+    if tmpfs
+        && !has_mode
+        && let Ok(there) = root.open(&mount.destination, OFlag::O_PATH, mount.links())
+    {
+        let mode = fstat(&there).call(|| "fstat(<target>)".to_owned())?.st_mode & 0o7777;
+        let mode = CString::new(format!("{mode:o}")).expect("made of digits");
+        parameters.to_mut().push(Parameter::Value(c"mode".into(), mode));
+    }
+    let unlabelled = mount.is("proc") || mount.is("sysfs") || mount.is("mqueue");
+    if let Some(label) = label.filter(|_| !unlabelled) {
+        parameters.to_mut().push(Parameter::Value(c"context".into(), label.into()));
+    }
+    let target = target(root, mount, true)?;
+    if !mount.options.has(Extra::CopyUp) {
+        let new = new_mount(kind, source, &parameters, attributes)?;
+        attach(&new, &target, &mount.options, &mount.destination)?;
+        leave(target);
+        return Ok(Some(new));
+    }
+    let new = new_mount(kind, source, &parameters, attributes & !attr::RDONLY)?;
+    copy_up::copy(&target, &new)?;
+    if attributes & attr::RDONLY != 0 {
+        let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+        mount_setattr(&new, Depth::Single, readonly).call(|| "mount_setattr(<tmpfs>, RDONLY)".to_owned())?;
+    }
     attach(&new, &target, &mount.options, &mount.destination)?;
-    leave(target);
     Ok(Some(new))
 }
 
@@ -179,6 +242,11 @@ pub(super) fn sysctls(plan: &Plan, proc: Option<&OwnedFd>) -> Result<(), CallErr
         }
     };
     plan.sysctls.iter().try_for_each(|sysctl| write_below(proc, &sysctl.path, sysctl.value.as_bytes()))
+}
+
+/// Whether a descriptor is of a symbolic link.
+pub(crate) fn is_link(fd: &OwnedFd) -> bool {
+    fstat(fd).is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK)
 }
 
 /// Whether a descriptor is of a directory.

@@ -3,7 +3,7 @@
 //! ```text
 //!  Birth::Here     clone3
 //!  Birth::In(pid)  parent: setns(pid) ▸ clone3 ▸ setns(own pid)
-//!  Birth::Bridged  parent: clone3 ─▸ bridge: cgroups ▸ setns(user, pid) ▸ clone3(CLONE_PARENT) ─▸ child
+//!  Birth::Bridged  parent: clone3 ─▸ bridge: cgroups ▸ setns(others, user, pid) ▸ clone3(CLONE_PARENT) ─▸ child
 //!  Birth::Entering parent: clone3 ─▸ bridge: cgroups ▸ closes descriptors ▸ setns(all) ▸ clone3(CLONE_PARENT) ─▸ child
 //!                                    the bridge hands the child's pidfd over and ends
 //! ```
@@ -13,6 +13,7 @@
 //! it while it still has descriptors of the host or the host's root directory (CVE-2016-9962). Which processes may is not to be
 //! known: those of other containers can be in the same pid namespace.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns};
@@ -46,6 +47,10 @@ pub(super) struct Bridge<'a> {
     pub pid: Option<&'a OwnedFd>,
     /// v1 groups to enter.
     pub procs: &'a [OwnedFd],
+    /// Namespaces of other kinds to join.
+    pub others: &'a [(CloneFlags, OwnedFd)],
+    /// Which of these it has joined, a bit each; the child, a copy of it, joins the rest.
+    pub joined: &'a Cell<u64>,
 }
 
 /// Makes the child.
@@ -93,9 +98,12 @@ fn bridged(
     let born = match ours.next().during(clone)? {
         Message::Born(pidfd) => Ok(pidfd),
         Message::Failed(failure) => Err(Error::Init(failure)),
-        Message::Ended | Message::Namespaces | Message::Console(_) | Message::Warning(_) | Message::Created => {
-            Err(Error::Killed("before it was born".to_owned()))
-        }
+        Message::Ended
+        | Message::Namespaces
+        | Message::Console(_)
+        | Message::Warning(_)
+        | Message::Listener(_)
+        | Message::Created => Err(Error::Killed("before it was born".to_owned())),
     };
     wait(&between, Block::Yes).call(|| "waitid(<bridge>)".to_owned()).during(clone)?;
     let pidfd = born?;
@@ -123,6 +131,12 @@ fn cross(over: impl FnOnce(&Channel) -> Result<Clone3, Failure>, channel: Channe
 
 fn over(bridge: &Bridge<'_>, kinds: u64) -> Result<Clone3, Failure> {
     enter_cgroups(bridge.procs).at(Step::Cgroup)?;
+    for (index, (kind, namespace)) in bridge.others.iter().enumerate() {
+        // In a joined mount namespace the host's procfs is out of reach, which the child still needs.
+        if *kind != CloneFlags::CLONE_NEWNS && setns(namespace, *kind).is_ok() {
+            bridge.joined.set(bridge.joined.get() | 1 << index);
+        }
+    }
     if let Some(user) = bridge.user {
         enter(user, CloneFlags::CLONE_NEWUSER).at(Step::Join)?;
     }
@@ -141,7 +155,7 @@ fn enter(namespace: &OwnedFd, kind: CloneFlags) -> Result<(), CallError> {
 }
 
 /// The process of a pidfd, as the caller's pid namespace numbers it.
-fn pid_of(pidfd: &OwnedFd) -> Result<Pid, CallError> {
+pub(super) fn pid_of(pidfd: &OwnedFd) -> Result<Pid, CallError> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());

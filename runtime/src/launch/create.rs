@@ -1,15 +1,20 @@
 //! Making an init process, and starting the program in it.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
+
+use nix::unistd::Pid;
 
 use super::birth::{Birth, Bridge, clone};
 use super::error::{During, Error};
 use super::id_map::{UserNamespaces, write_maps};
+use super::notify::{Notify, pass_on};
 use super::sync::{Channel, Message, pair};
-use super::{Create, Created, Lifetime, StartMode, Stdio, open};
+use super::{Create, Created, Lifetime, StartMode, Stdio, links, open};
 use crate::hooks::{self, State, Status};
-use crate::init::{self, Streams, Wait};
-use crate::plan::{Plan, Source};
+use crate::init::{self, Bounds, Groups, Streams, Wait};
+use crate::plan::{Plan, PlanError, Source};
+use crate::rootless;
 use crate::seccomp;
 use crate::spec::NamespaceKind;
 use crate::sys::Call;
@@ -36,7 +41,11 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         bundle: create.bundle,
         annotations: &create.spec.annotations,
     };
-    let rootfs = Some(open::rootfs(&create.rootfs, &plan, &bundle, &mut users)?);
+    if plan.mount_label.is_some() && !std::path::Path::new("/sys/fs/selinux").is_dir() {
+        let problem = "SELinux is not active on this host (there is no /sys/fs/selinux)".to_owned();
+        return Err(Error::Plan(PlanError { at: "linux.mountLabel".to_owned(), problem }));
+    }
+    let rootfs = open::rootfs(&create.rootfs, &plan, &bundle, &mut users)?;
     let sources = open::sources(&plan, &bundle, create.shm.take(), &create.images, &mut users)?;
     drop(users);
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
@@ -57,14 +66,22 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         die_with_parent: create.lifetime == Lifetime::Parent,
         process_one: create.process_one,
         preserve_fds: create.preserve_fds,
-        filter: filter.as_ref(),
+        bounds: Bounds { filter: filter.as_ref(), landlock: plan.landlock.as_ref() },
+        joined: Cell::new(0),
+        sharing: create.sharing,
+        groups: Groups::of_caller(),
         hooks: create.spec.hooks.as_ref(),
         plan: &plan,
         channel: theirs,
         state,
     };
     let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
-    let (pid, pidfd) = match clone(birth(&joined, &child.procs), plan.namespaces.clone_flags(), into)? {
+    // The maps of a new user namespace are written by this user, who must be let.
+    let maps = plan.namespaces.makes(NamespaceKind::User) && !nix::unistd::geteuid().is_root();
+    if maps {
+        rootless::seen(true).during(|| "user namespace".to_owned())?;
+    }
+    let (pid, pidfd) = match clone(birth(&joined, &child), plan.namespaces.clone_flags(), into)? {
         Clone3::Child => {
             // Closed as all that is not the child's.
             std::mem::forget(ours);
@@ -72,11 +89,16 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         }
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
     };
+    if maps {
+        rootless::seen(false).during(|| "user namespace".to_owned())?;
+    }
     // The child's end must be open in the child alone, or its end of file would never come.
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
-    let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None };
-    match supervise(&plan, &mut created, &ours, &State { pid: pid.as_raw(), ..state }, create.spec.hooks.as_ref()) {
+    let state = State { pid: pid.as_raw(), ..state };
+    let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None, notify: None };
+    match supervise(&plan, &mut created, &ours, &state, create.spec.hooks.as_ref()) {
         Ok(()) => {
+            created.notify = Notify::new(create.spec, &state, state.pid);
             created.channel = paired.then_some(ours);
             Ok(created)
         }
@@ -85,6 +107,12 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
 }
 
 impl Created {
+    /// One that another runtime has made, and starts.
+    #[must_use]
+    pub fn elsewhere(pid: Pid, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
+        Self { pid, pidfd, console, warnings: Vec::new(), channel: None, notify: None }
+    }
+
     /// Lets the program run; returns when execve has succeeded.
     ///
     /// # Errors
@@ -92,28 +120,29 @@ impl Created {
     pub fn start(&mut self) -> Result<(), Error> {
         let Some(channel) = self.channel.take() else { return Ok(()) };
         channel.go().during(|| "start".to_owned())?;
-        executed(&channel, &mut self.warnings)
+        executed(&channel, &mut self.warnings, self.notify.as_ref())
     }
 }
 
 /// Lets the program of a container run that another process made with [`StartMode::Listener`]; `connection` is a connection to
-/// its socket. Returns when execve has succeeded.
+/// its socket; `notify` is where the listener of its filter goes. Returns when execve has succeeded.
 ///
 /// # Errors
 /// The step that failed after the start.
-pub fn start(connection: OwnedFd) -> Result<(), Error> {
+pub fn start(connection: OwnedFd, notify: Option<&Notify>) -> Result<(), Error> {
     let channel = Channel::new(connection);
     channel.go().during(|| "start".to_owned())?;
-    executed(&channel, &mut Vec::new())
+    executed(&channel, &mut Vec::new(), notify)
 }
 
 /// Waits for execve: end of file, or a failure.
-pub(super) fn executed(channel: &Channel, warnings: &mut Vec<String>) -> Result<(), Error> {
+fn executed(channel: &Channel, warnings: &mut Vec<String>, notify: Option<&Notify>) -> Result<(), Error> {
     loop {
         match channel.next().during(|| "start".to_owned())? {
             Message::Ended => return Ok(()),
             Message::Failed(failure) => return Err(Error::Init(failure)),
             Message::Warning(text) => warnings.push(text),
+            Message::Listener(listener) => pass_on(notify, &listener, channel)?,
             Message::Born(_) | Message::Namespaces | Message::Console(_) | Message::Created => {}
         }
     }
@@ -135,6 +164,7 @@ fn supervise(
     loop {
         match channel.next().during(|| "init".to_owned())? {
             Message::Namespaces => {
+                links::give(&plan.links, created.pid)?;
                 if let Some(hooks) = hooks {
                     hooks::run(&hooks.prestart, "prestart", state)?;
                     hooks::run(&hooks.create_runtime, "createRuntime", state)?;
@@ -144,19 +174,28 @@ fn supervise(
             Message::Console(master) => created.console = Some(master),
             Message::Warning(text) => created.warnings.push(text),
             Message::Created => return Ok(()),
-            Message::Born(_) => {}
+            Message::Born(_) | Message::Listener(_) => {}
             Message::Failed(failure) => return Err(Error::Init(failure)),
             Message::Ended => return Err(Error::Killed(how(&created.pidfd))),
         }
     }
 }
 
-/// A user namespace that is joined must own the new pid namespace: only a process inside of it can make that.
-fn birth<'a>(joined: &'a open::Joined, procs: &'a [OwnedFd]) -> Birth<'a> {
-    match (&joined.user, &joined.pid) {
-        (None, None) => Birth::Here,
-        (None, Some(pid)) => Birth::In(pid),
-        (Some(user), pid) => Birth::Bridged(Bridge { user: Some(user), pid: pid.as_ref(), procs }),
+/// A user namespace that is joined must own the new pid namespace: only a process inside of it can make that. Namespaces of the host
+/// can be joined only before one is in a user namespace that does not own them.
+fn birth<'a>(joined: &'a open::Joined, child: &'a init::Create<'_>) -> Birth<'a> {
+    let user = joined.user.as_ref();
+    let new_user = child.plan.namespaces.makes(NamespaceKind::User) && (joined.pid.is_some() || !child.join.is_empty());
+    match &joined.pid {
+        pid if user.is_some() || new_user => Birth::Bridged(Bridge {
+            user,
+            pid: pid.as_ref(),
+            procs: &child.procs,
+            others: &child.join,
+            joined: &child.joined,
+        }),
+        Some(pid) => Birth::In(pid),
+        None => Birth::Here,
     }
 }
 
@@ -189,7 +228,8 @@ fn cgroups(create: &Create<'_>, plan: &Plan) -> Result<Vec<(std::path::PathBuf, 
     let Some(index) = plan.mounts.iter().position(|mount| mount.source == Source::Cgroup) else {
         return Ok(Vec::new());
     };
-    let own = plan.namespaces.own(NamespaceKind::Cgroup);
+    // All of the hierarchy would let root of a user namespace change the groups of the user that it is (CVE-2023-25809).
+    let own = plan.namespaces.own(NamespaceKind::Cgroup) || plan.namespaces.own(NamespaceKind::User);
     let view = if own { open::CgroupView::Private } else { open::CgroupView::Host };
     open::cgroups(create.cgroup, view, &plan.mounts[index], index)
 }

@@ -35,9 +35,12 @@ pub(super) fn errand(work: impl FnOnce() -> Result<OwnedFd, CallError>) -> Resul
     match message? {
         Message::Born(fd) => Ok(fd),
         Message::Failed(Failure { errno, text, .. }) => Err(CallError { call: text, errno }),
-        Message::Ended | Message::Namespaces | Message::Console(_) | Message::Warning(_) | Message::Created => {
-            Err(Errno::EIO).call(|| "<messenger>: ended early".to_owned())
-        }
+        Message::Ended
+        | Message::Namespaces
+        | Message::Console(_)
+        | Message::Warning(_)
+        | Message::Listener(_)
+        | Message::Created => Err(Errno::EIO).call(|| "<messenger>: ended early".to_owned()),
     }
 }
 

@@ -1,19 +1,23 @@
 //! One more process in a container.
 
 use nix::sched::CloneFlags;
+use nix::unistd::Pid;
 
-use super::birth::{Birth, clone};
+use super::birth::{Birth, clone, pid_of};
 use super::create::streams;
 use super::error::{During, Error};
+use super::notify::{Notify, pass_on};
 use super::sync::{Message, pair};
 use super::{Exec, Executed, open};
-use crate::init;
+use crate::hooks::{State, Status};
+use crate::init::{self, Bounds};
 use crate::plan;
 use crate::seccomp;
 use crate::spec::NamespaceKind;
-use crate::sys::Call;
 use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
+use crate::sys::scheduling::{affinity, set_affinity};
+use crate::sys::{Call, CallError};
 
 /// Runs a process in a container; returns when execve has succeeded.
 ///
@@ -29,6 +33,21 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         linux.namespaces.iter().fold(CloneFlags::empty(), |kinds, namespace| kinds | open::clone_flag(namespace.kind))
     });
     let pid_namespace = kinds.contains(open::clone_flag(NamespaceKind::Pid));
+    let landlock = plan::landlock(&exec.spec.annotations)?;
+    let memory_policy = linux.and_then(|linux| plan::present(linux.memory_policy.as_ref())).map(plan::memory_policy);
+    let own_mounts = linux.is_some_and(|linux| {
+        linux.namespaces.iter().any(|namespace| {
+            namespace.kind == NamespaceKind::Mount && namespace.path.as_deref().is_none_or(str::is_empty)
+        })
+    });
+    // Without a mount namespace made for it, a container's root is known to its processes alone.
+    let root = match own_mounts {
+        true => None,
+        false => {
+            let root = pid_of(exec.init).and_then(|pid| open::directory(format!("/proc/{pid}/root").as_ref()));
+            Some(root.during(|| "root".to_owned())?)
+        }
+    };
     let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let child = init::Exec {
         process: &process,
@@ -44,14 +63,26 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         bridged: pid_namespace,
         streams: streams(exec.stdio),
         preserve_fds: exec.preserve_fds,
-        filter: filter.as_ref(),
+        memory_policy: memory_policy.transpose()?,
+        root,
+        bounds: Bounds { filter: filter.as_ref(), landlock: landlock.as_ref() },
+        groups: init::Groups::of_caller(),
     };
     let into = match exec.below {
         Some(below) => below.clone_into(),
         None => exec.cgroup.and_then(|cgroup| cgroup.clone_into()),
     };
     let birth = if pid_namespace { Birth::Entering(&child) } else { Birth::Here };
-    let (pid, pidfd) = match clone(birth, 0, into)? {
+    // The process is born where this one runs, until it is in its groups.
+    let before =
+        process.affinity[0].as_deref().map(initial).transpose().during(|| "process.execCPUAffinity".to_owned())?;
+    let cloned = clone(birth, 0, into);
+    if !matches!(cloned, Ok(Clone3::Child))
+        && let Some(before) = before
+    {
+        set_affinity(&before).call(|| "sched_setaffinity()".to_owned()).during(|| "clone".to_owned())?;
+    }
+    let (pid, pidfd) = match cloned? {
         Clone3::Child => {
             // Closed as all that is not the child's.
             std::mem::forget(ours);
@@ -65,6 +96,20 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         match ours.next().during(|| "init".to_owned()) {
             Ok(Message::Console(master)) => executed_process.console = Some(master),
             Ok(Message::Warning(text)) => executed_process.warnings.push(text),
+            Ok(Message::Listener(listener)) => {
+                let state = State {
+                    oci_version: &exec.spec.oci_version,
+                    id: exec.id,
+                    status: Status::Running,
+                    pid: pid_of(exec.init).map_or(0, Pid::as_raw),
+                    bundle: exec.bundle,
+                    annotations: &exec.spec.annotations,
+                };
+                let notify = Notify::new(exec.spec, &state, pid.as_raw());
+                if let Err(error) = pass_on(notify.as_ref(), &listener, &ours) {
+                    break Err(error);
+                }
+            }
             Ok(Message::Ended) => break Ok(()),
             Ok(Message::Failed(failure)) => break Err(Error::Init(failure)),
             Ok(Message::Born(_) | Message::Namespaces | Message::Created) => {}
@@ -80,4 +125,11 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
             Err(error)
         }
     }
+}
+
+/// Goes to other processors; those before.
+fn initial(processors: &[u64]) -> Result<Vec<u64>, CallError> {
+    let before = affinity().call(|| "sched_getaffinity()".to_owned())?;
+    set_affinity(processors).call(|| format!("sched_setaffinity({processors:x?})"))?;
+    Ok(before)
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod birth;
+mod bundle;
 mod create;
 mod errand;
 mod error;
@@ -16,6 +17,8 @@ mod exec;
 mod foreign;
 mod id_map;
 mod layers;
+mod links;
+mod notify;
 mod open;
 mod sandbox;
 mod shm;
@@ -29,13 +32,15 @@ use nix::unistd::Pid;
 use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
 
+pub use bundle::{Bundle, Bundles};
 pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
 pub use layers::try_mapped_layers;
+pub use notify::Notify;
 pub use sandbox::{Sandbox, sandbox};
 pub use shm::Shm;
-pub(crate) use sync::{Channel, send_fd};
+pub(crate) use sync::{Channel, pair, send_fd};
 
 /// A container to be made.
 pub struct Create<'a> {
@@ -63,6 +68,38 @@ pub struct Create<'a> {
     pub process_one: ProcessOne,
     /// How many descriptors from 3 on the program keeps.
     pub preserve_fds: u32,
+    /// What it shares with the caller although it need not.
+    pub sharing: Sharing,
+}
+
+/// What an init process may share with its caller, for hosts on which it cannot be otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sharing {
+    /// Session keyring, keyrings(7).
+    pub keyring: Keyring,
+    /// The way to its root directory.
+    pub root: RootChange,
+}
+
+/// Session keyring of an init process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Keyring {
+    /// A new one.
+    #[default]
+    Own,
+    /// The caller's: its keys are in reach of the container.
+    Inherited,
+}
+
+/// How an init process gets to its root directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RootChange {
+    /// By pivot_root(2): nothing of the old root is left in the mount namespace.
+    #[default]
+    Pivot,
+    /// By chroot(2), where the host's root is the kernel's initial ramdisk, which cannot be pivoted: the old root stays below the
+    /// new one.
+    Chroot,
 }
 
 /// Where a root file system comes from.
@@ -138,6 +175,7 @@ pub struct Created {
     /// What was done only in part, for the log.
     pub warnings: Vec<String>,
     channel: Option<Channel>,
+    notify: Option<Notify>,
 }
 
 /// One more process for a running container.
@@ -146,6 +184,10 @@ pub struct Exec<'a> {
     pub init: &'a OwnedFd,
     /// The container's spec: its namespaces and seccomp profile.
     pub spec: &'a Spec,
+    /// The container's id and bundle, for a listener of its seccomp profile.
+    pub id: &'a str,
+    /// As above.
+    pub bundle: &'a Path,
     /// What to run.
     pub process: &'a Process,
     /// The container's cgroup.

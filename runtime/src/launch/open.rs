@@ -18,10 +18,11 @@ use super::id_map::UserNamespaces;
 use super::layers::Layers;
 use super::{ImageMount, Rootfs, foreign};
 use crate::cgroup::Cgroup;
-use crate::init::set_recursive;
+use crate::init::{is_link, set_recursive};
 use crate::plan::namespaces::{flag, name};
-use crate::plan::{Device, DeviceKind, Mount, Plan, PlanError, Source};
+use crate::plan::{Device, DeviceKind, Extra, Mount, Plan, PlanError, Source};
 use crate::root::{Links, Root, clean};
+use crate::rootless::in_user_namespace;
 use crate::spec::NamespaceKind;
 use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use crate::sys::{Call, CallError};
@@ -32,26 +33,37 @@ pub(super) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
         .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
 }
 
-/// A detached mount of the root file system.
+/// A detached mount of the root file system; its directory where the container has no mount namespace of its own.
 pub(super) fn rootfs(
     rootfs: &Rootfs,
     plan: &Plan,
     bundle: &OwnedFd,
     users: &mut UserNamespaces<'_>,
-) -> Result<OwnedFd, Error> {
+) -> Result<Option<OwnedFd>, Error> {
     match rootfs {
-        Rootfs::Directory => from_directory(plan, bundle).during(|| "root.path".to_owned()),
+        // Looked up in the mount namespace that is joined.
+        Rootfs::Directory if plan.namespaces.joins(NamespaceKind::Mount) => Ok(None),
+        Rootfs::Directory if !plan.namespaces.makes(NamespaceKind::Mount) => {
+            root_directory(plan, bundle).map(Some).during(|| "root.path".to_owned())
+        }
+        Rootfs::Directory => from_directory(plan, bundle).map(Some).during(|| "root.path".to_owned()),
         Rootfs::Layers { lower, upper } => users
             .container()
             .and_then(|user| Layers { lower, upper: upper.as_ref(), sub_path: None, user }.mount())
+            .map(Some)
             .during(|| "rootfs".to_owned()),
     }
 }
 
+fn root_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
+    let path = &plan.root;
+    openat(bundle, path.as_path(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("openat(<bundle>, {path:?}, O_PATH|O_DIRECTORY)"))
+}
+
 fn from_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
     let path = &plan.root;
-    let root = openat(bundle, path.as_path(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .call(|| format!("openat(<bundle>, {path:?}, O_PATH|O_DIRECTORY)"))?;
+    let root = root_directory(plan, bundle)?;
     let mount = open_tree(&root, c"", Depth::Recursive).call(|| format!("open_tree({path:?})"))?;
     // What is mounted in the container must not reach the host, whatever propagation the root ends up with.
     let propagation = if plan.root_propagation.0 == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
@@ -75,6 +87,11 @@ pub(super) fn sources(
             let (_, image) = images.swap_remove(index);
             return image_source(mount, image, users);
         }
+        if mount.options.has(Extra::CopySymlink)
+            && let Some(link) = link(path, bundle)
+        {
+            return Ok(link);
+        }
         let given = if mount.destination == Path::new("dev/shm") { shm.take() } else { None };
         let tree = given.map_or_else(|| bind_source(mount, path, depth, bundle), Ok)?;
         if let Some(id_map) = &mount.id_map {
@@ -86,7 +103,7 @@ pub(super) fn sources(
     for (index, mount) in plan.mounts.iter().enumerate() {
         sources.push(match &mount.source {
             Source::Bind(path, depth) => Some(open(mount, path, *depth).during(|| format!("mounts[{index}].source"))?),
-            Source::FileSystem { .. } | Source::Cgroup => None,
+            Source::FileSystem { .. } | Source::Cgroup | Source::Remount => None,
         });
     }
     match images.first() {
@@ -132,11 +149,22 @@ fn bind_source(mount: &Mount, path: &Path, depth: Depth, bundle: &OwnedFd) -> Re
             let inside = Root::new(source).open(subpath, OFlag::O_PATH, Links::InRoot)?;
             open_tree(&inside, c"", depth).call(|| format!("open_tree({path:?}/{subpath:?})"))
         }
+        None if mount.options.has(Extra::SourceNoFollow) => {
+            let source = openat(bundle, path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+                .call(|| format!("open({path:?}, O_PATH|O_NOFOLLOW)"))?;
+            open_tree(&source, c"", depth).call(call)
+        }
         None => {
             let path = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
             open_tree(bundle, &path, depth).call(call)
         }
     }
+}
+
+/// A source that is a symbolic link, not followed.
+fn link(path: &Path, bundle: &OwnedFd) -> Option<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(bundle, path, flags, Mode::empty()).ok().filter(is_link)
 }
 
 /// Gives a detached mount the attributes of the plan's.
@@ -164,7 +192,7 @@ pub(super) fn null(plan: &Plan) -> Result<Option<OwnedFd>, Error> {
 
 /// Detached mounts of host devices, by index of the devices, for a user namespace, which may not make nodes.
 pub(super) fn devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
-    if !plan.namespaces.own(NamespaceKind::User) {
+    if !plan.namespaces.own(NamespaceKind::User) && !in_user_namespace() {
         return Ok(Vec::new());
     }
     let open = |(index, device): (usize, &Device)| match device.kind {
@@ -245,10 +273,7 @@ pub(super) fn cgroups(
     index: usize,
 ) -> Result<Vec<(PathBuf, OwnedFd)>, Error> {
     let Some(cgroup) = cgroup else {
-        return Err(Error::Plan(PlanError {
-            at: format!("mounts[{index}]"),
-            problem: "a cgroup mount needs a cgroup of the container".to_owned(),
-        }));
+        return hosts_cgroups().during(|| format!("mounts[{index}]")).map(|tree| vec![(PathBuf::new(), tree)]);
     };
     let hierarchies = cgroup.hierarchies();
     let unified = hierarchies.iter().all(|hierarchy| hierarchy.unified);
@@ -273,6 +298,16 @@ pub(super) fn cgroups(
         trees.push((name, tree));
     }
     Ok(trees)
+}
+
+/// What a container without a cgroup sees: all of the host, of which nothing can be changed (CVE-2023-25809).
+fn hosts_cgroups() -> Result<OwnedFd, CallError> {
+    let call = |name: &str| format!("{name}(\"/sys/fs/cgroup\")");
+    let tree = open_tree(AT_FDCWD, c"/sys/fs/cgroup", Depth::Recursive).call(|| call("open_tree"))?;
+    let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    let attributes = Attributes { set, propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    mount_setattr(&tree, Depth::Recursive, attributes).call(|| call("mount_setattr"))?;
+    Ok(tree)
 }
 
 /// What a container sees of the cgroup hierarchies.

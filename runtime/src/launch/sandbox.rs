@@ -130,9 +130,12 @@ fn prepare(plan: &SandboxPlan, pid: Pid, pidfd: &OwnedFd, channel: &Channel) -> 
     match channel.next().during(|| "sandbox".to_owned())? {
         Message::Created => Ok(()),
         Message::Failed(failure) => Err(Error::Init(failure)),
-        Message::Ended | Message::Born(_) | Message::Namespaces | Message::Console(_) | Message::Warning(_) => {
-            Err(Error::Killed(how(pidfd)))
-        }
+        Message::Ended
+        | Message::Born(_)
+        | Message::Namespaces
+        | Message::Console(_)
+        | Message::Warning(_)
+        | Message::Listener(_) => Err(Error::Killed(how(pidfd))),
     }
 }
 

@@ -13,6 +13,8 @@
 //!    │◀──────────────────────────── Warning ─│ any number
 //!    │◀─────────────────────────── Created ──│ not with StartMode::Immediately
 //!    │ Go ── start() ───────────────────────▶│ only with StartMode::Paired
+//!    │◀───────────── Listener + descriptor ──│ only with SCMP_ACT_NOTIFY
+//!    │ Go ── it has arrived ────────────────▶│
 //!    │◀───────────── Failed(step, errno, ..)─│ instead of any of the above, and after them
 //!    │◀───────────────────────── end of file─│ execve
 //! ```
@@ -42,6 +44,8 @@ pub(crate) enum Message {
     Console(OwnedFd),
     /// Something was done in part; to be logged.
     Warning(String),
+    /// The listener of the filter.
+    Listener(OwnedFd),
     /// Everything is set up; the program waits for the start.
     Created,
     /// A step failed; the child ends.
@@ -97,6 +101,10 @@ impl Channel {
         self.send(b"b", Some(pidfd))
     }
 
+    pub(crate) fn listener(&self, listener: BorrowedFd<'_>) -> Result<(), CallError> {
+        self.send(b"l", Some(listener))
+    }
+
     pub(crate) fn warning(&self, text: &str) -> Result<(), CallError> {
         let mut packet = Vec::with_capacity(LIMIT);
         packet.push(b'w');
@@ -125,6 +133,7 @@ impl Channel {
             (Some(b'c'), _) => Ok(Message::Created),
             (Some(b't'), Some(fd)) => Ok(Message::Console(fd)),
             (Some(b'b'), Some(fd)) => Ok(Message::Born(fd)),
+            (Some(b'l'), Some(fd)) => Ok(Message::Listener(fd)),
             (Some(b'w'), _) => Ok(Message::Warning(text(1))),
             (Some(b'f'), _) if length >= 6 => {
                 let errno = i32::from_ne_bytes([buffer[2], buffer[3], buffer[4], buffer[5]]);
@@ -193,5 +202,5 @@ pub(crate) fn send_fd(socket: BorrowedFd<'_>, payload: &[u8], fd: BorrowedFd<'_>
     let control = [ControlMessage::ScmRights(&fds)];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(payload)], &control, MsgFlags::MSG_NOSIGNAL, None)
         .map(|_| ())
-        .call(|| "sendmsg(<console socket>, SCM_RIGHTS)".to_owned())
+        .call(|| "sendmsg(<socket>, SCM_RIGHTS)".to_owned())
 }

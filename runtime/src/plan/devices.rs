@@ -101,7 +101,8 @@ fn convert(device: &spec::Device, at: &str) -> Result<Device, PlanError> {
             .filter(|_| value < limit)
             .ok_or_else(|| refuse(&format!("{at}.{member}"), format!("{value} is not from 0 to {}", limit - 1)))
     };
-    let numbers = || Ok((number(device.major, "major", 1 << 12)?, number(device.minor, "minor", 1 << 20)?));
+    let numbers =
+        || Ok::<_, PlanError>((number(device.major, "major", 1 << 12)?, number(device.minor, "minor", 1 << 20)?));
     let kind = match device.kind.as_str() {
         "c" | "u" => numbers().map(|(major, minor)| DeviceKind::Character(major, minor))?,
         "b" => numbers().map(|(major, minor)| DeviceKind::Block(major, minor))?,

@@ -3,22 +3,30 @@
 //! Pure: no system call is made here, and everything that can be wrong about a document is found here, before the first
 //! effect. The order of the steps is that of [`crate::init`].
 
+mod clocks;
 mod devices;
+mod landlock;
+mod links;
 mod mounts;
 pub(crate) mod namespaces;
 mod options;
 mod process;
 mod sandbox;
+mod scheduling;
 mod sysctl;
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
 pub use devices::{Device, DeviceKind, with_default_devices};
+pub use landlock::{ANNOTATION as LANDLOCK, Landlock, landlock};
+pub use links::Link;
 pub use mounts::{IdMap, Mount, Source};
 pub use namespaces::Namespaces;
-pub use options::{Options, Parameter, SUBPATH};
+pub use options::{Extra, Options, Parameter, SUBPATH};
 pub use process::{Capabilities, Process, Rlimit, process};
 pub use sandbox::{SandboxPlan, SandboxSpec};
+pub use scheduling::{MEMORY_FLAGS, MEMORY_MODES, MemoryPolicy, memory_policy};
 pub use sysctl::Sysctl;
 
 use crate::root::clean;
@@ -33,6 +41,12 @@ pub struct PlanError {
     pub at: String,
     /// The rule it breaks.
     pub problem: String,
+}
+
+impl From<spec::Wrong> for PlanError {
+    fn from(wrong: spec::Wrong) -> Self {
+        Self { at: wrong.at, problem: wrong.problem }
+    }
 }
 
 /// A [`PlanError`].
@@ -68,6 +82,16 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// personality(2) of the init process.
     pub personality: Option<u64>,
+    /// Lines of `/proc/PID/timens_offsets` of a new time namespace.
+    pub clock_offsets: String,
+    /// Interfaces that move into the container.
+    pub links: Vec<Link>,
+    /// Where memory comes from.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Rules of Landlock.
+    pub landlock: Option<Landlock>,
+    /// SELinux context of new file systems.
+    pub mount_label: Option<CString>,
     /// The init process.
     pub process: Process,
 }
@@ -76,12 +100,16 @@ impl Plan {
     /// Checks a document.
     ///
     /// # Errors
-    /// [`PlanError`] for the first member that is wrong, contradictory or not built yet.
+    /// [`PlanError`] for the first member that is wrong, contradictory or not supported.
     pub fn new(spec: &Spec) -> Result<Self, PlanError> {
         version(&spec.oci_version)?;
         let none = spec::Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&none);
-        not_built(linux)?;
+        if linux.intel_rdt.as_ref().is_some_and(|value| !value.is_null()) {
+            let problem =
+                "is not supported: no resctrl groups are made; leave it out, or use a runtime that makes them";
+            return Err(refuse("linux.intelRdt", problem));
+        }
         let root = spec.root.as_ref().ok_or_else(|| refuse("root", "is missing"))?;
         if root.path.is_empty() || root.path.contains('\0') {
             return Err(refuse("root.path", "must be a directory"));
@@ -91,8 +119,11 @@ impl Plan {
         let process = process(process_spec, "process")?;
         name(spec.hostname.as_deref(), "hostname", &namespaces)?;
         name(spec.domainname.as_deref(), "domainname", &namespaces)?;
+        if !namespaces.makes(spec::NamespaceKind::Mount) {
+            without_mounts(spec, linux, root)?;
+        }
         let mounts = mounts::mounts(&spec.mounts, &namespaces)?;
-        let populate_dev = !mounts.iter().any(Mount::binds_dev);
+        let populate_dev = namespaces.makes(spec::NamespaceKind::Mount) && !mounts.iter().any(Mount::binds_dev);
         if let Some(hooks) = &spec.hooks {
             check_hooks(hooks)?;
         }
@@ -108,6 +139,11 @@ impl Plan {
             hostname: spec.hostname.clone().filter(|name| !name.is_empty()),
             domainname: spec.domainname.clone().filter(|name| !name.is_empty()),
             personality: linux.personality.as_ref().map(personality).transpose()?,
+            clock_offsets: clocks::offsets(linux.time_offsets.as_ref(), &namespaces)?,
+            links: links::links(linux.net_devices.as_ref(), &namespaces)?,
+            memory_policy: present(linux.memory_policy.as_ref()).map(memory_policy).transpose()?,
+            landlock: landlock(&spec.annotations)?,
+            mount_label: mount_label(linux.mount_label.as_deref())?,
             namespaces,
             mounts,
             process,
@@ -124,17 +160,37 @@ fn version(version: &str) -> Result<(), PlanError> {
     Err(refuse("ociVersion", format!("{version:?} is not supported, only 1.x.y is")))
 }
 
-fn not_built(linux: &spec::Linux) -> Result<(), PlanError> {
+/// A value that is not null.
+pub(crate) fn present(value: Option<&serde_json::Value>) -> Option<&serde_json::Value> {
+    value.filter(|value| !value.is_null())
+}
+
+fn mount_label(label: Option<&str>) -> Result<Option<CString>, PlanError> {
+    let label = label.filter(|label| !label.is_empty());
+    label.map(CString::new).transpose().map_err(|_| refuse("linux.mountLabel", "has a NUL byte"))
+}
+
+/// Without a mount namespace of its own nothing may be mounted for a container: the host's mounts, or another container's, are not
+/// touched (runc 1.5.3 changed the host's propagation).
+fn without_mounts(spec: &Spec, linux: &spec::Linux, root: &spec::Root) -> Result<(), PlanError> {
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
     let members = [
-        ("timeOffsets", linux.time_offsets.is_some()),
-        ("netDevices", linux.net_devices.is_some()),
-        ("intelRdt", linux.intel_rdt.is_some()),
-        ("memoryPolicy", linux.memory_policy.is_some()),
-        ("mountLabel", linux.mount_label.as_deref().is_some_and(|label| !label.is_empty())),
+        ("mounts", !spec.mounts.is_empty()),
+        ("linux.maskedPaths", !linux.masked_paths.is_empty()),
+        ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
+        ("linux.devices", !linux.devices.is_empty()),
+        ("linux.rootfsPropagation", linux.rootfs_propagation.as_deref().is_some_and(|word| !word.is_empty())),
+        ("root.readonly", root.readonly),
+        ("process.terminal", terminal),
     ];
     match members.iter().find(|(_, present)| *present) {
-        Some((name, _)) => Err(refuse(&format!("linux.{name}"), "is not built yet")),
-        None => Ok(()),
+        Some((at, _)) => Err(refuse(at, "needs a new mount namespace in linux.namespaces")),
+        None if root.path.starts_with('/')
+            || !linux.namespaces.iter().any(|namespace| namespace.kind == spec::NamespaceKind::Mount) =>
+        {
+            Ok(())
+        }
+        None => Err(refuse("root.path", "must be an absolute path in the mount namespace that is joined")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use super::namespaces::mappings;
-use super::{Namespaces, Options, Parameter, PlanError, options, refuse};
+use super::{Extra, Namespaces, Options, Parameter, PlanError, options, refuse};
 use crate::root::{Links, clean};
 use crate::spec::{self, IdMapping, NamespaceKind};
 use crate::sys::mount::Depth;
@@ -47,6 +47,8 @@ pub enum Source {
     },
     /// The container's view of the cgroup hierarchies.
     Cgroup,
+    /// Nothing: what is at the destination gets other attributes.
+    Remount,
 }
 
 impl Mount {
@@ -86,7 +88,21 @@ fn convert(mount: &spec::Mount, namespaces: &Namespaces, at: &str) -> Result<Mou
     }
     let mut options = options::parse(&mount.options, &format!("{at}.options"))?;
     let kind = mount.kind.as_deref().unwrap_or_default();
-    let source = if let Some(depth) = bind_depth(kind, &options) {
+    for (extra, word, fits) in [
+        (Extra::CopyUp, "tmpcopyup is for tmpfs mounts", kind == "tmpfs"),
+        (Extra::CopySymlink, "copy-symlink is for bind mounts", bind_depth(kind, &options).is_some()),
+        (Extra::SourceNoFollow, "src-nofollow is for bind mounts", bind_depth(kind, &options).is_some()),
+    ] {
+        if options.has(extra) && !fits {
+            return Err(refuse(&format!("{at}.options"), word));
+        }
+    }
+    let source = if options.has(Extra::Remount) {
+        if !options.parameters.is_empty() {
+            return Err(refuse(&format!("{at}.options"), "remount changes attributes of the mount alone"));
+        }
+        Source::Remount
+    } else if let Some(depth) = bind_depth(kind, &options) {
         bind(mount, depth, &options, at)?
     } else if options.subpath.is_some() {
         return Err(refuse(&format!("{at}.options"), format!("{}… is for bind mounts", options::SUBPATH)));

@@ -22,7 +22,7 @@ impl Namespaces {
     /// Checks the lists.
     ///
     /// # Errors
-    /// A kind given twice, a mapping without a user namespace or the other way round, what is not built yet.
+    /// A kind given twice, a mapping without a user namespace or the other way round.
     pub fn new(linux: &Linux) -> Result<Self, PlanError> {
         let mut namespaces = Self::default();
         for (index, namespace) in linux.namespaces.iter().enumerate() {
@@ -45,15 +45,6 @@ impl Namespaces {
     }
 
     fn check(&self) -> Result<(), PlanError> {
-        if !self.makes(NamespaceKind::Mount) {
-            return Err(refuse(
-                "linux.namespaces",
-                "needs a new mount namespace; sharing or joining one is not built yet",
-            ));
-        }
-        if self.own(NamespaceKind::Time) {
-            return Err(refuse("linux.namespaces", "a time namespace is not built yet"));
-        }
         let mapped = !self.uid_map.is_empty() || !self.gid_map.is_empty();
         if self.makes(NamespaceKind::User) && (self.uid_map.is_empty() || self.gid_map.is_empty()) {
             return Err(refuse(
@@ -91,10 +82,11 @@ impl Namespaces {
     }
 
     /// CLONE_NEW* bits for clone3(2). A cgroup namespace is not among them: it is rooted in the group of the process that
-    /// makes it, so the child makes it once it is in its group.
+    /// makes it, so the child makes it once it is in its group. Nor is a time namespace: its offsets are written before anyone is in it.
     #[must_use]
     pub fn clone_flags(&self) -> u64 {
-        self.new.iter().filter(|kind| **kind != NamespaceKind::Cgroup).fold(0, |flags, kind| flags | flag(*kind))
+        let at_birth = |kind: &&NamespaceKind| !matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time);
+        self.new.iter().filter(at_birth).fold(0, |flags, kind| flags | flag(*kind))
     }
 }
 

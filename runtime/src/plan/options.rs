@@ -23,6 +23,23 @@ pub struct Options {
     pub subpath: Option<PathBuf>,
     /// What is left for the file system.
     pub parameters: Vec<Parameter>,
+    /// What is done otherwise than usual.
+    pub extra: Vec<Extra>,
+}
+
+/// An option that is an extension of runc or crun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// `tmpcopyup`: a tmpfs begins with what is in the directory that it covers.
+    CopyUp,
+    /// `copy-symlink`: of a source that is a symbolic link the link is copied.
+    CopySymlink,
+    /// `src-nofollow`: of a source that is a symbolic link the link is mounted.
+    SourceNoFollow,
+    /// `dest-nofollow`: a link at the destination is mounted on.
+    TargetNoFollow,
+    /// `remount`: what is mounted at the destination gets the attributes.
+    Remount,
 }
 
 /// An option of bind mounts, `x-rt.subpath=PATH`: only what is at PATH below the source is mounted. PATH is looked up when the
@@ -42,7 +59,7 @@ pub enum Parameter {
 /// Parses `options`; `at` is the JSON path of the list.
 ///
 /// # Errors
-/// Options that are not built yet, or have a NUL byte.
+/// Options that have a NUL byte.
 pub(super) fn parse(options: &[String], at: &str) -> Result<Options, PlanError> {
     let mut parsed = Options::default();
     for (index, option) in options.iter().enumerate() {
@@ -52,6 +69,12 @@ pub(super) fn parse(options: &[String], at: &str) -> Result<Options, PlanError> 
 }
 
 impl Options {
+    /// Whether an extension is asked for.
+    #[must_use]
+    pub fn has(&self, extra: Extra) -> bool {
+        self.extra.contains(&extra)
+    }
+
     fn add(&mut self, option: &str) -> Result<(), String> {
         if let Some((flag, depth)) = propagation(option) {
             self.propagation.push((flag, depth));
@@ -73,9 +96,11 @@ impl Options {
                 "defaults" | "async" | "loud" | "silent" | "nomand" | "nolazytime" | "noiversion" | "" => {}
                 // KERNEL(4.7): every devpts is one of its own.
                 "newinstance" => {}
-                "tmpcopyup" | "copy-symlink" | "src-nofollow" | "dest-nofollow" | "remount" => {
-                    return Err(format!("{option} is not built yet"));
-                }
+                "tmpcopyup" => self.extra.push(Extra::CopyUp),
+                "copy-symlink" => self.extra.push(Extra::CopySymlink),
+                "src-nofollow" => self.extra.push(Extra::SourceNoFollow),
+                "dest-nofollow" => self.extra.push(Extra::TargetNoFollow),
+                "remount" => self.extra.push(Extra::Remount),
                 _ => self.parameters.push(parameter(option)?),
             }
         }
@@ -178,8 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_built() {
-        let error = parse(&["ro".into(), "tmpcopyup".into()], "mounts[2].options").unwrap_err();
-        assert_eq!(error.to_string(), "config.json: mounts[2].options[1]: tmpcopyup is not built yet");
+    fn refuses_nul_bytes() {
+        let error = parse(&["ro".into(), "size=\0".into()], "mounts[2].options").unwrap_err();
+        assert_eq!(error.to_string(), "config.json: mounts[2].options[1]: has a NUL byte");
+    }
+
+    #[test]
+    fn extensions() {
+        let parsed = options(&["tmpcopyup", "remount"]);
+        assert!(parsed.has(Extra::CopyUp) && parsed.has(Extra::Remount) && !parsed.has(Extra::CopySymlink));
+        assert!(parsed.parameters.is_empty());
     }
 }

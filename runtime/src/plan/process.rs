@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use caps::Capability;
 
-use super::{PlanError, refuse};
+use super::{PlanError, present, refuse, scheduling};
 use crate::spec;
 use crate::sys::caps::CapSet;
 use crate::sys::process::Argv;
+use crate::sys::scheduling::Scheduler;
 
 /// A process, checked and resolved as far as it can be outside of the container.
 pub struct Process {
@@ -42,6 +43,12 @@ pub struct Process {
     pub terminal: bool,
     /// Size of that terminal, rows and columns.
     pub console_size: Option<spec::ConsoleSize>,
+    /// Scheduling policy.
+    pub scheduler: Option<Scheduler>,
+    /// I/O class and priority, as ioprio_set(2) takes them.
+    pub io_priority: Option<u32>,
+    /// Processors, a bit each, of a process that enters a container: until it is in its groups, and then.
+    pub affinity: [Option<Vec<u64>>; 2],
 }
 
 /// The five sets; what is not named is empty.
@@ -84,7 +91,6 @@ fn bytes(variable: &str, process: &spec::Process) -> Vec<u8> {
 /// # Errors
 /// [`PlanError`] with the path of the member and the rule.
 pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> {
-    not_built(process, at)?;
     let args = Argv::new(&process.args).ok_or_else(|| refuse(&format!("{at}.args"), "an argument has a NUL byte"))?;
     if process.args.first().is_none_or(String::is_empty) {
         return Err(refuse(&format!("{at}.args"), "needs at least the name of a program"));
@@ -120,19 +126,19 @@ pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> 
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
         console_size: process.console_size.filter(|size| size.height > 0 && size.width > 0),
+        scheduler: present(process.scheduler.as_ref())
+            .map(|value| scheduling::scheduler(value, format!("{at}.scheduler")))
+            .transpose()?,
+        io_priority: present(process.io_priority.as_ref())
+            .map(|value| scheduling::io_priority(value, format!("{at}.ioPriority")))
+            .transpose()?,
+        affinity: process
+            .exec_cpu_affinity
+            .as_ref()
+            .map(|given| scheduling::affinity(given, at))
+            .transpose()?
+            .unwrap_or_default(),
     })
-}
-
-fn not_built(process: &spec::Process, at: &str) -> Result<(), PlanError> {
-    let members = [
-        ("scheduler", process.scheduler.is_some()),
-        ("ioPriority", process.io_priority.is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity.is_some()),
-    ];
-    match members.iter().find(|(_, present)| *present) {
-        Some((name, _)) => Err(refuse(&format!("{at}.{name}"), "is not built yet")),
-        None => Ok(()),
-    }
 }
 
 fn capabilities(sets: Option<&spec::Capabilities>, at: &str) -> Result<Capabilities, PlanError> {
@@ -248,7 +254,18 @@ mod tests {
                 "process.rlimits[0].soft: 9 is above the hard limit 3",
             ),
             (r#"{"args":["x"],"cwd":"/","oomScoreAdj":1001}"#, "process.oomScoreAdj: must be from -1000 to 1000"),
-            (r#"{"args":["x"],"cwd":"/","scheduler":{"policy":"SCHED_IDLE"}}"#, "process.scheduler: is not built yet"),
+            (
+                r#"{"args":["x"],"cwd":"/","scheduler":{"policy":"SCHED_IDLE","nice":-21}}"#,
+                "process.scheduler.nice: -21 is not a whole number from -20 to 19",
+            ),
+            (
+                r#"{"args":["x"],"cwd":"/","ioPriority":{"class":"IOPRIO_CLASS_BE","priority":8}}"#,
+                "process.ioPriority.priority: 8 is not a whole number from 0 to 7",
+            ),
+            (
+                r#"{"args":["x"],"cwd":"/","execCPUAffinity":{"initial":"0-"}}"#,
+                "process.execCPUAffinity.initial: \"0-\" is no list such as 0-3,7",
+            ),
         ] {
             let Err(error) = plan(json) else { panic!("{json} was taken") };
             assert_eq!(error, format!("config.json: {message}"));

@@ -54,6 +54,14 @@ pub struct Program {
     pub flags: u32,
 }
 
+impl Program {
+    /// Whether a listener decides on some calls (SECCOMP_FILTER_FLAG_NEW_LISTENER).
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        self.flags & profile::NEW_LISTENER != 0
+    }
+}
+
 /// Why a profile cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -88,9 +96,12 @@ pub enum Problem {
     /// No such operator.
     #[error("{0:?} is not an operator")]
     UnknownOperator(String),
-    /// Known, but refused.
-    #[error("{0} is not supported yet")]
-    NotBuilt(&'static str),
+    /// The default action would hold up the process before it can hand the listener over.
+    #[error("SCMP_ACT_NOTIFY cannot be the default: nobody could hand the listener over")]
+    NotifiesAll,
+    /// As [`Problem::NotifiesAll`], of the call by which runtimes hand it over.
+    #[error("SCMP_ACT_NOTIFY cannot be for write: runtimes need it to hand the listener over")]
+    NotifiesWrite,
     /// A name or a list that must have something in it.
     #[error("must not be empty")]
     Empty,
@@ -105,7 +116,7 @@ pub enum Problem {
     /// An errno where the action has none.
     #[error("{0} takes no errno")]
     NoErrno(String),
-    /// Metadata for a listener that is not there.
+    /// A listener, or metadata for it, that is not there.
     #[error("needs listenerPath")]
     NoListener,
     /// Another rule has the same conditions for the same system call.

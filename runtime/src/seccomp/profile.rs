@@ -13,6 +13,7 @@ impl Action {
     const KILL_THREAD: Action = Action(0);
     const TRAP: Action = Action(0x0003_0000);
     const ERRNO: Action = Action(0x0005_0000);
+    const NOTIFY: Action = Action(0x7fc0_0000);
     const TRACE: Action = Action(0x7ff0_0000);
     const LOG: Action = Action(0x7ffc_0000);
     const ALLOW: Action = Action(0x7fff_0000);
@@ -28,6 +29,11 @@ impl Action {
         self.leniency() >= Action::TRACE.leniency()
     }
 }
+
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER
+pub(super) const NEW_LISTENER: u32 = 1 << 3;
+/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: the kernel takes it only along with a listener. KERNEL(5.19)
+const WAIT_KILLABLE: u32 = 1 << 5;
 
 /// A comparison of `args[].op`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +104,19 @@ pub(super) fn read(host: Arch, profile: &spec::Seccomp) -> Result<Profile<'_>, E
     if profile.listener_metadata.is_some() && profile.listener_path.is_none() {
         return Err(invalid(format!("{root}.listenerMetadata"), Problem::NoListener));
     }
-    let rules =
+    if default == Action::NOTIFY {
+        return Err(invalid(format!("{root}.defaultAction"), Problem::NotifiesAll));
+    }
+    let rules: Vec<Rule<'_>> =
         profile.syscalls.iter().enumerate().map(|(index, given)| rule(index, given)).collect::<Result<_, _>>()?;
+    if rules.iter().any(|rule| rule.action == Action::NOTIFY) {
+        if profile.listener_path.as_deref().is_none_or(str::is_empty) {
+            return Err(invalid(format!("{root}.listenerPath"), Problem::Empty));
+        }
+        flags |= NEW_LISTENER;
+    } else {
+        flags &= !WAIT_KILLABLE;
+    }
     Ok(Profile { default, flags, arches, enosys: !default.permissive() && default != Action::ENOSYS, rules })
 }
 
@@ -114,9 +131,7 @@ fn flag(name: &str) -> Option<u32> {
         "SECCOMP_FILTER_FLAG_TSYNC" => Some(TSYNC | TSYNC_ESRCH),
         "SECCOMP_FILTER_FLAG_LOG" => Some(LOG),
         "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Some(SPEC_ALLOW),
-        // It says how a caller waits for a notify listener, and the kernel refuses it without one; there is none as long
-        // as SCMP_ACT_NOTIFY is refused.
-        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Some(0),
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => Some(WAIT_KILLABLE),
         _ => None,
     }
 }
@@ -133,7 +148,7 @@ fn action(at: &str, member: &str, name: &str, data_member: &str, data: Option<u3
         "SCMP_ACT_TRACE" => (Action::TRACE, Some(MESSAGE_LIMIT)),
         "SCMP_ACT_LOG" => (Action::LOG, None),
         "SCMP_ACT_ALLOW" => (Action::ALLOW, None),
-        "SCMP_ACT_NOTIFY" => return Err(invalid(format!("{at}.{member}"), Problem::NotBuilt("SCMP_ACT_NOTIFY"))),
+        "SCMP_ACT_NOTIFY" => (Action::NOTIFY, None),
         _ => return Err(invalid(format!("{at}.{member}"), Problem::UnknownAction(name.to_owned()))),
     };
     match (limit, data) {
@@ -155,6 +170,9 @@ fn rule(index: usize, given: &spec::SeccompRule) -> Result<Rule<'_>, Error> {
     }
     if let Some(position) = given.names.iter().position(String::is_empty) {
         return Err(invalid(format!("{at}.names[{position}]"), Problem::Empty));
+    }
+    if action == Action::NOTIFY && given.names.iter().any(|name| name == "write") {
+        return Err(invalid(format!("{at}.action"), Problem::NotifiesWrite));
     }
     let conditions =
         given.args.iter().enumerate().map(|(arg, given)| condition(&at, arg, given)).collect::<Result<Vec<_>, _>>()?;

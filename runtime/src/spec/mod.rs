@@ -7,6 +7,7 @@
 mod linux;
 mod load;
 mod locate;
+mod member;
 mod process;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use linux::*;
 pub use load::{LoadError, load, parse, read};
+pub use member::{Member, Wrong, number_set};
 pub use process::*;
 
 /// `config.json`, as in OCI runtime-spec 1.3, config.md and config-linux.md.

@@ -18,6 +18,7 @@ const FSCONFIG_CMD_CREATE: u32 = 6;
 const OPEN_TREE_CLONE: u32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const MOVE_MOUNT_SET_GROUP: u32 = 0x100;
 const AT_EMPTY_PATH: u32 = 0x1000;
 const AT_RECURSIVE: u32 = 0x8000;
 const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
@@ -159,15 +160,28 @@ pub fn open_tree(at: impl AsFd, path: &CStr, depth: Depth) -> Result<OwnedFd, Er
 /// # Errors
 /// ENOTDIR: one is a directory and the other is not.
 pub fn move_mount(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
+    moved(from.as_fd(), to.as_fd(), 0)
+}
+
+/// Makes the private mount whose root is `to` propagate as the one whose root is `from` does, move_mount(2) with
+/// MOVE_MOUNT_SET_GROUP. KERNEL(5.15).
+///
+/// # Errors
+/// EINVAL: `from` is private, or `to` is not, or they are mounts of two file systems.
+pub fn set_group(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
+    moved(from.as_fd(), to.as_fd(), MOVE_MOUNT_SET_GROUP)
+}
+
+fn moved(from: BorrowedFd<'_>, to: BorrowedFd<'_>, flags: u32) -> Result<(), Errno> {
     // SAFETY: the strings are empty and static.
     check(unsafe {
         libc::syscall(
             libc::SYS_move_mount,
-            from.as_fd().as_raw_fd(),
+            from.as_raw_fd(),
             c"".as_ptr(),
-            to.as_fd().as_raw_fd(),
+            to.as_raw_fd(),
             c"".as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH | flags,
         )
     })?;
     Ok(())

@@ -1,18 +1,24 @@
 //! `create`: makes a container whose init waits for `start`.
 
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use runtime::cgroup::{self, Cgroup};
-use runtime::launch::{self, Create, Created, Lifetime, ProcessOne, Rootfs, StartMode, Stdio};
-use runtime::plan::with_default_devices;
-use runtime::spec::{self, Spec};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
+use runtime::cgroup::Cgroup;
+use runtime::launch::{
+    self, Create, Created, Keyring, Lifetime, ProcessOne, RootChange, Rootfs, Sharing, StartMode, Stdio,
+};
+use runtime::rootless;
+use runtime::spec::{self, NamespaceKind, Spec};
 use runtime::state::{ContainerId, Record, StateDir, process_stat};
 use runtime::sys::process::{pidfd_send_signal, wait};
 use runtime::sys::{Call, CallError};
 
+use super::notify::Notify;
+use super::place::Place;
 use super::{Context, Failure, Verb, write_pid_file};
 use crate::args::{Flag, Parsed};
 
@@ -32,19 +38,31 @@ pub(super) const PID_FILE: Flag =
     Flag { name: "pid-file", short: None, value: Some("PATH"), help: "file that gets the process id" };
 pub(super) const PRESERVE_FDS: Flag =
     Flag { name: "preserve-fds", short: None, value: Some("N"), help: "keep N descriptors from 3 on (default 0)" };
-pub(super) const NO_PIVOT: Flag = Flag { name: "no-pivot", short: None, value: None, help: "not built yet" };
+pub(super) const PIDFD_SOCKET: Flag = Flag {
+    name: "pidfd-socket",
+    short: None,
+    value: Some("PATH"),
+    help: "unix socket that gets a pidfd of the process",
+};
+pub(super) const NO_PIVOT: Flag = Flag {
+    name: "no-pivot",
+    short: None,
+    value: None,
+    help: "chroot instead of pivot_root, for a host on an initial ramdisk",
+};
 pub(super) const NO_NEW_KEYRING: Flag =
-    Flag { name: "no-new-keyring", short: None, value: None, help: "not built yet" };
+    Flag { name: "no-new-keyring", short: None, value: None, help: "keep the caller's session keyring" };
 
 pub(super) const VERB: Verb = Verb {
     name: "create",
     usage: "create [options] ID",
     summary: "make a container that waits for start",
-    flags: &[BUNDLE, CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS, NO_PIVOT, NO_NEW_KEYRING],
+    flags: &[BUNDLE, CONSOLE_SOCKET, PIDFD_SOCKET, PID_FILE, PRESERVE_FDS, NO_PIVOT, NO_NEW_KEYRING],
     least: 1,
     most: 1,
     passes_arguments: false,
     enters_containers: true,
+    activation: true,
     run,
 };
 
@@ -52,7 +70,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let request = Request::new(parsed)?;
     let terminal = request.spec.process.as_ref().is_some_and(|process| process.terminal);
     let stdio = match (&request.console_socket, terminal) {
-        (Some(path), true) => Stdio::ConsoleSocket(connect_to(path)?),
+        (Some(path), true) => Stdio::ConsoleSocket(connect_to("console-socket", path)?),
         (None, false) => Stdio::Inherit,
         (Some(_), false) => return Err(Failure::new("--console-socket: process.terminal is false in config.json")),
         (None, true) => {
@@ -74,15 +92,12 @@ pub(super) struct Request {
     pub(super) console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     preserve_fds: u32,
+    pidfd_socket: Option<OwnedFd>,
+    sharing: Sharing,
 }
 
 impl Request {
     pub(super) fn new(parsed: &Parsed) -> Result<Self, Failure> {
-        for flag in ["no-pivot", "no-new-keyring"] {
-            if parsed.is_set(flag) {
-                return Err(Failure::new(format!("--{flag} is not built yet")));
-            }
-        }
         let id = parsed.positionals[0].parse()?;
         let bundle = std::path::absolute(parsed.value("bundle").unwrap_or(".")).call(|| "getcwd()".to_owned())?;
         let directory = nix::fcntl::open(
@@ -91,14 +106,25 @@ impl Request {
             nix::sys::stat::Mode::empty(),
         )
         .call(|| format!("--bundle: open({bundle:?})"))?;
-        let spec = spec::load(&directory, Path::new("config.json"))?;
+        let mut spec = spec::load(&directory, Path::new("config.json"))?;
+        let sockets = super::listen_fds()?;
+        if let (1.., Some(process)) = (sockets, &mut spec.process) {
+            process.env.extend([format!("LISTEN_FDS={sockets}"), "LISTEN_PID=1".to_owned()]);
+        }
+        let pidfd_socket = parsed.value("pidfd-socket").map(|path| connect_to("pidfd-socket", Path::new(path)));
+        let sharing = Sharing {
+            keyring: if parsed.is_set("no-new-keyring") { Keyring::Inherited } else { Keyring::Own },
+            root: if parsed.is_set("no-pivot") { RootChange::Chroot } else { RootChange::Pivot },
+        };
         Ok(Self {
             id,
             bundle,
             spec,
             console_socket: parsed.value("console-socket").map(PathBuf::from),
             pid_file: parsed.value("pid-file").map(PathBuf::from),
-            preserve_fds: super::preserved_fds(parsed)?,
+            preserve_fds: super::preserved_fds(parsed, true)?,
+            pidfd_socket: pidfd_socket.transpose()?,
+            sharing,
         })
     }
 }
@@ -108,7 +134,8 @@ pub(super) struct Made {
     pub(super) directory: StateDir,
     pub(super) record: Record,
     pub(super) created: Created,
-    pub(super) cgroup: Cgroup,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) notify: Option<Notify>,
 }
 
 /// Makes a container: state directory ▸ cgroup ▸ init ▸ record. What was made is unmade when a later part fails.
@@ -118,18 +145,18 @@ pub(super) fn make(
     stdio: Stdio,
     start: impl FnOnce(&StateDir) -> Result<StartMode, Failure>,
 ) -> Result<Made, Failure> {
-    let Request { id, bundle, spec, pid_file, preserve_fds, .. } = request;
-    runtime::plan::Plan::new(&spec)?;
-    let path = spec.linux.as_ref().and_then(|linux| linux.cgroups_path.clone()).filter(|path| !path.is_empty());
-    let path = path.unwrap_or_else(|| id.as_str().to_owned());
-    let group = cgroup::Path::from_str(&path)
-        .map_err(|error| Failure::new(format!("config.json: linux.cgroupsPath: {error}")))?;
-    let directory = StateDir::create(&context.root, &id)?;
-    let mut record = Record::new(&id, bundle, path, spec);
-    match fill(&directory, &mut record, &group, stdio, start, preserve_fds, pid_file.as_deref()) {
-        Ok((created, cgroup)) => {
+    runtime::plan::Plan::new(&request.spec)?;
+    if !nix::unistd::geteuid().is_root() {
+        enter_user_namespace(&request.spec)?;
+    }
+    let mut record = Record::new(&request.id, request.bundle.clone(), String::new(), request.spec.clone());
+    Place::name(context, &mut record)?;
+    let directory = StateDir::create(&context.root, &request.id)?;
+    match fill(context, &directory, &mut record, &request, stdio, start) {
+        Ok((created, cgroup, notify)) => {
             created.warnings.iter().for_each(|warning| context.log.warning(warning));
-            Ok(Made { directory, record, created, cgroup })
+            context.log.debug(|| format!("container {}: init is process {}", record.id, created.pid));
+            Ok(Made { directory, record, created, cgroup, notify })
         }
         Err(failure) => {
             directory.remove()?;
@@ -138,58 +165,68 @@ pub(super) fn make(
     }
 }
 
+/// An ordinary user makes containers in a user namespace of his own.
+fn enter_user_namespace(spec: &Spec) -> Result<(), Failure> {
+    let linux = spec.linux.as_ref();
+    let new = |namespace: &spec::Namespace| namespace.kind == NamespaceKind::User && namespace.path.is_none();
+    let Some(linux) = linux.filter(|linux| linux.namespaces.iter().any(new)) else {
+        return Err(Failure::new(
+            "config.json: linux.namespaces: containers of an ordinary user need a new user namespace; `rt-runtime spec \
+             --rootless` writes a configuration that has one",
+        ));
+    };
+    Ok(rootless::enter(&linux.uid_mappings, &linux.gid_mappings)?)
+}
+
 #[expect(clippy::too_many_arguments, reason = "the parts of one container, used once")]
 fn fill(
+    context: &Context<'_>,
     directory: &StateDir,
     record: &mut Record,
-    group: &cgroup::Path,
+    request: &Request,
     stdio: Stdio,
     start: impl FnOnce(&StateDir) -> Result<StartMode, Failure>,
-    preserve_fds: u32,
-    pid_file: Option<&Path>,
-) -> Result<(Created, Cgroup), Failure> {
+) -> Result<(Created, Option<Cgroup>, Option<Notify>), Failure> {
     // From here on `delete --force` can find whatever a killed `create` leaves.
     directory.write(record)?;
-    let host = cgroup::Host::detect()?;
-    let cgroup = Cgroup::create(&host, group)?;
-    match populate(directory, record, &cgroup, stdio, start, preserve_fds, pid_file) {
-        Ok(created) => Ok((created, cgroup)),
+    let notify = Notify::prepare(directory, &mut record.spec, &context.root)?;
+    let place = Place::make(context, directory, record)?;
+    let created = match populate(directory, record, place.cgroup.as_ref(), stdio, start, request) {
+        Ok(created) => created,
         Err(failure) => {
-            cgroup.kill()?;
-            cgroup.remove()?;
-            Err(failure)
+            place.remove(record)?;
+            return Err(failure);
         }
-    }
+    };
+    let cgroup = place.settle(record)?;
+    Ok((created, cgroup, notify))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one container, used once")]
 fn populate(
     directory: &StateDir,
     record: &mut Record,
-    cgroup: &Cgroup,
+    cgroup: Option<&Cgroup>,
     stdio: Stdio,
     start: impl FnOnce(&StateDir) -> Result<StartMode, Failure>,
-    preserve_fds: u32,
-    pid_file: Option<&Path>,
+    request: &Request,
 ) -> Result<Created, Failure> {
-    if let Some(resources) = record.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
-        cgroup.apply(&with_default_devices(resources))?;
-    }
     let created = launch::create(Create {
         id: &record.id,
         bundle: &record.bundle,
         spec: &record.spec,
         rootfs: Rootfs::Directory,
         images: Vec::new(),
-        cgroup: Some(cgroup),
+        cgroup,
         stdio,
         start: start(directory)?,
         lifetime: Lifetime::Own,
         process_one: ProcessOne::Program,
         shm: None,
-        preserve_fds,
+        preserve_fds: request.preserve_fds,
+        sharing: request.sharing,
     })?;
-    let written = finish(directory, record, &created, pid_file);
+    let written = finish(directory, record, &created, request);
     if let Err(failure) = written {
         // Ours and not reaped: the kill hits nothing else.
         let _ = pidfd_send_signal(&created.pidfd, libc::SIGKILL);
@@ -199,25 +236,33 @@ fn populate(
     Ok(created)
 }
 
-fn finish(
-    directory: &StateDir,
-    record: &mut Record,
-    created: &Created,
-    pid_file: Option<&Path>,
-) -> Result<(), Failure> {
+fn finish(directory: &StateDir, record: &mut Record, created: &Created, request: &Request) -> Result<(), Failure> {
     let pid = created.pid;
     let stat = process_stat(pid).ok_or_else(|| Failure::new(format!("read(\"/proc/{pid}/stat\"): init has ended")))?;
     record.init = Some((pid.as_raw(), stat.start_time));
     directory.write(record)?;
-    if let Some(path) = pid_file {
+    if let Some(path) = &request.pid_file {
         write_pid_file(path, pid.as_raw()).map_err(|error| Failure::new(format!("--pid-file: {error}")))?;
+    }
+    if let Some(socket) = &request.pidfd_socket {
+        send_pidfd(socket, &created.pidfd, "standard")?;
     }
     Ok(())
 }
 
-/// Connects to the socket of `--console-socket`.
-pub(super) fn connect_to(path: &Path) -> Result<OwnedFd, CallError> {
-    let call = |name: &str| format!("--console-socket: {name}({path:?})");
+/// Sends a process's pidfd to the connection of `--pidfd-socket`, with runc's word for the kind of process.
+pub(super) fn send_pidfd(socket: &OwnedFd, pidfd: &OwnedFd, kind: &str) -> Result<(), CallError> {
+    let fds = [pidfd.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&fds)];
+    let payload = [IoSlice::new(kind.as_bytes())];
+    sendmsg::<()>(socket.as_raw_fd(), &payload, &control, MsgFlags::MSG_NOSIGNAL, None)
+        .map(|_| ())
+        .call(|| "--pidfd-socket: sendmsg(<socket>, SCM_RIGHTS)".to_owned())
+}
+
+/// Connects to the socket of `--console-socket` or `--pidfd-socket`.
+pub(super) fn connect_to(flag: &str, path: &Path) -> Result<OwnedFd, CallError> {
+    let call = |name: &str| format!("--{flag}: {name}({path:?})");
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).call(|| call("socket"))?;
     let address = UnixAddr::new(path).call(|| call("connect"))?;
     connect(socket.as_raw_fd(), &address).call(|| call("connect"))?;

@@ -21,6 +21,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -63,10 +64,7 @@ pub(super) fn destroy(
     record: Option<&Record>,
     cgroup: Option<&Cgroup>,
 ) -> Result<(), Failure> {
-    if let Some(cgroup) = cgroup {
-        cgroup.kill()?;
-        cgroup.remove()?;
-    }
+    super::place::remove(cgroup, record.and_then(|record| record.scope.as_ref()))?;
     let id = directory.id().clone();
     directory.remove()?;
     let Some((record, hooks)) = record.and_then(|record| Some((record, record.spec.hooks.as_ref()?))) else {

@@ -8,7 +8,7 @@ use runtime::launch::{self, Exec, Stdio};
 use runtime::spec::{self, Capabilities, Process};
 use runtime::state::Access;
 
-use super::create::{CONSOLE_SOCKET, PID_FILE, PRESERVE_FDS, connect_to};
+use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, connect_to, send_pidfd};
 use super::foreground::{Foreground, exit_code};
 use super::{Container, Context, Failure, Verb, write_pid_file};
 use crate::args::{Flag, Parsed};
@@ -22,6 +22,7 @@ pub(super) const VERB: Verb = Verb {
     summary: "run a process in a running container",
     flags: &[
         CONSOLE_SOCKET,
+        PIDFD_SOCKET,
         PID_FILE,
         PRESERVE_FDS,
         Flag {
@@ -40,12 +41,19 @@ pub(super) const VERB: Verb = Verb {
         Flag { name: "cap", short: Some('c'), value: Some("CAP"), help: "one more capability; may be repeated" },
         Flag { name: "apparmor", short: None, value: Some("PROFILE"), help: "AppArmor profile" },
         Flag { name: "process-label", short: None, value: Some("LABEL"), help: "SELinux label" },
+        Flag {
+            name: "cgroup",
+            short: None,
+            value: Some("[CONTROLLERS:]PATH"),
+            help: "group below the container's that is there already; may be repeated for v1",
+        },
         Flag { name: "ignore-paused", short: None, value: None, help: "do not refuse for a frozen container" },
     ],
     least: 1,
     most: 1,
     passes_arguments: true,
     enters_containers: true,
+    activation: false,
     run,
 };
 
@@ -70,27 +78,41 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let detach = parsed.is_set("detach");
     let stdio = match (parsed.value("console-socket"), process.terminal) {
         (Some(_), false) => return Err(Failure::new("--console-socket needs --tty")),
-        (Some(path), true) => Stdio::ConsoleSocket(connect_to(Path::new(path))?),
+        (Some(path), true) => Stdio::ConsoleSocket(connect_to("console-socket", Path::new(path))?),
         (None, true) if detach => return Err(Failure::new("--detach: a terminal needs --console-socket")),
         (None, true) => Stdio::Terminal,
         (None, false) => Stdio::Inherit,
+    };
+    let pidfd_socket =
+        parsed.value("pidfd-socket").map(|path| connect_to("pidfd-socket", Path::new(path))).transpose()?;
+    let groups: Vec<&str> = parsed.all("cgroup").collect();
+    let inside = match (&container.cgroup, groups.is_empty()) {
+        (Some(cgroup), false) => Some(cgroup.inside(&groups)?),
+        (Some(cgroup), true) => cgroup.of_init(init.pid)?,
+        (None, true) => None,
+        (None, false) => return Err(Failure::new("--cgroup: the container has no cgroup")),
     };
     let foreground = if detach { None } else { Some(Foreground::new()?) };
     let executed = launch::exec(Exec {
         init: &init.pidfd,
         spec: &record.spec,
+        id: &record.id,
+        bundle: &record.bundle,
         process: &process,
-        cgroup: container.cgroup.as_ref(),
+        cgroup: inside.as_ref().or(container.cgroup.as_ref()),
         below: None,
         stdio,
-        preserve_fds: super::preserved_fds(parsed)?,
+        preserve_fds: super::preserved_fds(parsed, false)?,
     })?;
     executed.warnings.iter().for_each(|warning| context.log.warning(warning));
+    if let Some(socket) = &pidfd_socket {
+        send_pidfd(socket, &executed.pidfd, "setns")?;
+    }
     if let Some(path) = parsed.value("pid-file") {
         write_pid_file(Path::new(path), executed.pid.as_raw())?;
     }
     match foreground {
-        Some(foreground) => Ok(exit_code(foreground.relay(&executed.pidfd, executed.console)?)),
+        Some(foreground) => Ok(exit_code(foreground.relay(&executed.pidfd, executed.console, None)?)),
         None => Ok(0),
     }
 }

@@ -11,6 +11,8 @@ use nix::unistd::{isatty, read, write};
 use runtime::sys::process::{Block, Exited, pidfd_send_signal, wait};
 use runtime::sys::{Call, CallError, tty};
 
+use super::notify::Notify;
+
 /// Signals of this process, caught from the time of making.
 pub(super) struct Foreground {
     signals: SignalFd,
@@ -36,7 +38,13 @@ impl Foreground {
     }
 
     /// Relays until the process has ended and its terminal has said all.
-    pub(super) fn relay(self, pidfd: &OwnedFd, console: Option<OwnedFd>) -> Result<Exited, CallError> {
+    /// What `notify` hears is passed on, with this process as the one to watch.
+    pub(super) fn relay(
+        self,
+        pidfd: &OwnedFd,
+        console: Option<OwnedFd>,
+        mut notify: Option<Notify>,
+    ) -> Result<Exited, CallError> {
         let stdin = std::io::stdin();
         let raw = match &console {
             Some(master) => Raw::new(stdin.as_fd(), master)?,
@@ -52,6 +60,10 @@ impl Foreground {
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
                 PollFd::new(stdin.as_fd(), if input_open { PollFlags::POLLIN } else { nothing }),
                 PollFd::new(master, if output_open { PollFlags::POLLIN } else { nothing }),
+                PollFd::new(
+                    notify.as_ref().map_or(pidfd.as_fd(), |notify| notify.socket().as_fd()),
+                    if notify.is_some() { PollFlags::POLLIN } else { nothing },
+                ),
             ];
             match poll(&mut fds, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
@@ -63,6 +75,12 @@ impl Foreground {
             }
             if let (true, Some(master)) = (ready[2] && input_open, &console) {
                 input_open = copy(stdin.as_fd(), master.as_fd())?;
+            }
+            if ready[4]
+                && let Some(heard) = &notify
+                && heard.pass_on(nix::unistd::getpid().as_raw())?
+            {
+                notify = None;
             }
             if ready[1] {
                 self.pass_on(pidfd, console.as_ref())?;

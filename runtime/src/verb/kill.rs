@@ -20,6 +20,7 @@ pub(super) const VERB: Verb = Verb {
     most: 2,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 

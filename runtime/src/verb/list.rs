@@ -1,5 +1,7 @@
 //! `list`: all containers.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use runtime::state::{Access, ContainerId, Error, Record};
@@ -21,6 +23,7 @@ pub(super) const VERB: Verb = Verb {
     most: 0,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -38,9 +41,13 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         println!("{}", serde_json::Value::Array(rows));
     } else {
         let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0).max(2);
-        println!("{:<width$}   {:<10}  {:<10}  {:<20}  BUNDLE", "ID", "PID", "STATUS", "CREATED");
-        for Row { id, pid, status, created, bundle } in rows {
-            println!("{id:<width$}   {pid:<10}  {status:<10}  {created:<20}  {bundle}");
+        let bundles = rows.iter().map(|row| row.bundle.len()).max().unwrap_or(0).max(6);
+        println!(
+            "{:<width$}   {:<10}  {:<10}  {:<bundles$}  {:<20}  OWNER",
+            "ID", "PID", "STATUS", "BUNDLE", "CREATED"
+        );
+        for Row { id, pid, status, created, bundle, owner, .. } in rows {
+            println!("{id:<width$}   {pid:<10}  {status:<10}  {bundle:<bundles$}  {created:<20}  {owner}");
         }
     }
     Ok(0)
@@ -52,13 +59,17 @@ struct Row {
     status: String,
     created: String,
     bundle: String,
+    rootfs: String,
+    owner: String,
+    annotations: BTreeMap<String, String>,
 }
 
 impl Row {
     fn json(&self) -> serde_json::Value {
-        let Self { id, pid, status, created, bundle } = self;
+        let Self { id, pid, status, created, bundle, rootfs, owner, annotations } = self;
         serde_json::json!({
-            "ociVersion": super::SPEC_VERSION, "id": id, "pid": pid, "status": status, "created": created, "bundle": bundle,
+            "ociVersion": super::SPEC_VERSION, "id": id, "pid": pid, "status": status, "bundle": bundle, "rootfs": rootfs,
+            "created": created, "annotations": annotations, "owner": owner,
         })
     }
 }
@@ -83,6 +94,9 @@ fn rows(context: &Context<'_>) -> Result<Vec<Row>, Failure> {
                     status: container.status_word().to_owned(),
                     created: record.map(created).unwrap_or_default(),
                     bundle: record.map(|record| record.bundle.display().to_string()).unwrap_or_default(),
+                    rootfs: record.and_then(rootfs).map(|rootfs| rootfs.display().to_string()).unwrap_or_default(),
+                    owner: record.map(owner).unwrap_or_default(),
+                    annotations: record.map(|record| record.spec.annotations.clone()).unwrap_or_default(),
                 });
             }
             Err(failure) if failure.message == Error::Missing(parsed.clone()).to_string() => {}
@@ -94,6 +108,9 @@ fn rows(context: &Context<'_>) -> Result<Vec<Row>, Failure> {
                     status: "unknown".to_owned(),
                     created: String::new(),
                     bundle: String::new(),
+                    rootfs: String::new(),
+                    owner: String::new(),
+                    annotations: BTreeMap::new(),
                 });
             }
         }
@@ -105,4 +122,21 @@ fn rows(context: &Context<'_>) -> Result<Vec<Row>, Failure> {
 /// Creation time of a container, RFC 3339.
 pub(super) fn created(record: &Record) -> String {
     timestamp(UNIX_EPOCH + Duration::from_nanos(record.created))
+}
+
+/// Root file system of a container.
+pub(super) fn rootfs(record: &Record) -> Option<PathBuf> {
+    record.spec.root.as_ref().map(|root| record.bundle.join(&root.path))
+}
+
+/// Name of the user who made a container, passwd(5); its number where it has none.
+pub(super) fn owner(record: &Record) -> String {
+    let uid = record.owner.to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or(uid)
 }

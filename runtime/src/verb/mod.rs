@@ -8,7 +8,9 @@ mod features;
 mod foreground;
 mod kill;
 mod list;
+mod notify;
 mod pause;
+mod place;
 mod ps;
 mod resume;
 mod run;
@@ -23,11 +25,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks::Status;
 use runtime::launch;
+use runtime::rootless;
 use runtime::state::{self as kept, Access, ContainerId, Init, Record, StateDir};
 use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
 use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
@@ -36,8 +40,10 @@ use runtime::sys::{Call, CallError};
 use crate::args::{Flag, GLOBAL, Parsed};
 use crate::log::Log;
 
+use place::Driver;
+
 /// Version of the OCI runtime specification that is implemented.
-pub(crate) const SPEC_VERSION: &str = "1.2.1";
+pub(crate) const SPEC_VERSION: &str = "1.3.0";
 
 /// A verb of the command line.
 pub(crate) struct Verb {
@@ -57,6 +63,8 @@ pub(crate) struct Verb {
     pub(crate) passes_arguments: bool,
     /// Whether a process of this program gets into a container.
     pub(crate) enters_containers: bool,
+    /// Whether sockets of systemd's are handed on to the container's program.
+    pub(crate) activation: bool,
     /// Carries it out.
     pub(crate) run: fn(&Context<'_>, &Parsed) -> Result<u8, Failure>,
 }
@@ -113,6 +121,7 @@ failures!(
     cgroup::Error,
     runtime::spec::LoadError,
     runtime::hooks::Error,
+    runtime::systemd::Error,
     runtime::plan::PlanError,
     String
 );
@@ -135,19 +144,28 @@ pub(crate) struct Context<'a> {
     pub(crate) root: PathBuf,
     /// Where messages go.
     pub(crate) log: &'a Log,
+    /// What makes cgroups.
+    pub(crate) driver: Driver,
+    /// Whether a container may do without a cgroup that must not be made.
+    pub(crate) rootless: bool,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(global: &Parsed, log: &'a Log) -> Result<Self, Failure> {
-        if global.is_set("systemd-cgroup") {
-            return Err(Failure::new("--systemd-cgroup is not built yet; cgroups are made in the file system"));
-        }
-        if let Some(value) = global.value("rootless")
-            && !matches!(value, "auto" | "false")
-        {
-            return Err(Failure::new("--rootless is not built yet; only auto and false are accepted"));
-        }
-        Ok(Self { root: PathBuf::from(global.value("root").unwrap_or("/run/rt-runtime")), log })
+        let hosts_root = rootless::is_hosts_root();
+        let rootless = match global.value("rootless") {
+            None | Some("auto" | "") => !hosts_root,
+            Some("true") => true,
+            Some("false") => false,
+            Some(other) => return Err(Failure::new(format!("--rootless: {other:?} is none of auto, true, false"))),
+        };
+        let driver = if global.is_set("systemd-cgroup") { Driver::Systemd } else { Driver::FileSystem };
+        let root = match (global.value("root").filter(|root| !root.is_empty()), std::env::var_os("XDG_RUNTIME_DIR")) {
+            (Some(root), _) => PathBuf::from(root),
+            (None, Some(directory)) if !hosts_root => Path::new(&directory).join("rt-runtime"),
+            (None, _) => PathBuf::from("/run/rt-runtime"),
+        };
+        Ok(Self { root, log, driver, rootless })
     }
 
     /// The container that the first positional names.
@@ -160,7 +178,7 @@ impl<'a> Context<'a> {
         let directory = StateDir::open(&self.root, id, access)?;
         let record = directory.read()?;
         let (status, init) = kept::status(&directory, record.as_ref())?;
-        let cgroup = match &record {
+        let cgroup = match record.as_ref().filter(|record| !record.cgroup.is_empty()) {
             Some(record) => Cgroup::open(&cgroup::Host::detect()?, &cgroup::Path::from_str(&record.cgroup)?)?,
             None => None,
         };
@@ -198,8 +216,19 @@ impl Container {
     pub(crate) fn alive(&self, what: &str) -> Result<(&Record, &Init), Failure> {
         match (&self.record, &self.init) {
             (Some(record), Some(init)) => Ok((record, init)),
-            _ => Err(Failure::new(format!("container {} is {}; {what}", self.directory.id(), self.status_word()))),
+            // Callers look for these words.
+            _ => Err(Failure::new(format!(
+                "container not running: {} is {}; {what}",
+                self.directory.id(),
+                self.status_word()
+            ))),
         }
+    }
+
+    /// The cgroup of a container that has one.
+    pub(crate) fn cgroup(&self, what: &str) -> Result<&Cgroup, Failure> {
+        let missing = || Failure::new(format!("container {} has no cgroup; {what}", self.directory.id()));
+        self.cgroup.as_ref().ok_or_else(missing)
     }
 }
 
@@ -211,13 +240,19 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
         .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserved))?;
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
     let flags = statvfs("/proc/self/exe").call(|| "statfs(\"/proc/self/exe\")".to_owned())?.flags();
-    if flags.contains(FsFlags::ST_RDONLY) {
+    if flags.contains(FsFlags::ST_RDONLY) || rootless::is_sealed()? {
         return Ok(());
     }
-    let copy = open_tree(AT_FDCWD, c"/proc/self/exe", Depth::Single)
-        .call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
-    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
-    mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
+    let copy = match open_tree(AT_FDCWD, c"/proc/self/exe", Depth::Single) {
+        // An ordinary user makes no mounts, but copies.
+        Err(Errno::EPERM) => rootless::sealed_copy()?,
+        copy => {
+            let copy = copy.call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
+            let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+            mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
+            copy
+        }
+    };
     let args = Argv::new(std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec));
     let env = Argv::new(std::env::vars_os().map(|(name, value)| {
         use std::os::unix::ffi::OsStrExt;
@@ -228,13 +263,25 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
     Err(Failure::new(format!("execveat(<own program>): {errno}")))
 }
 
-/// How many descriptors from 3 on belong to the container's program (`--preserve-fds`).
-pub(crate) fn preserved_fds(parsed: &Parsed) -> Result<u32, Failure> {
+/// How many descriptors from 3 on belong to the container's program (`--preserve-fds`), those of socket activation included
+/// where the verb takes them.
+pub(crate) fn preserved_fds(parsed: &Parsed, activation: bool) -> Result<u32, Failure> {
     let count: u32 = parsed.parsed("preserve-fds", "a number of descriptors")?.unwrap_or(0);
     if count > 1 << 20 {
         return Err(Failure::new(format!("--preserve-fds: {count} is more than there can be")));
     }
-    Ok(count)
+    Ok(count + if activation { listen_fds()? } else { 0 })
+}
+
+/// How many descriptors from 3 on are sockets of systemd's for this very process, sd_listen_fds(3).
+pub(crate) fn listen_fds() -> Result<u32, Failure> {
+    let own = |pid: String| pid.parse() == Ok(std::process::id());
+    let Ok(text) = std::env::var("LISTEN_FDS") else { return Ok(0) };
+    if !std::env::var("LISTEN_PID").is_ok_and(own) {
+        return Ok(0);
+    }
+    let count = text.parse().ok().filter(|count: &u32| *count <= 1 << 16);
+    count.ok_or_else(|| Failure::new(format!("LISTEN_FDS: {text:?} is no number of descriptors")))
 }
 
 /// Writes a process id where a caller waits for it: temp + rename, so that it is never seen in part. What is planted under the

@@ -15,16 +15,18 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let container = context.open(parsed, Access::Change)?;
-    match (&container.cgroup, container.status) {
-        (Some(cgroup), Status::Running | Status::Created) if !container.frozen => cgroup.freeze()?,
-        (_, _) => {
+    match container.status {
+        Status::Running | Status::Created if !container.frozen => container.cgroup("it cannot be frozen")?.freeze()?,
+        Status::Creating | Status::Created | Status::Running | Status::Stopped => {
+            // Callers look for these words.
             return Err(Failure::new(format!(
-                "container {} is {}; only a running one can be paused",
+                "container not running: {} is {}; only a running one can be paused",
                 container.directory.id(),
                 container.status_word()
             )));

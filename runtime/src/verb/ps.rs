@@ -17,6 +17,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: true,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -28,10 +29,8 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     };
     let container = context.open(parsed, Access::Look)?;
     container.alive("it has no processes")?;
-    let pids: Vec<i32> = match &container.cgroup {
-        Some(cgroup) => cgroup.processes()?.into_iter().map(nix::unistd::Pid::as_raw).collect(),
-        None => Vec::new(),
-    };
+    let cgroup = container.cgroup("its processes are not known")?;
+    let pids: Vec<i32> = cgroup.processes()?.into_iter().map(nix::unistd::Pid::as_raw).collect();
     if json {
         println!("{}", serde_json::Value::from(pids));
         return Ok(0);

@@ -14,6 +14,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 

@@ -4,7 +4,8 @@ use runtime::hooks::{self, State, Status};
 use runtime::launch::{StartMode, Stdio};
 
 use super::create::{
-    BUNDLE, CONSOLE_SOCKET, Made, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PRESERVE_FDS, Request, connect_to, make,
+    BUNDLE, CONSOLE_SOCKET, Made, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, Request, connect_to,
+    make,
 };
 use super::delete::destroy;
 use super::foreground::{Foreground, exit_code};
@@ -18,6 +19,7 @@ pub(super) const VERB: Verb = Verb {
     flags: &[
         BUNDLE,
         CONSOLE_SOCKET,
+        PIDFD_SOCKET,
         PID_FILE,
         PRESERVE_FDS,
         NO_PIVOT,
@@ -30,6 +32,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: true,
+    activation: true,
     run,
 };
 
@@ -39,7 +42,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let terminal = request.spec.process.as_ref().is_some_and(|process| process.terminal);
     let stdio = match (&request.console_socket, terminal) {
         (Some(_), false) => return Err(Failure::new("--console-socket: process.terminal is false in config.json")),
-        (Some(path), true) => Stdio::ConsoleSocket(connect_to(path)?),
+        (Some(path), true) => Stdio::ConsoleSocket(connect_to("console-socket", path)?),
         (None, true) if detach => {
             return Err(Failure::new("--detach: a terminal needs --console-socket, as nobody stays to relay it"));
         }
@@ -50,16 +53,19 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let foreground = if detach { None } else { Some(Foreground::new()?) };
     // The record is written before the program runs: killed at any time, this process leaves a container that is known.
     let mut made = make(context, request, stdio, |_| Ok(StartMode::Paired))?;
-    if let Err(error) = made.created.start() {
-        destroy(context, made.directory, Some(&made.record), Some(&made.cgroup))?;
-        return Err(error.into());
+    // A container whose poststart hook fails is stopped (OCI runtime-spec runtime.md, "Lifecycle").
+    let started = made.created.start().map_err(Failure::from).and_then(|()| poststart(&made));
+    if let Err(failure) = started {
+        destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
+        return Err(failure);
     }
-    poststart(&made)?;
-    let Some(foreground) = foreground else { return Ok(0) };
+    let Some(foreground) = foreground else {
+        return made.notify.map_or(Ok(0), |notify| notify.relay(&made.created.pidfd, made.created.pid.as_raw()));
+    };
     let console = made.created.console.take();
-    let exited = foreground.relay(&made.created.pidfd, console);
+    let exited = foreground.relay(&made.created.pidfd, console, made.notify.take());
     if !parsed.is_set("keep") {
-        destroy(context, made.directory, Some(&made.record), Some(&made.cgroup))?;
+        destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
     }
     Ok(exit_code(exited?))
 }

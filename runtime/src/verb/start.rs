@@ -3,7 +3,10 @@
 use runtime::hooks::{self, State, Status};
 use runtime::launch;
 use runtime::state::Access;
+use runtime::sys::Call;
+use runtime::sys::process::pidfd_send_signal;
 
+use super::notify::Notify;
 use super::{Context, Failure, Verb};
 use crate::args::Parsed;
 
@@ -16,6 +19,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -32,17 +36,26 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let Some(connection) = container.directory.connect()? else {
         return Err(Failure::new(format!("container {} has just been started or ended", container.directory.id())));
     };
-    launch::start(connection)?;
+    let mut state = State {
+        oci_version: &record.spec.oci_version,
+        id: &record.id,
+        status: Status::Created,
+        pid: init.pid.as_raw(),
+        bundle: &record.bundle,
+        annotations: &record.spec.annotations,
+    };
+    let notify = Notify::listen(&container.directory, &context.root)?;
+    launch::start(connection, launch::Notify::new(&record.spec, &state, state.pid).as_ref())?;
     if let Some(hooks) = &record.spec.hooks {
-        let state = State {
-            oci_version: &record.spec.oci_version,
-            id: &record.id,
-            status: Status::Running,
-            pid: init.pid.as_raw(),
-            bundle: &record.bundle,
-            annotations: &record.spec.annotations,
-        };
-        hooks::run(&hooks.poststart, "poststart", &state)?;
+        state.status = Status::Running;
+        if let Err(error) = hooks::run(&hooks.poststart, "poststart", &state) {
+            // OCI runtime-spec runtime.md, "Lifecycle": the container is stopped.
+            pidfd_send_signal(&init.pidfd, libc::SIGKILL).call(|| "pidfd_send_signal(<init>, SIGKILL)".to_owned())?;
+            return Err(error.into());
+        }
+    }
+    if let Some(notify) = notify {
+        return notify.relay(&init.pidfd, init.pid.as_raw());
     }
     Ok(0)
 }

@@ -15,6 +15,7 @@ pub(super) const VERB: Verb = Verb {
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
@@ -28,9 +29,9 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         "pid": container.init.as_ref().filter(|_| alive).map_or(0, |init| init.pid.as_raw()),
         "status": container.status_word(),
         "bundle": record.map(|record| &record.bundle),
-        "rootfs": record.and_then(|record| record.spec.root.as_ref().map(|root| record.bundle.join(&root.path))),
+        "rootfs": record.and_then(super::list::rootfs),
         "created": record.map(super::list::created),
-        "owner": record.map_or("", |record| if record.owner == 0 { "root" } else { "" }),
+        "owner": record.map(super::list::owner).unwrap_or_default(),
         "annotations": record.map(|record| &record.spec.annotations),
     });
     println!("{state:#}");

@@ -24,36 +24,47 @@ pub(super) const VERB: Verb = Verb {
     summary: "change the limits of a container",
     flags: &[
         Flag { name: "resources", short: Some('r'), value: Some("FILE|-"), help: "JSON document as linux.resources" },
-        number("memory", "memory limit in bytes, -1 for none"),
-        number("memory-reservation", "soft memory limit in bytes"),
-        number("memory-swap", "memory plus swap in bytes, -1 for none"),
+        number("memory", "memory limit in bytes, or with b, k, m, g, t; -1 for none"),
+        number("memory-reservation", "soft memory limit"),
+        number("memory-swap", "memory plus swap, -1 for none"),
         number("cpu-share", "relative CPU weight"),
         number("cpu-quota", "CPU time per period in microseconds, -1 for no limit"),
         number("cpu-period", "period in microseconds"),
         number("cpu-burst", "CPU time that may be saved up, in microseconds"),
         number("cpu-idle", "1: run only when nothing else does"),
+        number("cpu-rt-period", "real-time period in microseconds"),
+        number("cpu-rt-runtime", "real-time CPU time per period in microseconds"),
         Flag { name: "cpuset-cpus", short: None, value: Some("LIST"), help: "CPUs" },
         Flag { name: "cpuset-mems", short: None, value: Some("LIST"), help: "memory nodes" },
         number("pids-limit", "number of tasks, -1 for no limit"),
         number("blkio-weight", "block I/O weight, 10 to 1000"),
+        number("kernel-memory", "no effect: the kernel has no such limit any more"),
+        number("kernel-memory-tcp", "no effect: the kernel has no such limit any more"),
+        Flag { name: "l3-cache-schema", short: None, value: Some("SCHEMA"), help: "refused: no Intel RDT here" },
+        Flag { name: "mem-bw-schema", short: None, value: Some("SCHEMA"), help: "refused: no Intel RDT here" },
     ],
     least: 1,
     most: 1,
     passes_arguments: false,
     enters_containers: false,
+    activation: false,
     run,
 };
 
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
-    let resources = resources(parsed)?;
+    let resources = resources(context, parsed)?;
     let container = context.open(parsed, Access::Change)?;
-    container.alive("its limits cannot be changed")?;
-    let cgroup = container.cgroup.as_ref().ok_or_else(|| Failure::new("the container has no cgroup"))?;
+    let (record, _) = container.alive("its limits cannot be changed")?;
+    let cgroup = container.cgroup("its limits cannot be changed")?;
+    // systemd first: it would write its own again at the next reload.
+    if let Some(scope) = record.scope.as_ref() {
+        scope.update(&resources)?;
+    }
     cgroup.apply(&resources)?;
     Ok(0)
 }
 
-fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
+fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failure> {
     if let Some(path) = parsed.value("resources") {
         let text = if path == "-" {
             let mut text = Vec::new();
@@ -67,13 +78,25 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
         resources.devices.clear();
         return Ok(resources);
     }
+    for name in ["kernel-memory", "kernel-memory-tcp"] {
+        if parsed.value(name).is_some_and(|value| !value.is_empty()) {
+            context.log.warning(&format!("--{name} has no effect: the kernel has no such limit any more"));
+        }
+    }
+    for (name, problem) in
+        [("l3-cache-schema", "Intel RDT is not supported"), ("mem-bw-schema", "Intel RDT is not supported")]
+    {
+        if parsed.value(name).is_some_and(|value| !value.is_empty()) {
+            return Err(Failure::new(format!("--{name}: {problem}")));
+        }
+    }
     let signed = |name| parsed.parsed::<i64>(name, "a number");
     let unsigned = |name| parsed.parsed::<u64>(name, "a number from 0 on");
     let text = |name| parsed.value(name).map(str::to_owned);
     let memory = Memory {
-        limit: signed("memory")?,
-        reservation: signed("memory-reservation")?,
-        swap: signed("memory-swap")?,
+        limit: bytes(parsed, "memory")?,
+        reservation: bytes(parsed, "memory-reservation")?,
+        swap: bytes(parsed, "memory-swap")?,
         ..Memory::default()
     };
     let cpu = Cpu {
@@ -82,9 +105,10 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
         period: unsigned("cpu-period")?,
         burst: unsigned("cpu-burst")?,
         idle: signed("cpu-idle")?,
+        realtime_period: unsigned("cpu-rt-period")?,
+        realtime_runtime: signed("cpu-rt-runtime")?,
         cpus: text("cpuset-cpus"),
         mems: text("cpuset-mems"),
-        ..Cpu::default()
     };
     let block_io = BlockIo { weight: parsed.parsed("blkio-weight", "a number from 10 to 1000")?, ..BlockIo::default() };
     let resources = Resources {
@@ -98,4 +122,57 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
         return Err(Failure::new("nothing to update; give --resources or a limit"));
     }
     Ok(resources)
+}
+
+/// A size as docker writes it: a number, with a letter for a power of 1024 and perhaps `b` or `ib` behind it.
+fn bytes(parsed: &Parsed, name: &'static str) -> Result<Option<i64>, Failure> {
+    let Some(text) = parsed.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let wrong = || Failure::new(format!("--{name}: {text:?} is no size such as 1000000, 64m, 2g or -1"));
+    size(text).map(Some).ok_or_else(wrong)
+}
+
+fn size(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(1 << (10 * power))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("4096", Some(4096)),
+            ("64m", Some(64 << 20)),
+            ("64MB", Some(64 << 20)),
+            ("2GiB", Some(2 << 30)),
+            ("1 k", Some(1024)),
+            ("7b", Some(7)),
+            ("", None),
+            ("-2", None),
+            ("1.5g", None),
+            ("m", None),
+            ("1x", None),
+            ("9223372036854775807k", None),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+    }
 }

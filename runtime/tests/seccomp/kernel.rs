@@ -125,9 +125,9 @@ fn what_the_kernel_refuses() {
     assert_eq!(load(vec![Instruction { code: 0xffff, ..allow }], 0), Err(Errno::EINVAL));
     assert_eq!(load(vec![allow], 1 << 31), Err(Errno::EINVAL));
     assert_eq!(load(vec![allow; 4097], 0), Err(Errno::EINVAL));
-    assert_eq!(load(vec![allow; 4096], 0), Ok(()));
+    assert_eq!(load(vec![allow; 4096], 0), Ok(None));
     // LOG and SPEC_ALLOW.
-    assert_eq!(load(vec![allow], 6), Ok(()));
+    assert_eq!(load(vec![allow], 6), Ok(None));
 }
 
 /// In a process of its own: it is about all threads.

@@ -356,7 +356,7 @@ fn errors_name_the_json_path() {
         (json!({"defaultAction": "ALLOW"}), "linux.seccomp.defaultAction: \"ALLOW\" is not an action"),
         (
             json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported yet",
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default: nobody could hand the listener over",
         ),
         (
             json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
@@ -378,9 +378,10 @@ fn errors_name_the_json_path() {
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
             "linux.seccomp.listenerMetadata: needs listenerPath",
         ),
+        (rule("action", json!("SCMP_ACT_NOTIFY")), "linux.seccomp.listenerPath: must not be empty"),
         (
-            rule("action", json!("SCMP_ACT_NOTIFY")),
-            "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY is not supported yet",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]}),
+            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY cannot be for write: runtimes need it to hand the listener over",
         ),
         (rule("action", json!("")), "linux.seccomp.syscalls[1].action: \"\" is not an action"),
         (rule("errnoRet", json!(1)), "linux.seccomp.syscalls[1].errnoRet: SCMP_ACT_ALLOW takes no errno"),
@@ -416,6 +417,15 @@ fn flags() {
     assert_eq!(flags(&["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]), 6);
     assert_eq!(flags(&["SECCOMP_FILTER_FLAG_TSYNC"]), 0x11);
     assert_eq!(flags(&["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), 0);
+    let listened = |flags: &[&str]| {
+        let rules = json!([{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]);
+        let document =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s", "flags": flags, "syscalls": rules});
+        compile(&profile(document)).unwrap()
+    };
+    assert_eq!(listened(&[]).flags, 8);
+    assert_eq!(listened(&["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]).flags, 0x28);
+    assert!(listened(&[]).notifies());
 }
 
 #[test]

@@ -205,21 +205,26 @@ impl Server {
         let Some(process) = &container.spec.process else { return Err(not_found(id)) };
         let stdin = container.task.stdin;
         let (stdio, mut ends) = streams(process, &container.spec, stdin).map_err(Failure::internal)?;
-        let created = launch::create(launch::Create {
-            id,
-            bundle: &container.path,
-            spec: &container.spec,
-            rootfs: rootfs(&container.task),
-            images: container.task.image_mounts.iter().map(image_mount).collect(),
-            cgroup: container.cgroup.as_ref(),
-            stdio,
-            start: StartMode::Paired,
-            lifetime: Lifetime::Parent,
-            process_one: if container.task.init { ProcessOne::Reaper } else { ProcessOne::Program },
-            preserve_fds: 0,
-            shm,
-        });
-        let mut created = created.map_err(|error| Failure::launch(&error))?;
+        let mut created = if container.task.program.is_some() {
+            self.create_by_program(id, stdio, &ends, shm)?
+        } else {
+            launch::create(launch::Create {
+                id,
+                bundle: &container.path,
+                spec: &container.spec,
+                rootfs: rootfs(&container.task),
+                images: container.task.image_mounts.iter().map(image_mount).collect(),
+                cgroup: container.cgroup.as_ref(),
+                stdio,
+                start: StartMode::Paired,
+                lifetime: Lifetime::Parent,
+                process_one: if container.task.init { ProcessOne::Reaper } else { ProcessOne::Program },
+                preserve_fds: 0,
+                sharing: launch::Sharing::default(),
+                shm,
+            })
+            .map_err(|error| Failure::launch(&error))?
+        };
         let connected = ends.connect(created.console.take(), stdin);
         let pid = created.pid;
         let start_time = record::start_time(pid.as_raw());
@@ -251,6 +256,8 @@ impl Server {
         if container.stopped {
             return Err(Failure::new(FailureKind::WrongState, "container was stopped before it started"));
         }
+        self.call_program(id, "start", &[], &[])?;
+        let Some(container) = self.containers.get_mut(id) else { return Err(not_found(id)) };
         let Some(process) = self.processes.get_mut(&number) else { return Err(not_found(id)) };
         let Role::Init(created) = &mut process.role else { return Err(not_found(id)) };
         created.start().map_err(|error| Failure::launch(&error))?;
@@ -326,7 +333,10 @@ impl Server {
     /// A hook that failed.
     pub(super) fn run_hooks(&self, id: &str, pid: i32, moment: Moment) -> Result<(), Failure> {
         let Some(container) = self.containers.get(id) else { return Ok(()) };
-        let Some(hooks) = &container.spec.hooks else { return Ok(()) };
+        // Another runtime has run them.
+        let Some(hooks) = container.spec.hooks.as_ref().filter(|_| container.task.program.is_none()) else {
+            return Ok(());
+        };
         let (list, name, status) = match moment {
             Moment::Poststart => (&hooks.poststart, "poststart", hooks::Status::Running),
             Moment::Poststop => (&hooks.poststop, "poststop", hooks::Status::Stopped),
@@ -393,14 +403,16 @@ fn hold_namespaces(spec: &mut Spec) -> Vec<OwnedFd> {
     joined
 }
 
-fn rootfs(task: &Task) -> Rootfs {
+pub(super) fn rootfs(task: &Task) -> Rootfs {
     match &task.layers {
         None => Rootfs::Directory,
         Some(layers) => Rootfs::Layers { lower: layers.lower.clone(), upper: layers.upper.clone() },
     }
 }
 
-fn image_mount(layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount) -> launch::ImageMount {
+pub(super) fn image_mount(
+    layout::ImageMount { destination, lower, sub_path }: &layout::ImageMount,
+) -> launch::ImageMount {
     launch::ImageMount { destination: destination.clone(), lower: lower.clone(), sub_path: sub_path.clone() }
 }
 

@@ -40,6 +40,7 @@ impl Server {
         }
         self.check_session_free(connection, self.sessions_limit)?;
         let clients = super::attach::check(wanted, fds)?;
+        let takes_cgroup = options.limit.is_none() || self.takes_cgroup(&id);
         let init = phase.init().and_then(|number| self.processes.get(&number));
         let (Some(init), Some(container)) = (init, self.containers.get(&id)) else { return Err(not_found(&id)) };
         if options.container_env {
@@ -49,28 +50,39 @@ impl Server {
         }
         let stdin = if wanted.stdin { Stdin::Once } else { Stdin::Closed };
         let (stdio, mut ends) = streams(&process, &container.spec, stdin).map_err(Failure::internal)?;
+        let by_program = container.task.program.is_some();
         let group = match (&container.cgroup, options.limit) {
+            (Some(_), Some(_)) if by_program && !takes_cgroup => None,
             // By the number that the process gets: nobody else's as long as the shim lives.
             (Some(cgroup), Some(_)) => {
-                Some(cgroup.below(&format!("exec-{}", self.last_id + 1)).map_err(Failure::internal)?)
+                let name = format!("exec-{}", self.last_id + 1);
+                let below = if by_program { cgroup.below_for_others(&name) } else { cgroup.below(&name) };
+                Some(below.map_err(Failure::internal)?)
             }
             (None, _) | (_, None) => None,
         };
-        let executed = launch::exec(launch::Exec {
-            init: init.pidfd(),
-            spec: &container.spec,
-            process: &process,
-            cgroup: container.cgroup.as_ref(),
-            below: group.as_ref(),
-            stdio,
-            preserve_fds: 0,
-        });
+        let executed = if by_program {
+            self.exec_by_program(&id, &process, group.as_ref(), (stdio, &ends))
+        } else {
+            let executed = launch::exec(launch::Exec {
+                init: init.pidfd(),
+                spec: &container.spec,
+                id: &id,
+                bundle: &container.path,
+                process: &process,
+                cgroup: container.cgroup.as_ref(),
+                below: group.as_ref(),
+                stdio,
+                preserve_fds: 0,
+            });
+            executed.map_err(|error| Failure::launch(&error))
+        };
         let executed = match executed {
             Ok(executed) => executed,
             Err(error) => {
                 // Nothing is in it, or it goes with the container.
                 let _ = group.map(|group| group.remove());
-                return Err(Failure::launch(&error));
+                return Err(error);
             }
         };
         let connected = ends.connect(executed.console, stdin);

@@ -327,7 +327,7 @@ impl Server {
 
     /// A failed poststop hook changes nothing any more (OCI runtime-spec runtime.md, "Lifecycle"); the record names it.
     fn poststop(&mut self, id: &str) {
-        if let Err(failure) = self.run_hooks(id, 0, Moment::Poststop) {
+        if let Err(failure) = self.delete_by_program(id).and_then(|()| self.run_hooks(id, 0, Moment::Poststop)) {
             if let Some(container) = self.containers.get_mut(id) {
                 container.error = Some(failure.message);
             }

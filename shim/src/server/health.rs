@@ -137,6 +137,8 @@ impl Server {
         let executed = launch::exec(launch::Exec {
             init: init.pidfd(),
             spec: &container.spec,
+            id: id,
+            bundle: &container.path,
             process: &process,
             cgroup: container.cgroup.as_ref(),
             below: None,

@@ -24,6 +24,7 @@ mod oom_score;
 mod pod;
 mod poller;
 mod process;
+mod program;
 mod relay;
 mod removal;
 mod request;
@@ -41,6 +42,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::sys::signalfd::SignalFd;
 use runtime::cgroup;
+use runtime::launch::Bundles;
 use runtime::sys::{Call, CallError};
 
 use crate::layout::Ends;
@@ -102,6 +104,10 @@ struct Server {
     sandbox: Sandbox,
     /// Containers that are frozen while another one enters their pid namespace.
     frozen: Vec<String>,
+    /// Bundles of containers that other runtimes run; made with the first.
+    bundles: Option<Bundles>,
+    /// Whether that runtime can put a process into a group below its container's; found when it is first needed.
+    program_takes_cgroup: Option<bool>,
     /// Most descriptors that are held for clients.
     held_limit: usize,
     /// Buffers to work in: what was read, and log records.

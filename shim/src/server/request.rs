@@ -101,9 +101,15 @@ impl Server {
             let message = "a container that is removed when it ends cannot have a restart policy";
             return Err(Failure::new(FailureKind::Invalid, message));
         }
-        if let (Some(resources), Some(cgroup)) = (&resources, &container.cgroup) {
-            cgroup.apply(resources).map_err(Failure::internal)?;
+        if let Some(resources) = &resources {
+            if let Some(cgroup) = &container.cgroup {
+                cgroup.apply(resources).map_err(Failure::internal)?;
+            }
+            if container.task.program.is_some() {
+                self.update_by_program(id, resources).inspect_err(|_| self.reapply(id))?;
+            }
         }
+        let container = self.container(id, Verb::Update)?;
         if let (Some(score), Some(process)) = (oom_score_adj, &mut container.spec.process) {
             if let (Some(cgroup), Some(old)) = (&container.cgroup, process.oom_score_adj) {
                 oom_score::change(cgroup, old, score)?;
@@ -116,10 +122,21 @@ impl Server {
             update::rewrite(&container.dir, merged, oom_score_adj).map_err(Failure::internal)?;
         }
         if let Some(policy) = restart {
+            let container = self.container(id, Verb::Update)?;
             container.task.restart = policy;
             record::write(&container.dir, &container.task).map_err(Failure::internal)?;
         }
         Ok(Reply::Done)
+    }
+
+    /// Gives a container the limits again that its configuration has, after another runtime has refused new ones.
+    fn reapply(&self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
+        let before = container.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        if let (Some(cgroup), Some(before)) = (&container.cgroup, before) {
+            // The refusal is what is told.
+            let _ = cgroup.apply(before);
+        }
     }
 
     fn resize(&mut self, id: &str, exec_id: Option<&str>, size: ConsoleSize) -> Result<Reply, Failure> {

@@ -143,6 +143,9 @@ impl Server {
 
     /// Sends a signal to a process of the shim; one that has ended does not need it.
     pub(super) fn signal(&self, number: u64, signal: i32) -> Result<(), Failure> {
+        if signal != SIGKILL && self.signal_by_program(number, signal)? {
+            return Ok(());
+        }
         let Some(process) = self.processes.get(&number) else { return Ok(()) };
         match pidfd_send_signal(process.pidfd(), signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),

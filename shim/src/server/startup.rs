@@ -145,6 +145,8 @@ fn start(dir: &Path, first: &OwnedFd) -> Result<Server, CallError> {
         attachments: Default::default(),
         sandbox: Sandbox::None,
         frozen: Vec::new(),
+        bundles: None,
+        program_takes_cgroup: None,
         held_limit: held_limit(descriptors),
         scratch: Vec::new(),
         gather: Vec::new(),

@@ -63,7 +63,7 @@ pub(crate) fn attempt(what: &str) -> Result<()> {
         "seccomp" => {
             let program = runtime::seccomp::compile(&runtime::seccomp::default_profile(&[]))?;
             nix::sys::prctl::set_no_new_privs().context("prctl(PR_SET_NO_NEW_PRIVS)")?;
-            runtime::sys::seccomp::load(&program).context("seccomp(SECCOMP_SET_MODE_FILTER)")
+            runtime::sys::seccomp::load(&program).map(drop).context("seccomp(SECCOMP_SET_MODE_FILTER)")
         }
         _ => bail!("{what:?}: must be user, network, overlay or seccomp"),
     }

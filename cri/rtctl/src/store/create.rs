@@ -166,6 +166,7 @@ impl Making<'_> {
         attributes.insert("image".to_owned(), self.plan.origin.name().to_owned());
         attributes.insert("name".to_owned(), self.draft.name.clone());
         Ok(Task {
+            program: None,
             version: shim::layout::VERSION,
             layers,
             log: self.log(&upper)?,

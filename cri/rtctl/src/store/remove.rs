@@ -112,6 +112,7 @@ fn salvage(roots: &Roots, id: &str, directory: &Directory) -> Result<()> {
         Ok(()) | Err(_) => {}
     }
     let task = Task {
+        program: None,
         version: shim::layout::VERSION,
         layers: None,
         log: None,

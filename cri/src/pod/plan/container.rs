@@ -10,7 +10,7 @@ use super::super::error::Error;
 use super::mounts::{self, ResolvedMount};
 use super::refusal::{explain, refuse};
 use super::resources::resources;
-use super::{Defaults, Labels, sandbox, security, stop_signal};
+use super::{Defaults, Labels, Runner, sandbox, security, stop_signal};
 use crate::image::identity::Identity;
 use crate::spec::cdi::{self, Edits};
 use crate::spec::{
@@ -56,6 +56,8 @@ pub(in crate::pod) struct ContainerInput<'a> {
     pub(in crate::pod) target_pid: Option<i32>,
     /// What it gets where it does not say otherwise.
     pub(in crate::pod) defaults: &'a Defaults,
+    /// What its runtime handler makes of it.
+    pub(in crate::pod) runner: &'a Runner,
 }
 
 /// What a container comes to.
@@ -96,7 +98,8 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
         process.env_bytes = raw.cloned().collect();
     }
     cdi::apply(input.cdi, &mut spec);
-    Ok(ContainerPlan { task: task(input)?, spec })
+    spec.annotations = input.runner.annotations(input.pod, config);
+    Ok(ContainerPlan { task: task(input)?, spec: input.runner.finish(spec) })
 }
 
 /// What is asked of the library that makes configurations.
@@ -213,6 +216,7 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         events: None,
         sandbox: shared(input),
         image_mounts: mounts::images(input),
+        program: input.runner.program.clone(),
     })
 }
 

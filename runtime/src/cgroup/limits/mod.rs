@@ -14,7 +14,8 @@ use std::borrow::Cow;
 
 use super::Error;
 use super::controller::{Controller, Controllers};
-use crate::spec::Resources;
+use crate::plan::present;
+use crate::spec::{Member, Resources};
 
 pub use v2::{weight as cpu_weight, weight_of_io};
 
@@ -124,13 +125,6 @@ impl Write {
 /// # Errors
 /// [`Error::Invalid`] and [`Error::Missing`], with the JSON path.
 pub(super) fn plan(resources: &Resources, layout: Layout, current: &Current) -> Result<Vec<Write>, Error> {
-    for (present, field) in
-        [(resources.network.is_some(), "linux.resources.network"), (resources.rdma.is_some(), "linux.resources.rdma")]
-    {
-        if present {
-            return Err(invalid(field, "not supported"));
-        }
-    }
     let mut writes = Vec::new();
     let mut section = |controller, made: Result<Vec<Write>, Error>| {
         let made = made?;
@@ -167,6 +161,9 @@ pub(super) fn plan(resources: &Resources, layout: Layout, current: &Current) -> 
         };
         section(Controller::Memory, made)?;
     }
+    if let Some(rdma) = present(resources.rdma.as_ref()) {
+        section(Controller::Rdma, rdma_limits(rdma))?;
+    }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
         let field = "linux.resources.pids.limit";
         let value = if amount(field, limit)? == Amount::Unlimited { "max".to_owned() } else { limit.to_string() };
@@ -185,6 +182,18 @@ pub(super) fn plan(resources: &Resources, layout: Layout, current: &Current) -> 
             Version::V2 => ("max", "rsvd.max"),
         };
         section(Controller::Hugetlb, hugepages(&resources.hugepage_limits, limit, reserved))?;
+    }
+    if let Some(network) = present(resources.network.as_ref()) {
+        for write in v1::network(network)? {
+            match write.controller {
+                // KERNEL: these two have never come to v2.
+                Some(controller) if layout.of(controller) != Some(Version::V1) => {
+                    let reason = "is not mounted on this host (it exists in cgroup v1 alone)".to_owned();
+                    return Err(Error::Missing { controller, field: write.field.into_owned(), reason });
+                }
+                _ => writes.push(write),
+            }
+        }
     }
     for (key, value) in &resources.unified {
         let (controller, made) = v2::unified(key, value)?;
@@ -220,6 +229,27 @@ fn hugepages(limits: &[crate::spec::HugepageLimit], limit: &str, reserved: &str)
         // KERNEL(5.7): limits at reservation time, so that mmap(2) fails instead of a later SIGBUS.
         writes
             .push(Write::new(Controller::Hugetlb, field, format!("hugetlb.{size}.{reserved}"), value).absent_is_fine());
+    }
+    Ok(writes)
+}
+
+/// `linux.resources.rdma`: the file is the same in both versions, with a line for each device.
+fn rdma_limits(value: &serde_json::Value) -> Result<Vec<Write>, Error> {
+    let mut writes = Vec::new();
+    for (device, limits) in Member::new(value, "linux.resources.rdma")?.named()? {
+        if device.is_empty() || device.contains(|c: char| c.is_whitespace()) {
+            return Err(limits.own("is no name of a device").into());
+        }
+        let mut line = device.to_owned();
+        for (member, key) in [("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")] {
+            if let Some(number) = limits.number(member, 0, u32::MAX.into())? {
+                line += &format!(" {key}={number}");
+            }
+        }
+        if line == device {
+            return Err(limits.own("needs hcaHandles or hcaObjects").into());
+        }
+        writes.push(Write::new(Controller::Rdma, limits.at().to_owned(), "rdma.max", line));
     }
     Ok(writes)
 }

@@ -407,6 +407,42 @@ fn missing_controllers_are_named() {
     ] {
         refused(bare, json, message);
     }
-    refused(V2, json!({"network": {}}), "linux.resources.network: not supported");
-    refused(hybrid(), json!({"rdma": {}}), "linux.resources.rdma: not supported");
+    refused(
+        V2,
+        json!({"network": {"classID": 5}}),
+        "linux.resources.network.classID: needs the cgroup controller net_cls, \
+         which is not mounted on this host (it exists in cgroup v1 alone)",
+    );
+    refused(
+        bare,
+        json!({"rdma": {"mlx5_0": {"hcaHandles": 2}}}),
+        "linux.resources.rdma[\"mlx5_0\"]: needs the cgroup controller rdma, which is not mounted on this host",
+    );
+}
+
+#[test]
+fn network_and_rdma() {
+    let network = json!({"network": {"classID": 0x0010_0001, "priorities": [{"name": "eth0", "priority": 5}]}});
+    let v1 = Layout { v1: [Controller::NetCls, Controller::NetPrio].into_iter().collect(), v2: true };
+    check(v1, network, &["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 5"]);
+    let rdma = json!({"rdma": {"mlx5_0": {"hcaHandles": 2, "hcaObjects": 9}, "mlx5_1": {"hcaObjects": 0}}});
+    check(V2, rdma, &["rdma.max=mlx5_0 hca_handle=2 hca_object=9", "rdma.max=mlx5_1 hca_object=0"]);
+    for layout in [v1, V2] {
+        check(layout, json!({"network": {}, "rdma": {}}), &[]);
+    }
+    for (json, message) in [
+        (
+            json!({"network": {"classID": -1}}),
+            "linux.resources.network.classID: -1 is not a whole number from 0 to 4294967295",
+        ),
+        (
+            json!({"network": {"priorities": [{"name": "a b"}]}}),
+            "linux.resources.network.priorities[0].name: must be the name of an interface",
+        ),
+        (json!({"rdma": {"a b": {"hcaHandles": 1}}}), "linux.resources.rdma[\"a b\"]: is no name of a device"),
+        (json!({"rdma": {"m": {}}}), "linux.resources.rdma[\"m\"]: needs hcaHandles or hcaObjects"),
+        (json!({"rdma": []}), "linux.resources.rdma: must be an object"),
+    ] {
+        refused(v1, json, message);
+    }
 }

@@ -4,8 +4,8 @@ use super::{
     Amount, CheckedMemory, Current, Error, LIMIT, RESERVATION, SWAP, Write, device, invalid, io_weight, list,
     set_amount,
 };
-use crate::cgroup::controller::Controller::{Cpu, Cpuset, Io, Memory};
-use crate::spec;
+use crate::cgroup::controller::Controller::{Cpu, Cpuset, Io, Memory, NetCls, NetPrio};
+use crate::spec::{self, Member};
 
 fn value(amount: Amount) -> String {
     match amount {
@@ -136,6 +136,24 @@ pub(super) fn block_io(io: &spec::BlockIo) -> Result<Vec<Write>, Error> {
             let line = format!("{} {}", device(&field, throttle.major, throttle.minor)?, throttle.rate);
             writes.push(Write::new(Io, field, file, line));
         }
+    }
+    Ok(writes)
+}
+
+/// Class and priorities of packets.
+pub(super) fn network(value: &serde_json::Value) -> Result<Vec<Write>, Error> {
+    let member = Member::new(value, "linux.resources.network")?;
+    let mut writes = Vec::new();
+    if let Some(class) = member.number("classID", 0, u32::MAX.into())? {
+        writes.push(Write::new(NetCls, format!("{}.classID", member.at()), "net_cls.classid", class));
+    }
+    for entry in member.members("priorities")? {
+        let name = entry.text("name")?;
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return Err(entry.wrong("name", "must be the name of an interface").into());
+        }
+        let priority = entry.number("priority", 0, u32::MAX.into())?.unwrap_or(0);
+        writes.push(Write::new(NetPrio, entry.at().to_owned(), "net_prio.ifpriomap", format!("{name} {priority}")));
     }
     Ok(writes)
 }

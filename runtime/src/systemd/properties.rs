@@ -1,11 +1,9 @@
 //! From `linux.resources` to the properties of a scope. Pure. systemd.resource-control(5)
 //!
-//! What systemd has no property for is set by the shim alone, one level below. Values that mean "not set" there are not set here either.
+//! What systemd has no property for is written to the group's files alone. Values that mean "not set" there are not set here either.
 
-use runtime::cgroup::{Mode, cpu_weight, io_weight};
-use runtime::spec::{Cpu, Memory, Resources};
-
-use super::Error;
+use crate::cgroup::{Mode, cpu_weight, io_weight};
+use crate::spec::{Cpu, Memory, Resources};
 
 /// No limit, in properties that are numbers.
 const INFINITY: u64 = u64::MAX;
@@ -18,26 +16,40 @@ const PERCENT_USEC: u64 = 10_000;
 
 /// A property of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Property {
-    pub(super) name: &'static str,
-    pub(super) value: Value,
+pub struct Property {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A limit that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {value:?}: {problem}")]
+pub struct Refused {
+    /// JSON path, such as `linux.resources.cpu.cpus`.
+    pub field: String,
+    /// What was given.
+    pub value: String,
+    /// The rule.
+    pub problem: &'static str,
 }
 
 /// The value of a property: the types that limits have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub enum Value {
     /// `t`
     Number(u64),
     /// `ay`: a bit for each CPU or node, the lowest first.
     Mask(Vec<u8>),
 }
 
-/// The properties that `resources` ask for, each once.
+/// The properties that `resources` ask for, each once. `placeholders` are tasks beside the container's.
 ///
 /// # Errors
-/// [`Error::Resource`] with the JSON path.
-pub(super) fn properties(resources: &Resources, mode: Mode) -> Result<Vec<Property>, Error> {
-    let mut set = Set::default();
+/// [`Refused`] with the JSON path.
+pub fn properties(resources: &Resources, mode: Mode, placeholders: u64) -> Result<Vec<Property>, Refused> {
+    let mut set = Set { placeholders, ..Set::default() };
     if let Some(memory) = &resources.memory {
         set.memory(memory, mode);
     }
@@ -45,12 +57,12 @@ pub(super) fn properties(resources: &Resources, mode: Mode) -> Result<Vec<Proper
         set.cpu(cpu, mode)?;
     }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
-        set.number("TasksMax", u64::try_from(limit).map_or(INFINITY, one_more));
+        set.number("TasksMax", u64::try_from(limit).map_or(INFINITY, |limit| set.tasks(limit)));
     }
     if let Some(weight) = resources.block_io.as_ref().and_then(|io| io.weight).filter(|weight| *weight != 0) {
         if !(10..=1000).contains(&weight) {
             let field = "linux.resources.blockIO.weight".to_owned();
-            return Err(Error::Resource { field, value: weight.to_string(), problem: "it is not from 10 to 1000" });
+            return Err(Refused { field, value: weight.to_string(), problem: "it is not from 10 to 1000" });
         }
         match mode {
             Mode::V2 => set.number("IOWeight", io_weight(weight)),
@@ -62,26 +74,28 @@ pub(super) fn properties(resources: &Resources, mode: Mode) -> Result<Vec<Proper
             set.unified(file, value)?;
         }
     }
-    Ok(set.0)
-}
-
-/// The placeholder is one task more than the container's.
-fn one_more(limit: u64) -> u64 {
-    limit.saturating_add(1)
+    Ok(set.all)
 }
 
 #[derive(Default)]
-struct Set(Vec<Property>);
+struct Set {
+    all: Vec<Property>,
+    placeholders: u64,
+}
 
 impl Set {
+    fn tasks(&self, limit: u64) -> u64 {
+        limit.saturating_add(self.placeholders)
+    }
+
     fn number(&mut self, name: &'static str, value: u64) {
         self.set(name, Value::Number(value));
     }
 
     /// The last value counts.
     fn set(&mut self, name: &'static str, value: Value) {
-        self.0.retain(|property| property.name != name);
-        self.0.push(Property { name, value });
+        self.all.retain(|property| property.name != name);
+        self.all.push(Property { name, value });
     }
 
     fn memory(&mut self, memory: &Memory, mode: Mode) {
@@ -111,7 +125,7 @@ impl Set {
         }
     }
 
-    fn cpu(&mut self, cpu: &Cpu, mode: Mode) -> Result<(), Error> {
+    fn cpu(&mut self, cpu: &Cpu, mode: Mode) -> Result<(), Refused> {
         match (cpu.idle, cpu.shares.filter(|shares| *shares != 0), mode) {
             // KERNEL(5.15), systemd 252: 0 stands for idle.
             (Some(1), _, Mode::V2) => self.number("CPUWeight", 0),
@@ -150,10 +164,10 @@ impl Set {
     }
 
     /// A file of cgroup v2, as far as there is a property for it.
-    fn unified(&mut self, file: &str, value: &str) -> Result<(), Error> {
+    fn unified(&mut self, file: &str, value: &str) -> Result<(), Refused> {
         let field = format!("linux.resources.unified[{file:?}]");
         let value = value.trim();
-        let wrong = |problem| Error::Resource { field: field.clone(), value: value.to_owned(), problem };
+        let wrong = |problem| Refused { field: field.clone(), value: value.to_owned(), problem };
         let amount = |text: &str| match text {
             "max" => Ok(INFINITY),
             number => number.parse().map_err(|_| wrong("it is neither a number nor \"max\"")),
@@ -178,7 +192,7 @@ impl Set {
             }
             "pids.max" => {
                 let limit = amount(value)?;
-                self.number("TasksMax", one_more(limit));
+                self.number("TasksMax", self.tasks(limit));
             }
             "cpuset.cpus" => self.set("AllowedCPUs", Value::Mask(mask(&field, value)?)),
             "cpuset.mems" => self.set("AllowedMemoryNodes", Value::Mask(mask(&field, value)?)),
@@ -195,8 +209,8 @@ impl Set {
 }
 
 /// The bits of a list such as `0-3,8`. cpuset(7)
-fn mask(field: &str, list: &str) -> Result<Vec<u8>, Error> {
-    let wrong = |problem| Error::Resource { field: field.to_owned(), value: list.to_owned(), problem };
+fn mask(field: &str, list: &str) -> Result<Vec<u8>, Refused> {
+    let wrong = |problem| Refused { field: field.to_owned(), value: list.to_owned(), problem };
     let mut mask = Vec::new();
     for range in list.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -221,12 +235,12 @@ fn mask(field: &str, list: &str) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use runtime::spec::{BlockIo, Pids};
+    use crate::spec::{BlockIo, Pids};
 
     use super::*;
 
     fn told(resources: &Resources, mode: Mode) -> Vec<(&'static str, u64)> {
-        let properties = properties(resources, mode).unwrap();
+        let properties = properties(resources, mode, 1).unwrap();
         let number = |property: Property| match property.value {
             Value::Number(number) => (property.name, number),
             Value::Mask(mask) => (property.name, u64::from(mask[0])),
@@ -346,7 +360,7 @@ mod tests {
         ];
         assert_eq!(told, expected);
         for (file, value) in [("memory.max", "lots"), ("cpu.max", "1 x"), ("cpu.max", ""), ("cpuset.cpus", "3-1")] {
-            let error = properties(&unified(&[(file, value)]), Mode::V2).unwrap_err().to_string();
+            let error = properties(&unified(&[(file, value)]), Mode::V2, 0).unwrap_err().to_string();
             assert!(error.starts_with(&format!("linux.resources.unified[{file:?}] {value:?}: ")), "{error}");
         }
     }

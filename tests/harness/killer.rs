@@ -1,0 +1,146 @@
+//! Kills a program between any two of its steps: all of its threads are stopped at their system calls, and before the Nth one that changes
+//! something it ends by SIGKILL. What it starts is let go.
+//!
+//! A step is a call that makes, renames, removes or mounts something, writes a file, starts a process, or sends a message to a shim or the kernel.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// It watches a program.
+#[derive(Debug)]
+pub struct Killer {
+    let_go: Arc<AtomicBool>,
+    steps: Arc<AtomicU32>,
+    tracer: JoinHandle<()>,
+}
+
+impl Killer {
+    /// Watches all threads of `pid` from now on; it is killed before step `at` (the first is 1). Steps in files count below `dir`.
+    #[must_use]
+    pub fn watch(pid: i32, at: u32, dir: &Path) -> Killer {
+        let (let_go, steps, dir) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)), dir.to_owned());
+        let (ready, watching) = channel();
+        let tracer = std::thread::spawn({
+            let (let_go, steps) = (Arc::clone(&let_go), Arc::clone(&steps));
+            // At its end the kernel lets go of whoever still lives.
+            move || trace(Pid::from_raw(pid), at, &dir, &let_go, &steps, &ready)
+        });
+        watching.recv().unwrap();
+        Killer { let_go, steps, tracer }
+    }
+
+    /// Lets it go; how many steps it has made. One that was not killed has to make some call, so that this is seen.
+    pub async fn end(self, wake: impl Future<Output = ()>) -> u32 {
+        self.let_go.store(true, Ordering::SeqCst);
+        if !self.tracer.is_finished() {
+            wake.await;
+        }
+        self.tracer.join().unwrap();
+        self.steps.load(Ordering::SeqCst)
+    }
+}
+
+fn trace(pid: Pid, at: u32, dir: &Path, let_go: &AtomicBool, steps: &AtomicU32, ready: &Sender<()>) {
+    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE;
+    // Threads may be made meanwhile; those of ones that are watched are, too.
+    let mut inside: HashMap<Pid, bool> = HashMap::new();
+    loop {
+        let mut fresh = false;
+        for entry in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let thread = Pid::from_raw(entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
+            if !inside.contains_key(&thread) && ptrace::seize(thread, options).is_ok() {
+                ptrace::interrupt(thread).unwrap();
+                inside.insert(thread, false);
+                fresh = true;
+            }
+        }
+        if !fresh {
+            break;
+        }
+    }
+    ready.send(()).unwrap();
+    // Of this thread's tracees only: what others start is for them to wait for.
+    let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+    while let Ok(status) = waitpid(None, Some(flags)) {
+        let (thread, signal) = match status {
+            WaitStatus::PtraceSyscall(thread) => {
+                let inside = inside.entry(thread).or_default();
+                *inside = !*inside;
+                if *inside && is_step(pid, thread, dir) && steps.fetch_add(1, Ordering::SeqCst) + 1 == at {
+                    kill(pid, Signal::SIGKILL).unwrap();
+                    return;
+                }
+                (thread, None)
+            }
+            WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
+            WaitStatus::PtraceEvent(thread, ..) => (thread, None),
+            _ => continue,
+        };
+        if let_go.load(Ordering::SeqCst) {
+            return;
+        }
+        // It may have ended.
+        let _ = ptrace::syscall(thread, signal);
+    }
+}
+
+/// Whether a thread that is at the beginning of a system call is about to change something.
+fn is_step(pid: Pid, thread: Pid, dir: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/task/{thread}/syscall")) else { return false };
+    let mut words = text.split(' ');
+    let number: i64 = words.next().and_then(|word| word.parse().ok()).unwrap_or(-1);
+    let mut argument = |skip| {
+        let word: Option<&str> = words.by_ref().nth(skip);
+        word.and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok()).unwrap_or_default()
+    };
+    match number {
+        libc::SYS_mkdir
+        | libc::SYS_mkdirat
+        | libc::SYS_rmdir
+        | libc::SYS_unlink
+        | libc::SYS_unlinkat
+        | libc::SYS_rename
+        | libc::SYS_renameat
+        | libc::SYS_renameat2
+        | libc::SYS_symlink
+        | libc::SYS_symlinkat
+        | libc::SYS_link
+        | libc::SYS_linkat
+        | libc::SYS_chmod
+        | libc::SYS_fchmod
+        | libc::SYS_chown
+        | libc::SYS_fchown
+        | libc::SYS_ftruncate
+        | libc::SYS_mount
+        | libc::SYS_umount2
+        | libc::SYS_move_mount
+        | libc::SYS_setns
+        | libc::SYS_fork
+        | libc::SYS_vfork
+        | libc::SYS_sendmsg
+        | libc::SYS_openat2 => true,
+        // Not those that make threads.
+        libc::SYS_clone => argument(0) & CLONE_THREAD == 0,
+        // Not for reading.
+        libc::SYS_openat => argument(2) & CREATES != 0,
+        libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_writev => {
+            let number = argument(0);
+            fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|path| path.starts_with(dir))
+        }
+        _ => false,
+    }
+}
+
+const CLONE_THREAD: u64 = 0x10000;
+const CREATES: u64 = 0o100;
