@@ -45,7 +45,7 @@ mod usage;
 mod watch;
 
 pub use apparmor::{APPARMOR_PROFILES, is_apparmor_profile_loaded};
-pub use engine::{Engine, Features, Settings};
+pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
 pub use exec::{Executed, OUTPUT_LIMIT};

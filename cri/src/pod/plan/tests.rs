@@ -10,7 +10,7 @@ use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 use super::super::config::*;
 use super::super::error::Error;
 use super::container::log_path;
-use super::{ContainerInput, Defaults, Labels, ResolvedMount, container, resources, sandbox};
+use super::{ContainerInput, Defaults, Labels, ResolvedMount, Runner, container, resources, sandbox};
 use crate::image::identity::Identity;
 use crate::spec::cdi::Edits;
 use crate::spec::{CgroupMode, DEFAULT_CAPABILITIES, DeviceNode, DeviceRequest, Host, Image, NodeKind};
