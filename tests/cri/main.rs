@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod attach;
+mod attacks;
 mod budgets;
 mod client;
 mod cni;
@@ -11,6 +12,7 @@ mod config;
 mod crash;
 mod exec;
 mod exec_sync;
+mod handlers;
 mod images;
 mod lab;
 mod mounts;

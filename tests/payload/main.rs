@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod facts;
+mod pry;
 mod talk;
 
 use std::io::{Write, stdout};
@@ -20,6 +21,11 @@ fn main() {
         ["eat", mebibytes] => eat(mebibytes.parse().expect("a number")),
         ["threads", count] => threads(count.parse().expect("a number")),
         ["hunt", path] => hunt(path),
+        ["pry", path] => pry::pry(path),
+        ["connect", path] => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => say("connected"),
+            Err(error) => say(&error.to_string()),
+        },
         ["answer", protocol, port] => talk::answer(protocol, port.parse().expect("a number")),
         ["ask", protocol, host, port] => match talk::ask(protocol, host, port.parse().expect("a number")) {
             Some(answer) => print!("{answer}"),
@@ -27,7 +33,7 @@ fn main() {
         },
         _ => {
             eprintln!(
-                "usage: payload facts|hold|eat MIB|threads N|hunt PATH|answer PROTOCOL PORT|ask PROTOCOL ADDRESS PORT"
+                "usage: payload facts|hold|eat MIB|threads N|hunt PATH|pry PATH|connect PATH|answer PROTOCOL PORT|ask PROTOCOL ADDRESS PORT"
             );
             exit(2);
         }

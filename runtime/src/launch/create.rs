@@ -228,7 +228,8 @@ fn cgroups(create: &Create<'_>, plan: &Plan) -> Result<Vec<(std::path::PathBuf, 
     let Some(index) = plan.mounts.iter().position(|mount| mount.source == Source::Cgroup) else {
         return Ok(Vec::new());
     };
-    let own = plan.namespaces.own(NamespaceKind::Cgroup);
+    // All of the hierarchy would let root of a user namespace change the groups of the user that it is (CVE-2023-25809).
+    let own = plan.namespaces.own(NamespaceKind::Cgroup) || plan.namespaces.own(NamespaceKind::User);
     let view = if own { open::CgroupView::Private } else { open::CgroupView::Host };
     open::cgroups(create.cgroup, view, &plan.mounts[index], index)
 }
