@@ -42,7 +42,7 @@ fn runtime_cannot_be_overwritten_from_inside() {
 }
 
 /// CVE-2016-9962, CVE-2019-5736: a process that enters shows nothing of the host to those inside who may trace it, and its program
-/// cannot be written to. 10⁵ looks and more with `RT_TEST_ROUNDS=1000`.
+/// cannot be written to. A thousand of them enter with `RT_TEST_ROUNDS=1000`.
 #[test]
 fn entering_process_shows_nothing_of_the_host() {
     test(|t| {
