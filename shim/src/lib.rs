@@ -22,5 +22,6 @@ pub mod record;
 pub mod remove;
 pub mod restart;
 pub mod server;
+pub mod stuck;
 pub mod update;
 pub mod verbs;

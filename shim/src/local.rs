@@ -10,6 +10,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, readlinkat};
@@ -22,7 +23,7 @@ use runtime::sys::process::pidfd_open;
 use runtime::sys::{Call, CallError};
 
 use crate::client::{self, Connection};
-use crate::layout::{Exit, SandboxState, SandboxStatus, State, Status, Task};
+use crate::layout::{Exit, Program, SandboxState, SandboxStatus, State, Status, Task};
 use crate::protocol::{FailureKind, Request};
 use crate::{record, remove};
 
@@ -231,6 +232,9 @@ impl Directory {
             let _ = record::write(&self.fd, status);
         }
         remove_cgroup(status.as_ref()).map_err(|error| self.left(&error))?;
+        if let Some(program) = task.as_ref().and_then(|task| task.program.as_ref()) {
+            forget(program, &self.id);
+        }
         remove_files(self.fd.as_fd(), &self.id, task.as_ref())
     }
 
@@ -307,6 +311,15 @@ pub fn truth(status: Status, boot_id: &str, now: u64) -> Status {
         State::Creating | State::Created { .. } | State::Restarting { .. } => ended,
         State::Exited | State::Removing => status,
     }
+}
+
+/// Has a runtime forget a container whose shim died, where its records are not the shim's alone. What it cannot remove is its own:
+/// nothing else of the container needs it.
+fn forget(program: &Program, id: &str) {
+    let Some(root) = &program.root else { return };
+    let mut command = Command::new(&program.path);
+    command.args(&program.args).arg("--root").arg(root).args(["delete", "--force", id]);
+    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 /// The path of a container's cgroup: `linux.cgroupsPath`, or its id.

@@ -91,6 +91,9 @@ pub enum Request {
         resources: Option<Box<Resources>>,
         /// New restart policy.
         restart: Option<RestartPolicy>,
+        /// New `oom_score_adj`, for its processes that have the old one: what a program has chosen for a process of its own stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oom_score_adj: Option<i32>,
     },
     /// Runs one more process in the container. With descriptors: its stdin, stdout, stderr as *pipe or socket ends that the
     /// client relays* (never the client's own terminal), absent streams are /dev/null. With `process.terminal` the shim

@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::record;
 
-/// Puts `resources` into `config.json` below the directory `dir`; members that nobody here knows are kept.
+/// Puts `resources`, and perhaps an `oom_score_adj`, into `config.json` below the directory `dir`; members that nobody here knows are
+/// kept.
 ///
 /// # Errors
 /// [`record::Error`].
-pub fn rewrite(dir: impl AsFd, resources: &Resources) -> Result<(), record::Error> {
+pub fn rewrite(dir: impl AsFd, resources: &Resources, oom_score_adj: Option<i32>) -> Result<(), record::Error> {
     const NAME: &str = "config.json";
     let malformed = |what: String| record::Error::Malformed(format!("{NAME}: {what}"));
     let text = record::read_file(&dir, NAME)?.ok_or_else(|| malformed("missing".to_owned()))?;
@@ -23,6 +24,9 @@ pub fn rewrite(dir: impl AsFd, resources: &Resources) -> Result<(), record::Erro
     let linux = root.entry("linux").or_insert_with(|| Value::Object(Map::new()));
     let linux = linux.as_object_mut().ok_or_else(|| malformed("linux: not an object".to_owned()))?;
     linux.insert("resources".to_owned(), resources);
+    if let (Some(score), Some(process)) = (oom_score_adj, root.get_mut("process").and_then(Value::as_object_mut)) {
+        process.insert("oomScoreAdj".to_owned(), score.into());
+    }
     Ok(record::replace(dir, NAME, &document)?)
 }
 
@@ -128,11 +132,16 @@ mod tests {
     fn a_rewritten_document_keeps_what_is_not_known() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
-        std::fs::write(&path, r#"{"x":1,"linux":{"y":2,"resources":{"pids":{"limit":1}}}}"#).unwrap();
+        let before = r#"{"x":1,"linux":{"y":2,"resources":{"pids":{"limit":1}}},"process":{"oomScoreAdj":5}}"#;
+        std::fs::write(&path, before).unwrap();
         let fd = std::fs::File::open(dir.path()).unwrap();
-        rewrite(&fd, &serde_json::from_str(r#"{"pids":{"limit":7}}"#).unwrap()).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text, r#"{"linux":{"resources":{"pids":{"limit":7}},"y":2},"x":1}"#);
+        let resources = serde_json::from_str(r#"{"pids":{"limit":7}}"#).unwrap();
+        for (score, left) in [(None, 5), (Some(-7), -7)] {
+            rewrite(&fd, &resources, score).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let process = format!(r#""process":{{"oomScoreAdj":{left}}}"#);
+            assert_eq!(text, format!(r#"{{"linux":{{"resources":{{"pids":{{"limit":7}}}},"y":2}},{process},"x":1}}"#));
+        }
     }
 
     #[test]

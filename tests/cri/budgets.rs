@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proto::v1::{ContainerConfig, PodSandboxConfig};
 use tests::pods::{container, pod};
-use tests::{Rtd, has_networks, needs, pod_test};
+use tests::{Rtd, handler_differs, has_networks, needs, pod_test};
 
 use crate::cni;
 
@@ -148,7 +148,10 @@ fn one_record_reaches_the_disk_with_cni() {
         let calls = trace.end();
         // The record of the attachment, its bytes and its name; docs/state.md.
         let waits: Vec<&str> = waits(&calls).into_iter().map(|line| name_of(line)).collect();
-        assert_eq!(waits, ["fdatasync", "fsync"]);
+        // On a file system whose log has the names along with the files; else the directory comes after the file.
+        let kind = rustix::fs::statfs(&rtd.root()).unwrap().f_type;
+        let logged = [0xef53, 0x5846_5342, 0x9123_683e].contains(&kind);
+        assert_eq!(waits, if logged { &["fsync"][..] } else { &["fdatasync", "fsync"] });
         rtd.remove_pod(&id).await.unwrap();
         cni::clean_up();
     });
@@ -158,6 +161,7 @@ fn one_record_reaches_the_disk_with_cni() {
 fn a_shim_for_a_pod_and_a_process_for_a_container() {
     pod_test(async |rtd| {
         needs!(rtd.test, has_strace(), "no strace");
+        handler_differs!(rtd.test, "it is several programs");
         let config = pod("web");
         let trace = Trace::begin(rtd);
         let id = rtd.run(&config).await.unwrap();

@@ -154,7 +154,8 @@ impl Script {
             "#!/bin/sh\nPATH=/usr/bin:/bin\necho $CNI_COMMAND >>{at}/calls\ncat >{at}/$CNI_COMMAND.json\n\
              echo \"$CNI_NETNS\" >{at}/$CNI_COMMAND.netns\n\
              case $CNI_COMMAND in\nVERSION) echo '{{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"1.0.0\"]}}';;\n\
-             ADD) touch {at}/added; read line <{at}/gate; echo \"$line\";;\nesac\n"
+             ADD) touch {at}/added; read line <{at}/gate; echo \"$line\";;\n\
+             DEL) if [ -e {at}/broken ]; then echo '{{\"code\":100,\"msg\":\"it is broken\"}}'; exit 1; fi;;\nesac\n"
         );
         fs::write(dir.join("slow"), script).unwrap();
         fs::set_permissions(dir.join("slow"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -283,6 +284,55 @@ fn plugins_are_told_the_bandwidth() {
                 "ingressRate": 10_000_000, "ingressBurst": burst, "egressRate": 1 << 30, "egressBurst": burst,
             })
         );
+        rtd.remove_pod(&id).await.unwrap();
+    });
+}
+
+async fn to_undo(rtd: &mut Rtd<'_>) -> serde_json::Value {
+    let status = rtd.runtime.status(StatusRequest { verbose: true }).await.unwrap().into_inner();
+    let config: serde_json::Value = serde_json::from_str(&status.info["config"]).unwrap();
+    config["toUndo"].clone()
+}
+
+/// A pod that did not come about, and whose plugin refuses the DEL: nobody else knows of it, so it is tried again until it succeeds, also
+/// by the next daemon.
+#[test]
+fn what_could_not_be_undone_is_tried_again() {
+    pod_test(async |rtd| {
+        let mut plugin = Script::install(rtd).await;
+        let ledger = rtd.root().join("net").join("cni");
+        let records = || {
+            fs::read_dir(&ledger)
+                .unwrap()
+                .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "json"))
+                .count()
+        };
+        for restart in [false, true] {
+            File::create(plugin.dir.join("broken")).unwrap();
+            plugin.gate.write_all(b"nonsense\n").unwrap();
+            let error = rtd.run(&networked("web")).await.unwrap_err();
+            assert!(error.message().contains("it is broken"), "{error}");
+            let debts = to_undo(rtd).await;
+            assert_eq!(debts.as_array().unwrap().len(), 1, "{debts}");
+            assert!(debts[0]["error"].as_str().unwrap().contains("it is broken"), "{debts}");
+            assert!(rtd.pods().await.is_empty());
+            if restart {
+                rtd.kill();
+                rtd.restart().await;
+            }
+            while to_undo(rtd).await[0]["attempts"].as_u64().unwrap_or(0) < 1 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(records(), 1);
+            fs::remove_file(plugin.dir.join("broken")).unwrap();
+            while !to_undo(rtd).await.as_array().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(records(), 0);
+        }
+        // The same pod can be made.
+        plugin.answer();
+        let id = rtd.run(&networked("web")).await.unwrap();
         rtd.remove_pod(&id).await.unwrap();
     });
 }

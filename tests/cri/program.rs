@@ -45,6 +45,35 @@ fn command_lines_environment_and_place() {
     });
 }
 
+/// Secrets and files of variables may hold any bytes; what is executed in the container later gets them, too.
+#[test]
+fn variables_that_are_not_text() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        let script = "printf %s \"$SECRET\" | od -An -tx1 | tr -d ' '";
+        let odd = changed("odd", &format!("{script}; read line"), |config| {
+            config.stdin = true;
+            config.envs = vec![
+                KeyValue { key: "SECRET".into(), value: b"p\xff\xc3\xbc\x80".to_vec() },
+                KeyValue { key: "TEXT".into(), value: "\u{fc}".into() },
+            ];
+        });
+        let id = rtd.create(&pod, &odd, &config).await.unwrap();
+        rtd.start(&id).await.unwrap();
+        assert_eq!(rtd.exec(&id, script).await.unwrap().stdout, b"70ffc3bc80\n");
+        assert_eq!(rtd.exec(&id, "printf %s \"$TEXT\"").await.unwrap().stdout, "\u{fc}".as_bytes());
+        rtd.stop_container(&id, 0).await.unwrap();
+        let log = std::fs::read_to_string(rtd.status(&id).await.unwrap().log_path).unwrap();
+        assert!(log.ends_with(" stdout F 70ffc3bc80\n"), "{log}");
+        // The environment is nobody's business.
+        let request = proto::v1::ContainerStatusRequest { container_id: id, verbose: true };
+        let info = rtd.runtime.container_status(request).await.unwrap().into_inner().info;
+        assert!(!info["info"].contains("envBytes") && !info["info"].contains("TEXT"), "{info:?}");
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
 #[test]
 fn stop_signals() {
     pod_test(async |rtd| {

@@ -19,7 +19,7 @@ use rustix::net::{
     SocketType,
 };
 use tests::pods::{IMAGE, container, namespaces_of, pod};
-use tests::{Rtd, pod_test};
+use tests::{Cgroups, Rtd, handler_differs, pod_test};
 use tonic::{Code, Request};
 
 fn pod_dir(rtd: &Rtd<'_>, pod: &str) -> PathBuf {
@@ -51,6 +51,12 @@ fn a_shared_cgroup_parent_goes_with_the_last_pod() {
         if fs::symlink_metadata("/run/systemd/system").is_ok() {
             rtd.test.skip("systemd makes the control groups");
             return;
+        }
+        if tests::handler() == "runc" && !Cgroups::detect().is_v2() {
+            handler_differs!(
+                rtd.test,
+                "it makes groups in the hierarchy name=systemd of v1 and leaves that of the pod there"
+            );
         }
         let parent = format!("/rt-test-{}-shared", rtd.pid());
         let (a, b) = (below(&parent, "a"), below(&parent, "b"));
@@ -236,6 +242,41 @@ fn directories_of_logs_can_be_read() {
         rtd.create(&id, &one, &config).await.unwrap();
         for dir in [top.clone(), top.join("pod"), top.join("pod/one")] {
             assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o755, "{dir:?}");
+        }
+        rtd.remove_pod(&id).await.unwrap();
+    });
+}
+
+/// A shim that is stopped (SIGSTOP, a debugger, a dead disk) does not answer; the pod ends and goes all the same, and so does what ran
+/// in it.
+#[test]
+fn a_pod_whose_shim_is_stuck_can_be_removed() {
+    pod_test(async |rtd| {
+        let config = pod("stuck");
+        let id = rtd.run(&config).await.unwrap();
+        let main = rtd.launch(&id, "main", "sleep 1000", &config).await;
+        let (shim, other) = (shim_of(rtd, &id), rtd.run(&pod("other")).await.unwrap());
+        let process = rtd.exec(&main, "readlink /proc/self/ns/pid").await.unwrap();
+        kill(shim, Signal::SIGSTOP).unwrap();
+
+        // Nobody else is delayed, and StopContainer has an end: it is the pod's to end the shim.
+        rtd.remove_pod(&other).await.unwrap();
+        let error = rtd.stop_container(&main, 0).await.unwrap_err();
+        assert!(error.message().contains("does not answer"), "{error}");
+        rtd.stop_pod(&id).await.unwrap();
+        assert_eq!(rtd.pod_status(&id).await.unwrap().state, PodSandboxState::SandboxNotready as i32);
+        let status = rtd.status(&main).await.unwrap();
+        assert_eq!((status.state, status.exit_code), (ContainerState::ContainerExited as i32, 255));
+        // Nobody reaps them here.
+        let ended = |process: &str| {
+            let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        assert!(ended(&shim.to_string()), "the shim lives");
+        let namespace = String::from_utf8(process.stdout).unwrap();
+        for process in fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+            let its = fs::read_link(format!("/proc/{process}/ns/pid")).unwrap_or_default();
+            assert!(its.to_str() != Some(namespace.trim()) || ended(&process), "{process} of the container runs");
         }
         rtd.remove_pod(&id).await.unwrap();
     });

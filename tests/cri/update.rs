@@ -79,7 +79,6 @@ fn running_and_waiting_containers() {
         for wrong in [
             LinuxContainerResources { cpu_period: -1, ..Default::default() },
             LinuxContainerResources { cpuset_cpus: "x".into(), ..Default::default() },
-            LinuxContainerResources { oom_score_adj: 77, ..Default::default() },
             LinuxContainerResources { memory_swap_limit_in_bytes: MIB, ..memory(2 * MIB) },
         ] {
             assert_eq!(update(rtd, &id, wrong).await.unwrap_err().code(), Code::InvalidArgument);
@@ -147,6 +146,47 @@ fn pods_and_the_runtime() {
         }
         assert_eq!(range("10.1.0.0").await.unwrap_err().code(), Code::InvalidArgument);
         rtd.runtime.update_runtime_config(UpdateRuntimeConfigRequest::default()).await.unwrap();
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}
+
+/// The kubelet makes it of the memory request, and sends it along when that is resized.
+#[test]
+fn oom_score_of_what_runs() {
+    pod_test(async |rtd| {
+        let config = logged(rtd, "web");
+        let pod = rtd.run(&config).await.unwrap();
+        let score = |oom_score_adj| LinuxContainerResources { oom_score_adj, ..LinuxContainerResources::default() };
+        let script =
+            "echo 900 > /proc/self/oom_score_adj; sleep 1000 & echo 500 > /proc/self/oom_score_adj; exec sleep 1000";
+        let container = changed("main", script, |config| {
+            config.linux.get_or_insert_default().resources = Some(score(500));
+        });
+        let id = rtd.create(&pod, &container, &config).await.unwrap();
+        rtd.start(&id).await.unwrap();
+        let seen = async |rtd: &mut Rtd<'_>| {
+            let script = "cat /proc/self/oom_score_adj; for p in $(pidof sleep | tr ' ' '\\n' | sort -n); do cat /proc/$p/oom_score_adj; done";
+            let text = String::from_utf8(rtd.exec(&id, script).await.unwrap().stdout).unwrap();
+            text.lines().map(|line| line.parse().unwrap()).collect::<Vec<i32>>()
+        };
+        while seen(rtd).await != [500, 500, 900] {}
+        // What runs, what will be executed in it, and what is told; what the program chose for a process of its own stays.
+        update(rtd, &id, score(700)).await.unwrap();
+        assert_eq!(seen(rtd).await, [700, 700, 900]);
+        assert_eq!(told(rtd, &id).await.oom_score_adj, 700);
+        update(rtd, &id, score(600)).await.unwrap();
+        assert_eq!(seen(rtd).await, [600, 600, 900]);
+        // Nothing given, nothing changed; what cannot be changes nothing.
+        update(rtd, &id, LinuxContainerResources::default()).await.unwrap();
+        let wrong = LinuxContainerResources { cpuset_cpus: "4000".into(), ..score(300) };
+        update(rtd, &id, wrong).await.unwrap_err();
+        assert_eq!(seen(rtd).await, [600, 600, 900]);
+        // Before its start.
+        let id = rtd.create(&pod, &changed("late", "cat /proc/self/oom_score_adj", |_| {}), &config).await.unwrap();
+        update(rtd, &id, score(400)).await.unwrap();
+        rtd.start(&id).await.unwrap();
+        let log = rtd.ended(&id).await.log_path;
+        assert!(std::fs::read_to_string(log).unwrap().ends_with(" stdout F 400\n"));
         rtd.remove_pod(&pod).await.unwrap();
     });
 }

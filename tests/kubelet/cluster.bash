@@ -45,7 +45,7 @@ text() { api GET "$pods/$1/log?container=$2"; }
 create() { # POD SPEC
     local answer
     answer=$(jq -nc --arg name "$1" --argjson spec "$2" \
-        '{apiVersion: "v1", kind: "Pod", metadata: {name: $name}, spec: ({nodeName: "node", terminationGracePeriodSeconds: 1, automountServiceAccountToken: false} + $spec)}' |
+        '{apiVersion: "v1", kind: "Pod", metadata: {name: $name}, spec: ({nodeName: "node", serviceAccountName: "default", terminationGracePeriodSeconds: 1, automountServiceAccountToken: false} + $spec)}' |
         api POST $pods "$(cat)")
     [ "$(jq -r .kind <<<"$answer")" = Pod ] || bad "$1: is accepted" "$answer"
 }
@@ -84,9 +84,10 @@ reaches resize "shrinks in place" '.containerStatuses[] | select(.name == "main"
 if [ "$(status resize | jq -c '.containerStatuses[] | select(.name == "main") | .containerID')" = "$before" ]; then ok "resize: it is the same container"; else bad "resize: it is the same container" "$(status resize)"; fi
 resize again '{"limits": {"cpu": "100m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}}'
 reaches resize "restarts what asks for it" '.containerStatuses[] | select(.name == "again") | .resources.limits.memory == "128Mi" and .restartCount == 1'
-resize main '{"requests": {"cpu": "900"}, "limits": {"cpu": "900"}}'
-reaches resize "more than the node has is refused, and all goes on" \
-    '(.conditions[] | select(.type == "PodResizePending") | .reason == "Infeasible") and (.containerStatuses[] | select(.name == "main") | .state.running != null and .restartCount == 0)'
+free=$(api GET /api/v1/nodes/node | jq -r '.status.allocatable.cpu')
+resize main "{\"requests\": {\"cpu\": \"$((free * 1000 - 50))m\"}, \"limits\": {\"cpu\": \"$free\"}}"
+reaches resize "more than the node has left is put off, and all goes on" \
+    '(.conditions[] | select(.type == "PodResizePending") | .reason == "Deferred") and (.containerStatuses[] | select(.name == "main") | .state.running != null and .restartCount == 0)'
 
 # What kubectl debug makes: a container that comes later and sees the processes of another one.
 create debugged "{\"containers\": [{\"name\": \"main\", \"image\": \"$image\", \"command\": [\"sleep\", \"424242\"]}]}"

@@ -183,3 +183,45 @@ fn times_are_kept() {
         r.ok(&["rm", &id]);
     });
 }
+
+/// What cannot be removed does not keep `run --rm` waiting: it ends with an error that names it, and the next command removes the rest.
+#[test]
+fn run_rm_tells_what_it_could_not_remove() {
+    rtctl_test(|r| {
+        let keep = |dir: &std::path::Path, flag: &str| {
+            std::process::Command::new("chattr").arg(flag).arg(dir).output().is_ok_and(|output| output.status.success())
+        };
+        let probe = r.root().join("probe");
+        std::fs::create_dir(&probe).unwrap();
+        let can = keep(&probe, "+i") && keep(&probe, "-i");
+        std::fs::remove_dir(&probe).unwrap();
+        tests::needs!(r.test, can, "no immutable files here");
+        for pod in [None, Some("shared")] {
+            let flags: Vec<&str> = match pod {
+                Some(name) => {
+                    r.ok(&["pod", "create", "--name", name, "--share", "none"]);
+                    vec!["--pod", name]
+                }
+                None => vec!["--network", "none"],
+            };
+            let script = &["busybox", "sh", "-c", "mkdir /d && echo ready && read line; exit 5"][..];
+            let mut session = r.start(&[&["run", "--rm", "-i", "--name", "kept"][..], &flags, script].concat());
+            assert_eq!(session.line(), "ready");
+            let id = r.field("kept", "{{.Id}}");
+            let immutable = r.root().join("upper").join(&id).join("fs/d");
+            assert!(keep(&immutable, "+i"));
+            session.write("go\n");
+            let (code, told) = session.end();
+            assert_eq!(code, 125, "{told}");
+            for part in ["ended with code 5", "EPERM"] {
+                assert!(told.contains(part), "{part}: {told}");
+            }
+            assert!(keep(&immutable, "-i"));
+            r.ok(&["run", "--rm", "--network", "none", "busybox", "true"]);
+            assert!(!std::fs::exists(r.root().join("upper").join(&id)).unwrap());
+            if let Some(name) = pod {
+                r.ok(&["pod", "rm", "-f", name]);
+            }
+        }
+    });
+}

@@ -1,8 +1,10 @@
 //! `update`: other limits for a running container; and `events --stats`.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Kind, differs, needs, test};
 
 #[test]
@@ -64,6 +66,58 @@ fn wrong_values_change_nothing() {
         );
         assert_eq!(container.status(), "running");
         container.end();
+    });
+}
+
+#[test]
+fn sizes_as_docker_writes_them() {
+    test(|t| {
+        differs!(t, Kind::Crun, "takes numbers alone");
+        needs!(t, t.cgroups.has("memory"), "no memory controller");
+        let container = t.hold(t.bundle());
+        t.runtime(&["update", "--memory", "128m", &container.id]).ok();
+        let limit = t.cgroups.read(container.pid, "memory", "memory.limit_in_bytes", "memory.max");
+        assert_eq!(limit, (128 << 20).to_string());
+        t.runtime(&["update", "--memory", "lots", &container.id]).fails(&["memory"]);
+        container.end();
+    });
+}
+
+#[test]
+fn events_until_the_end() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 has no events verb");
+        needs!(t, t.cgroups.has("memory"), "no memory controller");
+        let bundle = t.bundle().set("/linux/resources/memory", json!({"limit": 32 << 20, "swap": 32 << 20}));
+        let bundle = if t.cgroups.is_v2() { bundle.unset("/linux/resources/memory/swap") } else { bundle };
+        let container = t.hold(bundle);
+        let mut command = t.command(&["events", "--interval", "50ms", &container.id]);
+        let mut events = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
+        let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+        let stats = next();
+        assert_eq!((&stats["type"], &stats["id"]), (&json!("stats"), &json!(container.id)));
+        assert_eq!(stats["data"]["memory"]["usage"]["limit"], 32 << 20);
+        assert_eq!(container.exec(&["/bin/payload", "eat", "200"]).code, 137);
+        let oom = loop {
+            let event = next();
+            if event["type"] != "stats" {
+                break event;
+            }
+        };
+        assert_eq!(oom["type"], "oom");
+        assert_eq!(oom["id"], container.id);
+        // Another process's end is none of the container; its own is the end of the stream.
+        next();
+        container.kill("KILL").ok();
+        for line in lines {
+            let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            assert!(event["type"].is_string());
+        }
+        assert!(events.wait().unwrap().success());
+        assert_eq!(container.wait(), 137);
+        container.delete();
+        t.runtime(&["events", "--interval", "0s", "x"]).fails(&["interval"]);
     });
 }
 

@@ -1,5 +1,9 @@
 //! What one value says about another.
 
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, access};
+
 use super::keys::Config;
 use super::parse::Places;
 use super::problem::{Place, Problem};
@@ -64,13 +68,12 @@ impl Config {
     /// What on this host will not do when it is needed: files that a value names and that cannot be read or executed, a line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        use nix::unistd::{AccessFlags, access};
         let mut warnings = Vec::new();
         let mut need = |key: String, path: Option<&std::path::PathBuf>, right: AccessFlags| {
             if let Some(path) = path
-                && let Err(errno) = access(path, right)
+                && let Err(problem) = usable(path, right)
             {
-                warnings.push(format!("{key}: access({path:?}): {errno:?}"));
+                warnings.push(format!("{key}: {problem}"));
             }
         };
         need("shim".to_owned(), self.shim.as_ref(), AccessFlags::X_OK);
@@ -90,4 +93,11 @@ impl Config {
         }
         warnings
     }
+}
+
+/// # Errors
+/// It is not there, is no file, or not to be used like that.
+fn usable(path: &Path, right: AccessFlags) -> Result<(), String> {
+    access(path, right).map_err(|errno| format!("access({path:?}): {errno:?}"))?;
+    if path.is_dir() { Err(format!("{path:?} is a directory")) } else { Ok(()) }
 }

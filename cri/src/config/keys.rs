@@ -135,16 +135,15 @@ keys! {
     pub struct Handler {}
 
     ["A handler: [handlers.NAME]"]
-    /// An OCI command line, such as "/usr/bin/crun". Empty: the runtime within rtd's own shim. Not built yet: pods that name such a
-    /// handler are refused.
+    /// An OCI command line, such as "/usr/bin/crun". Empty: the runtime within rtd's own shim.
     Live path: Option<PathBuf> = "\"\"";
     /// Arguments before its verb.
     Live args: Vec<String> = "[]";
-    /// Directory of its state, its --root. Empty: one of its own below `state`.
+    /// Directory of its state, its --root. Empty: one for each pod, which nobody but its shim sees and which goes along with it.
     Live root: Option<PathBuf> = "\"\"";
-    /// A config.json that the containers' own settings are laid over. Empty: none.
+    /// A config.json that the containers' own settings are laid over; it is read for each new container. Empty: none.
     Live base_spec: Option<PathBuf> = "\"\"";
-    /// Annotations of pods that it gets to see: names, or beginnings of names with a * behind.
+    /// Annotations of pods and containers that it gets to see: names, or beginnings of names with a * behind.
     Live annotations: Vec<AnnotationPattern> = "[]";
     /// As the key of all handlers, for those of its limits that this list names.
     Live default_ulimits: Vec<Ulimit> = "[]";

@@ -7,6 +7,7 @@
 //! ```
 
 mod apparmor;
+mod features;
 mod log;
 mod notify;
 mod process;

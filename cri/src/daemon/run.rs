@@ -1,6 +1,7 @@
 //! From the settings to the end of the daemon.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::{Level, Log, LogError};
-use super::{apparmor, notify, process, reload};
+use super::{apparmor, features, notify, process, reload};
 use crate::cgroup::CgroupDriver;
 use crate::config::{Loaded, NetworkKind, Reloader, Settings, Source};
 use crate::server::{ListenError, OpenError, Service, listen};
@@ -26,6 +27,14 @@ pub enum Error {
     /// Threads.
     #[error("threads: {0}")]
     Threads(std::io::Error),
+    /// The directory of images.
+    #[error("mkdir({root:?}): {source}")]
+    Root {
+        /// Which.
+        root: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Signals.
     #[error("sigaction: {0}")]
     Signal(std::io::Error),
@@ -64,7 +73,16 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(source: Source, loaded: Loaded) -> Result<(), Error> {
-    let notes = process::settle();
+    let mut notes = process::settle();
+    let root = &loaded.config.root;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(|source| Error::Root { root: root.clone(), source })?;
+    // While there is one thread.
+    let (features, missing) = features::probe(root);
+    notes.extend(missing);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Error::Threads)?;
     let log = {
@@ -86,7 +104,7 @@ pub fn run(source: Source, loaded: Loaded) -> Result<(), Error> {
             tracing::warn!("apparmor_default: {error}: AppArmor does not confine containers that name no profile")
         }
     }
-    let service = runtime.block_on(Service::open(&settings, pods(&settings)?));
+    let service = runtime.block_on(Service::open(&settings, pod::Settings { features, ..pods(&settings)? }));
     let service = service.map_err(|error| Error::Open(Box::new(error)))?;
     metrics::counts_from(service.counter());
     let result = runtime.block_on(serve(&service, listener, reloader, &settings, (file, log.level())));

@@ -31,10 +31,11 @@ use super::event::EventKind;
 use super::files;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
-use super::plan::{self, ContainerInput, Defaults, ResolvedMount, Runner};
+use super::plan::{self, ContainerInput, Defaults, Labels, ResolvedMount, Runner};
 use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
+use super::selinux;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod};
 use crate::config::ImageVolumes;
 use crate::copy::place::{Owner, copy_up};
@@ -130,9 +131,10 @@ impl Making<'_> {
         record::write(&directory, &remnant(&self.upper))?;
         self.steps.at("image");
         let prepared = self.image(&config.image).map_err(|error| error.at("image"))?;
+        let labels = selinux::of_container(&self.pod.record, config);
         let mut mounted_images = Vec::new();
         self.steps.at("mounts");
-        let mounts = self.mounts(&mut mounted_images).map_err(|error| error.at("mounts"))?;
+        let mounts = self.mounts(&mut mounted_images, labels.as_ref()).map_err(|error| error.at("mounts"))?;
 
         self.steps.at("writable layer");
         self.writable_layer(&prepared)?;
@@ -145,7 +147,9 @@ impl Making<'_> {
         let defaults = self.defaults()?;
 
         self.steps.at("volumes");
-        let volumes = self.volumes(&prepared, &image, &defaults).map_err(|error| error.at("volumes of the image"))?;
+        let volumes = self
+            .volumes(&prepared, &image, &defaults, labels.as_ref())
+            .map_err(|error| error.at("volumes of the image"))?;
 
         self.steps.at("configuration");
         let runner = self.engine.runner(&self.pod.record.config.handler)?;
@@ -164,6 +168,7 @@ impl Making<'_> {
             devices: &device::read(&config.devices)?,
             cdi: &self.cdi()?,
             seccomp: self.seccomp()?.as_deref(),
+            labels: labels.as_ref(),
             target_pid: self.target()?,
             defaults: &defaults,
             runner: &runner,
@@ -223,7 +228,7 @@ impl Making<'_> {
     }
 
     /// What the container mounts, all of it there.
-    fn mounts(&self, images: &mut Vec<(String, String)>) -> Result<Vec<ResolvedMount>, Error> {
+    fn mounts(&self, images: &mut Vec<(String, String)>, labels: Option<&Labels>) -> Result<Vec<ResolvedMount>, Error> {
         let mut list = Vec::new();
         for (index, mount) in self.config.mounts.iter().enumerate() {
             list.push(match &mount.source {
@@ -232,6 +237,9 @@ impl Making<'_> {
                     openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
                         .call(|| format!("open({path:?}, O_PATH): mount at {}", mount.container_path))?;
                     propagation::require(&format!("config.mounts[{index}]"), path, mount.propagation)?;
+                    if let Some(labels) = labels.filter(|_| mount.selinux_relabel) {
+                        selinux::relabel(path, &labels.mount)?;
+                    }
                     ResolvedMount::Host(path.clone())
                 }
                 MountSource::Image { image, sub_path } => {
@@ -273,6 +281,7 @@ impl Making<'_> {
         prepared: &Prepared,
         image: &Image,
         defaults: &Defaults,
+        labels: Option<&Labels>,
     ) -> Result<Vec<(String, PathBuf)>, Error> {
         match defaults.image_volumes {
             ImageVolumes::Ignore => return Ok(Vec::new()),
@@ -291,6 +300,9 @@ impl Making<'_> {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let open = nix::fcntl::open(dir, flags, Mode::empty()).call(|| format!("open({dir:?}, O_PATH)"))?;
             copy_up(&root, destination, open, Owner::Same)?;
+            if let Some(labels) = labels {
+                selinux::relabel(dir, &labels.mount)?;
+            }
         }
         Ok(volumes)
     }

@@ -64,7 +64,7 @@ impl Engine {
             timeout: Some(timeout),
         };
         if let Some(shim) = Peer::connect(&container.dir).await? {
-            match shim.request(&request, &[]).await {
+            match shim.ask(&container.dir, &request).await {
                 Ok(_) => {}
                 Err(Error::Shim(
                     shim::client::Error::Gone

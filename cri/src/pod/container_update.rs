@@ -19,6 +19,7 @@ use super::record::{Applied, PodResources};
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerState};
+use crate::spec::Host;
 
 impl Engine {
     /// Changes limits of a container that has not ended; what is 0 or empty stays. Changes of one container come one after the other.
@@ -48,7 +49,7 @@ impl Engine {
     async fn update_now(&self, container: &Arc<Container>, changes: &Resources) -> Result<(), Error> {
         let old = container.lock().resources.clone();
         let merged = merge(old.clone(), changes)?;
-        let limits = plan::resources(&effective(changes, &merged), &self.0.host);
+        let limits = Limits::of(&effective(changes, &merged), &self.0.host);
         if container.state() == ContainerState::Created {
             configure(container, limits.clone()).await?;
             if let Some(start) = self.0.flights.get(&Key::Start(container.id().clone())) {
@@ -61,7 +62,9 @@ impl Engine {
             ContainerState::Running { .. } => {
                 if let Err(error) = self.change(container, limits).await {
                     // What the kernel took before it refused something is taken back.
-                    let back = plan::resources(&restore(&old, changes), &self.0.host);
+                    let resources = plan::resources(&restore(&old, changes), &self.0.host);
+                    let score = i32::try_from(old.oom_score_adj).ok().filter(|_| changes.oom_score_adj != 0);
+                    let back = Limits { resources, oom_score_adj: score };
                     return Err(match self.change(container, back).await {
                         Ok(()) => error,
                         Err(undo) => Error::Several(vec![error, undo.at("undoing it")]),
@@ -80,15 +83,17 @@ impl Engine {
     }
 
     /// Has the shim change what runs.
-    async fn change(&self, container: &Container, limits: spec::Resources) -> Result<(), Error> {
+    async fn change(&self, container: &Container, limits: Limits) -> Result<(), Error> {
         let Some(shim) = Peer::connect(&container.dir).await? else {
             let id = container.id().clone();
             return Err(Error::WrongState { id, state: "exited", wanted: "created or running" });
         };
         let id = container.id().to_string();
         // Systemd would bring its own values back one day if it were not told.
-        self.0.settings.cgroups.update(&id, &limits).await?;
-        let request = Request::Update { container: id, resources: Some(Box::new(limits)), restart: None };
+        self.0.settings.cgroups.update(&id, &limits.resources).await?;
+        let Limits { resources, oom_score_adj } = limits;
+        let request =
+            Request::Update { container: id, resources: Some(Box::new(resources)), restart: None, oom_score_adj };
         shim.request(&request, &[]).await?;
         Ok(())
     }
@@ -126,8 +131,23 @@ impl Engine {
     }
 }
 
+/// Limits as the shim takes them.
+#[derive(Clone)]
+struct Limits {
+    resources: spec::Resources,
+    /// Absent: it stays.
+    oom_score_adj: Option<i32>,
+}
+
+impl Limits {
+    fn of(limits: &Resources, host: &Host) -> Limits {
+        let score = i32::try_from(limits.oom_score_adj).ok().filter(|score| *score != 0);
+        Limits { resources: plan::resources(limits, host), oom_score_adj: score }
+    }
+}
+
 /// Puts limits into the configuration of a container that waits for its start.
-async fn configure(container: &Container, limits: spec::Resources) -> Result<(), Error> {
+async fn configure(container: &Container, limits: Limits) -> Result<(), Error> {
     let dir = container.dir.clone();
     blocking(move || {
         let directory = open(&dir)?;
@@ -137,8 +157,8 @@ async fn configure(container: &Container, limits: spec::Resources) -> Result<(),
             |problem: String| Error::Record { path: dir.clone(), source: record::Error::Malformed(problem) };
         let spec: spec::Spec = spec::parse("config.json", &text).map_err(|error| malformed(error.to_string()))?;
         let mut all = spec.linux.and_then(|linux| linux.resources).unwrap_or_default();
-        update::merge(&mut all, limits);
-        update::rewrite(&directory, &all).map_err(wrong)
+        update::merge(&mut all, limits.resources);
+        update::rewrite(&directory, &all, limits.oom_score_adj).map_err(wrong)
     })
     .await
 }
@@ -146,16 +166,14 @@ async fn configure(container: &Container, limits: spec::Resources) -> Result<(),
 /// The limits afterwards.
 fn merge(mut limits: Resources, changes: &Resources) -> Result<Resources, Error> {
     let invalid = |field: &str, problem: String| Error::Invalid { field: format!("linux.{field}"), problem };
-    if changes.oom_score_adj != 0 && changes.oom_score_adj != limits.oom_score_adj {
-        let problem = format!("stays {}: it is of the processes, which have it already", limits.oom_score_adj);
-        return Err(invalid("oom_score_adj", problem));
-    }
     for (old, new) in [
         (&mut limits.cpu_period, changes.cpu_period),
         (&mut limits.cpu_quota, changes.cpu_quota),
         (&mut limits.cpu_shares, changes.cpu_shares),
         (&mut limits.memory_limit, changes.memory_limit),
         (&mut limits.memory_swap_limit, changes.memory_swap_limit),
+        // It comes with another memory request: that is what the kubelet makes it of.
+        (&mut limits.oom_score_adj, changes.oom_score_adj),
     ] {
         if new != 0 {
             *old = new;
@@ -244,9 +262,9 @@ mod tests {
         assert_eq!(merged.cpuset_cpus, "0");
         assert_eq!(merged.hugepage_limits, [("1GB".to_owned(), 2), ("2MB".to_owned(), 3)]);
         assert_eq!(merged.unified.len(), 2);
+        assert_eq!(merged.oom_score_adj, 900);
         let score = Resources { oom_score_adj: 1, ..Resources::default() };
-        assert!(merge(old.clone(), &score).unwrap_err().to_string().starts_with("linux.oom_score_adj: stays 900"));
-        assert!(merge(old, &Resources { oom_score_adj: 900, ..Resources::default() }).is_ok());
+        assert_eq!(merge(old.clone(), &score).unwrap(), Resources { oom_score_adj: 1, ..old.clone() });
     }
 
     #[test]

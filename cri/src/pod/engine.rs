@@ -19,9 +19,11 @@ use tokio::sync::broadcast;
 use super::error::{Error, Io, Kind};
 use super::event::{Event, EventKind};
 use super::flight::Flights;
+use super::handler::Known;
 use super::id::{self, Id};
 use super::network::{Choice, Network};
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
+use super::undo::Debts;
 use crate::cgroup::CgroupDriver;
 use crate::config;
 use crate::image::{Digest, Store};
@@ -48,8 +50,19 @@ pub struct Settings {
     pub network_timeout: Duration,
     /// Who makes cgroups.
     pub cgroups: CgroupDriver,
+    /// What pods may ask for on this machine.
+    pub features: Features,
     /// The daemon's settings: what of them is read when something is made may change at any time.
     pub daemon: config::Settings,
+}
+
+/// What pods may ask for, as far as that depends on the kernel and the file system of the images. CRI: RuntimeHandlerFeatures
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Read-only mounts with all that is mounted below them.
+    pub recursive_read_only_mounts: bool,
+    /// User namespaces.
+    pub user_namespaces: bool,
 }
 
 impl Settings {
@@ -64,6 +77,7 @@ impl Settings {
             cni: cni::Settings::new(root.join("net").join("cni")),
             network_timeout: Duration::from_secs(120),
             cgroups: CgroupDriver::new(config::CgroupDriver::Auto, shim.to_owned()),
+            features: Features::default(),
             daemon: config::Settings::fixed(config::Loaded::defaults().config),
         }
     }
@@ -79,7 +93,10 @@ pub(super) struct Inner {
     pub(super) network: Network,
     pub(super) host: Host,
     pub(super) flights: Flights,
+    /// What could not be undone yet.
+    pub(super) debts: Debts,
     pub(super) events: broadcast::Sender<Arc<Event>>,
+    pub(super) features: Known,
     pods: RwLock<HashMap<Id, Arc<Pod>>>,
     containers: RwLock<HashMap<Id, Arc<Container>>>,
     /// Images of containers that are being made, and of those that are there.
@@ -126,7 +143,9 @@ impl Engine {
                 network,
                 host,
                 flights: Flights::default(),
+                debts: Debts::default(),
                 events: broadcast::Sender::new(EVENTS),
+                features: Known::default(),
                 pods: RwLock::default(),
                 containers: RwLock::default(),
                 in_use: RwLock::default(),

@@ -1,15 +1,25 @@
 //! Runtime handlers: what runs the containers of a pod, and what its containers get by that.
 
+use std::collections::HashMap;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::{AccessFlags, access};
 use shim::layout::Program;
 
-use super::engine::Engine;
+use super::engine::{Engine, Features};
 use super::error::{Error, Io};
 use super::plan::Runner;
 use crate::config;
+
+/// How long a program may take to tell its features.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What programs said of themselves, by their path and time of change.
+pub(super) type Known = Mutex<HashMap<(PathBuf, SystemTime), Features>>;
 
 /// Directory below `state` in which shims mount what programs run; empty for all others.
 const BUNDLES: &str = "bundles";
@@ -33,6 +43,32 @@ impl Engine {
         found
             .cloned()
             .ok_or_else(|| Error::Handler { name: wanted.to_owned(), known: config.handlers.keys().cloned().collect() })
+    }
+
+    /// What a handler can do on this machine. The shim mounts and maps ids for all; whether containers can be in a user namespace is asked of the
+    /// program (`PROGRAM features`), and one that does not know the verb is taken not to.
+    pub async fn features(&self, name: &str) -> Features {
+        let own = self.0.settings.features;
+        let Ok(config::Handler { path: Some(path), args, .. }) = self.handler(name) else { return own };
+        // One that is missing now is asked when it is there.
+        let Ok(changed) = std::fs::metadata(&path).and_then(|file| file.modified()) else {
+            return Features { recursive_read_only_mounts: false, user_namespaces: false };
+        };
+        let key = (path, changed);
+        let known = |known: &Known| known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if let Some(features) = known(&self.0.features) {
+            return features;
+        }
+        let mut command = tokio::process::Command::new(&key.0);
+        command.args(args).arg("features").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let user_namespaces = match tokio::time::timeout(PATIENCE, command.output()).await {
+            Ok(Ok(said)) => own.user_namespaces && said.status.success() && makes_user_namespaces(&said.stdout),
+            // Asked again.
+            Ok(Err(_)) | Err(_) => return Features { user_namespaces: false, ..own },
+        };
+        let features = Features { user_namespaces, ..own };
+        self.0.features.lock().unwrap_or_else(PoisonError::into_inner).insert(key, features);
+        features
     }
 
     /// What runs a new container of a pod of this handler.
@@ -64,6 +100,12 @@ impl Engine {
     }
 }
 
+/// Whether a program says so. OCI runtime-spec features.md, `linux.namespaces`
+fn makes_user_namespaces(text: &[u8]) -> bool {
+    let Ok(said) = serde_json::from_slice::<serde_json::Value>(text) else { return false };
+    said["linux"]["namespaces"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "user"))
+}
+
 /// # Errors
 /// It is not there, or cannot be executed.
 fn require_program(path: &Path) -> Result<(), Error> {
@@ -77,4 +119,21 @@ fn require_program(path: &Path) -> Result<(), Error> {
 fn read_base(path: &Path) -> Result<runtime::spec::Spec, Error> {
     let text = runtime::spec::read(nix::fcntl::AT_FDCWD, path)?;
     Ok(runtime::spec::parse(&path.display().to_string(), &text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_programs_say() {
+        for (text, expected) in [
+            (r#"{"linux":{"namespaces":["mount","user"]}}"#, true),
+            (r#"{"linux":{"namespaces":["mount"]}}"#, false),
+            (r#"{"linux":{}}"#, false),
+            ("unknown command features", false),
+        ] {
+            assert_eq!(makes_user_namespaces(text.as_bytes()), expected, "{text}");
+        }
+    }
 }

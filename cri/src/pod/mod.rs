@@ -35,15 +35,17 @@ mod record;
 mod recover;
 mod remove;
 mod run;
+mod selinux;
 mod shim_peer;
 mod state;
 mod status;
 mod stop;
+mod undo;
 mod usage;
 mod watch;
 
 pub use apparmor::{APPARMOR_PROFILES, is_apparmor_profile_loaded};
-pub use engine::{Engine, Settings};
+pub use engine::{Engine, Features, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
 pub use exec::{Executed, OUTPUT_LIMIT};

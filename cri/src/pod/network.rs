@@ -77,16 +77,17 @@ impl Network {
         })
     }
 
-    /// Undoes what was begun for pods that are not there; `known` are those that are.
-    pub(super) fn undo_unfinished(&self, known: &[Id]) {
-        for container in &self.unfinished {
-            if known.iter().any(|id| id.as_str() == container.as_str()) {
-                continue;
-            }
-            if let Err(problem) = self.cni.delete(container, self.deadline()) {
-                tracing::warn!("CNI attachment of {}: {problem}", container.as_str());
-            }
-        }
+    /// Undoes what was begun for pods that are not there; `known` are those that are. Answers what could not be undone, and why.
+    pub(super) fn undo_unfinished(&self, known: &[Id]) -> Vec<(cni::ContainerId, Error)> {
+        let is_known = |container: &&cni::ContainerId| known.iter().any(|id| id.as_str() == container.as_str());
+        let unknown = self.unfinished.iter().filter(|container| !is_known(container));
+        unknown.filter_map(|container| Some((container.clone(), self.delete_attachment(container).err()?))).collect()
+    }
+
+    /// Undoes what plugins have attached, or began to attach.
+    pub(super) fn delete_attachment(&self, container: &cni::ContainerId) -> Result<(), Error> {
+        self.cni.delete(container, self.deadline())?;
+        Ok(())
     }
 
     fn deadline(&self) -> Instant {

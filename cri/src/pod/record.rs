@@ -31,6 +31,7 @@ use shim::record::Record;
 
 use super::config::{ContainerConfig, PodConfig, Resources};
 use super::id::Id;
+use super::plan::Labels;
 
 /// Name of the directory of containers in a pod's.
 pub(super) const CONTAINERS: &str = "containers";
@@ -56,6 +57,9 @@ pub struct PodRecord {
     pub network: NetworkKind,
     /// Whether the cgroup that the containers' are made in is ours to remove.
     pub owns_cgroup: bool,
+    /// SELinux labels; absent where there is no SELinux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
 }
 
 /// How a pod is on the network.

@@ -32,6 +32,7 @@ use super::record::{
 use super::run::open;
 use super::shim_peer::Peer;
 use super::state::{Container, ContainerChanging, ContainerState, Phase, Pod, PodChanging};
+use super::undo::Debt;
 use crate::image::Digest;
 
 /// How long shims are waited for before calls are served.
@@ -258,13 +259,25 @@ impl Engine {
     fn finish(&self, unfinished: Vec<Unfinished>, uppers: Vec<PathBuf>) {
         let known: Vec<Id> = self.pod_list().iter().map(|pod| pod.id().clone()).collect();
         for one in unfinished {
-            let (what, done) = match &one {
-                Unfinished::Pod(record, dir) => (dir, self.undo_pod(record, dir)),
-                Unfinished::Container(dir) => (dir, remove_remnant(dir)),
-                Unfinished::Directory(dir) => (dir, remove_tree(dir)),
+            let (what, done, debt) = match one {
+                Unfinished::Pod(record, dir) => {
+                    let done = self.undo_pod(&record, &dir);
+                    (dir.clone(), done, Some(Debt::Pod(record, dir)))
+                }
+                Unfinished::Container(dir) => {
+                    let done = remove_remnant(&dir);
+                    (dir, done, None)
+                }
+                Unfinished::Directory(dir) => {
+                    let done = remove_tree(&dir);
+                    (dir, done, None)
+                }
             };
             if let Err(error) = done {
                 tracing::error!("{}: {error}", what.display());
+                if let Some(debt) = debt {
+                    self.undo_later(debt, &error);
+                }
             }
         }
         for upper in uppers {
@@ -272,7 +285,10 @@ impl Engine {
                 tracing::error!("{}: {error}", upper.display());
             }
         }
-        self.0.network.undo_unfinished(&known);
+        for (container, error) in self.0.network.undo_unfinished(&known) {
+            tracing::warn!("CNI attachment of {}: {error}", container.as_str());
+            self.undo_later(Debt::Attachment(container), &error);
+        }
     }
 }
 

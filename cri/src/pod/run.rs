@@ -25,6 +25,7 @@ use super::network::Sandboxed;
 use super::record::{CONTAINERS, Intent, NetworkRecord, PodRecord};
 use super::shim_peer::Peer;
 use super::state::{Phase, Pod, PodChanging};
+use super::undo::Debt;
 use super::{files, plan};
 use crate::cgroup::CgroupDriver;
 
@@ -70,6 +71,7 @@ impl Engine {
             network: self.0.network.kind(&config),
             owns_cgroup: self.owns_cgroup(&config.cgroup_parent)?,
             created_at: now(),
+            labels: self.new_labels(&config)?,
             id,
             config,
         };
@@ -81,7 +83,10 @@ impl Engine {
             }
             Err(error) => match self.undo_pod(&record, &dir) {
                 Ok(()) => Err(error),
-                Err(undo) => Err(Error::Several(vec![error, undo.at("undoing it")])),
+                Err(undo) => {
+                    self.undo_later(Debt::Pod(Box::new(record), dir), &undo);
+                    Err(Error::Several(vec![error, undo.at("undoing it")]))
+                }
             },
         }
     }
@@ -148,6 +153,8 @@ impl Engine {
             let removed = match directory.connect() {
                 Ok(Some(shim)) => shim.request(&Request::RemoveSandbox {}, &[]).map(|_| ()).map_err(Error::from),
                 Ok(None) => shim::local::remove_pod_files(&directory, dir).map_err(Error::from),
+                Err(client::Error::Silent) => super::stop::kill_silent(dir)
+                    .and_then(|()| shim::local::remove_pod_files(&directory, dir).map_err(Error::from)),
                 Err(error) => Err(error.into()),
             };
             problems.extend(removed.err());

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shim::client::{self, Connection};
@@ -10,6 +11,9 @@ use tokio::io::unix::AsyncFd;
 
 use super::engine::blocking;
 use super::error::{Error, Io};
+
+/// After this time without an answer a shim is asked whether it answers at all.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// A connection whose answers are awaited without a thread.
 pub(super) struct Peer(AsyncFd<Descriptor>);
@@ -48,6 +52,29 @@ impl Peer {
     pub(super) async fn request(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply, Error> {
         self.0.get_ref().0.send(request, fds)?;
         Ok(self.receive().await?)
+    }
+
+    /// Sends a request to the shim of `dir` and waits for the answer as long as that shim answers anybody.
+    ///
+    /// # Errors
+    /// [`client::Error::Silent`]: it does not.
+    pub(super) async fn ask(&self, dir: &Path, request: &Request) -> Result<Reply, Error> {
+        let answer = self.request(request, &[]);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                answer = &mut answer => return answer,
+                () = tokio::time::sleep(SILENCE) => {}
+            }
+            tokio::select! {
+                answer = &mut answer => return answer,
+                other = Peer::connect(dir) => match other {
+                    Err(error @ Error::Shim(client::Error::Silent)) => return Err(error),
+                    // Whatever became of it, the connection that asks is told.
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
     }
 
     /// Sends a request whose answer comes among others.

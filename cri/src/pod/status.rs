@@ -65,6 +65,12 @@ impl Engine {
         Ok(())
     }
 
+    /// What could not be undone yet of pods that did not come about, in detail.
+    #[must_use]
+    pub fn describe_undo(&self) -> serde_json::Value {
+        self.0.debts.describe()
+    }
+
     /// How pods get their network, in detail.
     #[must_use]
     pub fn describe_network(&self) -> serde_json::Value {

@@ -56,6 +56,7 @@ fn document(path: &Path) -> Value {
 fn without_environment(mut spec: Value) -> Value {
     if let Some(process) = spec.get_mut("process").and_then(Value::as_object_mut) {
         process.remove("env");
+        process.remove("rt.envBytes");
     }
     spec
 }

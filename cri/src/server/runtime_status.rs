@@ -9,6 +9,7 @@ use proto::v1::{
 use serde_json::json;
 
 use super::Service;
+use crate::pod::Features;
 
 /// Whether pods can be made, and what handlers and features there are. CRI: Status
 pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusResponse {
@@ -24,8 +25,12 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
         condition("NetworkReady", "NetworkPluginNotReady", readiness.network),
     ];
     let settings = service.engine.settings();
-    let features = RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: true };
-    let handler = |name: &String| RuntimeHandler { name: name.clone(), features: Some(features) };
+    let mut runtime_handlers = Vec::new();
+    for name in service.engine.handler_names() {
+        let Features { recursive_read_only_mounts, user_namespaces } = service.engine.features(&name).await;
+        let features = Some(RuntimeHandlerFeatures { recursive_read_only_mounts, user_namespaces });
+        runtime_handlers.push(RuntimeHandler { name, features });
+    }
     let info = match request.verbose {
         false => HashMap::new(),
         true => {
@@ -34,6 +39,7 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
                 "state": settings.state,
                 "shim": settings.shim,
                 "network": service.engine.describe_network(),
+                "toUndo": service.engine.describe_undo(),
             });
             HashMap::from([("config".to_owned(), config.to_string())])
         }
@@ -41,10 +47,10 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
     StatusResponse {
         status: Some(RuntimeStatus { conditions }),
         info,
-        runtime_handlers: service.engine.handler_names().iter().map(handler).collect(),
+        runtime_handlers,
         features: Some(RuntimeFeatures {
             supplemental_groups_policy: true,
-            user_namespaces_host_network: true,
+            user_namespaces_host_network: settings.features.user_namespaces,
             mount_options: true,
         }),
     }

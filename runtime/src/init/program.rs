@@ -30,9 +30,9 @@ pub(super) struct Program<'a> {
 pub(super) fn find<'a>(process: &'a Process, identity: &Identity) -> Result<Program<'a>, Failure> {
     let name = process.args.strings()[0].as_c_str();
     let path = if name.to_bytes().contains(&b'/') { check(name)? } else { search(name, process)? };
-    let home = process.env.iter().any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
-    let added = if home { None } else { Some(format!("HOME={}", home_of(identity.uid))) };
-    let kept = process.env.iter().filter(|variable| home || !variable.starts_with("HOME="));
+    let home = process.env.iter().any(|variable| variable.strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty()));
+    let added = if home { None } else { Some(format!("HOME={}", home_of(identity.uid)).into_bytes()) };
+    let kept = process.env.iter().filter(|variable| home || !variable.starts_with(b"HOME="));
     let env = Argv::new(kept.chain(added.iter())).expect("the plan refuses NUL bytes, and a line of passwd with one");
     Ok(Program { path, args: &process.args, env })
 }
@@ -46,10 +46,11 @@ impl Program<'_> {
 }
 
 fn search(name: &CStr, process: &Process) -> Result<CString, Failure> {
-    let path = process.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path = process.env.iter().rev().find_map(|variable| variable.strip_prefix(b"PATH="));
+    let path = path.unwrap_or(DEFAULT_PATH.as_bytes());
     let mut denied = None;
-    for directory in path.split(':').filter(|directory| directory.starts_with('/')) {
-        let candidate = [directory.as_bytes(), b"/", name.to_bytes()].concat();
+    for directory in path.split(|byte| *byte == b':').filter(|directory| directory.starts_with(b"/")) {
+        let candidate = [directory, b"/", name.to_bytes()].concat();
         let candidate = CString::new(candidate).expect("the plan refuses NUL bytes");
         match check(&candidate) {
             Ok(path) => return Ok(path),

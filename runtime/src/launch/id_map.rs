@@ -102,7 +102,7 @@ fn file_system(object: &OwnedFd) -> Option<String> {
 }
 
 /// A user namespace in which no process stays.
-fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, CallError> {
+pub(super) fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, CallError> {
     let (ours, theirs) = pair()?;
     let cloned = clone3(flag(NamespaceKind::User), None, Parent::Caller);
     let (pid, child) = match cloned.call(|| "clone3(CLONE_NEWUSER)".to_owned())? {

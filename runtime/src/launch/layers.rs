@@ -8,7 +8,7 @@
 //! disk whatever namespace a container is in, and no layer is copied.
 
 use std::ffi::CString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use super::id_map;
 use crate::init::empty_directory;
 use crate::overlay::{self, Syncing};
 use crate::root::{Links, open_in};
+use crate::spec::IdMapping;
 use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, move_mount_to_root, open_tree};
 use crate::sys::process::set_file_ids;
 use crate::sys::{Call, CallError};
@@ -67,6 +68,17 @@ impl Layers<'_> {
             Some(path) => part(&whole, path),
         }
     }
+}
+
+/// Finds out by doing whether the directory `path` can be a layer of a container in a user namespace. For callers with one thread.
+///
+/// # Errors
+/// The call that did not work: of a kernel without user namespaces, or a file system that cannot map ids.
+pub fn try_mapped_layers(path: &Path) -> Result<(), CallError> {
+    let ids = [IdMapping { container_id: 0, host_id: 1 << 16, size: 1 << 16 }];
+    let user = id_map::user_namespace(&ids, &ids)?;
+    let lower = [path.to_owned()];
+    Layers { lower: &lower, upper: None, sub_path: None, user: Some(user.as_fd()) }.mount().map(drop)
 }
 
 /// A copy of the mount at a path.

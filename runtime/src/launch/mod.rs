@@ -36,6 +36,7 @@ pub use bundle::{Bundle, Bundles};
 pub use create::{create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
+pub use layers::try_mapped_layers;
 pub use notify::Notify;
 pub use sandbox::{Sandbox, sandbox};
 pub use shm::Shm;

@@ -16,7 +16,7 @@ pub struct Process {
     /// argv.
     pub args: Argv,
     /// Environment as given; HOME is added inside where it is missing.
-    pub env: Vec<String>,
+    pub env: Vec<Vec<u8>>,
     /// Working directory, absolute.
     pub cwd: PathBuf,
     /// User id.
@@ -77,6 +77,15 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+/// A variable as the program gets it: its value need not be UTF-8.
+fn bytes(variable: &str, process: &spec::Process) -> Vec<u8> {
+    let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+    match process.env_bytes.get(name) {
+        Some(bytes) if String::from_utf8_lossy(bytes) == value => [name.as_bytes(), b"=", bytes].concat(),
+        Some(_) | None => variable.as_bytes().to_vec(),
+    }
+}
+
 /// Checks and converts `process`; `at` is its JSON path.
 ///
 /// # Errors
@@ -87,7 +96,8 @@ pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> 
         return Err(refuse(&format!("{at}.args"), "needs at least the name of a program"));
     }
     for (index, variable) in process.env.iter().enumerate() {
-        if variable.contains('\0') || variable.starts_with('=') || variable.is_empty() {
+        let nul = bytes(variable, process).contains(&0);
+        if nul || variable.starts_with('=') || variable.is_empty() {
             return Err(refuse(&format!("{at}.env[{index}]"), "must be NAME=value without a NUL byte"));
         }
     }
@@ -102,7 +112,7 @@ pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> 
     }
     Ok(Process {
         args,
-        env: process.env.clone(),
+        env: process.env.iter().map(|variable| bytes(variable, process)).collect(),
         cwd: PathBuf::from(&process.cwd),
         uid: process.user.uid,
         gid: process.user.gid,
@@ -260,5 +270,19 @@ mod tests {
             let Err(error) = plan(json) else { panic!("{json} was taken") };
             assert_eq!(error, format!("config.json: {message}"));
         }
+    }
+
+    #[test]
+    fn values_that_are_not_text() {
+        let text = r#"{"args":["x"],"cwd":"/","env":["A=a\ufffdb","B=2","C=","D"],
+            "rt.envBytes":{"A":[97,255,98],"B":[51],"D":[52],"E":[53]}}"#;
+        let spec: spec::Process = serde_json::from_str(text).unwrap();
+        let plan = process(&spec, "process").unwrap();
+        assert_eq!(plan.env, [&b"A=a\xffb"[..], b"B=2", b"C=", b"D"]);
+        let again: spec::Process = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
+        assert_eq!(again.env_bytes, spec.env_bytes);
+        let text = r#"{"args":["x"],"cwd":"/","env":["A=\ufffd\u0000"],"rt.envBytes":{"A":[255,0]}}"#;
+        let error = process(&serde_json::from_str(text).unwrap(), "process").map(drop).unwrap_err();
+        assert_eq!(error.to_string(), "process.env[0]: must be NAME=value without a NUL byte");
     }
 }

@@ -1,5 +1,7 @@
 //! `process` of `config.json`, also the document of `exec --process`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::CpuAffinity;
@@ -23,6 +25,10 @@ pub struct Process {
     /// `NAME=value` pairs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// Values of variables that are not UTF-8, which JSON cannot say: by name, for those whose value in `env` is this one with U+FFFD for
+    /// what it cannot say. A member of our own, which other runtimes do not look at.
+    #[serde(rename = "rt.envBytes", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_bytes: BTreeMap<String, Vec<u8>>,
     /// Working directory, an absolute path in the container.
     #[serde(default)]
     pub cwd: String,

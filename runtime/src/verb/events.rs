@@ -151,26 +151,35 @@ fn data(stats: &Stats) -> Value {
 
 /// A duration as Go writes it: numbers with units, such as `1m30s` or `1.5h`.
 fn duration(text: &str) -> Option<Duration> {
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let mut rest = text;
-    let mut all = Duration::ZERO;
+    let mut all: u64 = 0;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, behind) = rest.split_at(end);
+        let (whole, behind) = rest.split_at(digits(rest));
+        let behind_point = behind.strip_prefix('.').unwrap_or("");
+        let (fraction, behind) = match behind.strip_prefix('.') {
+            Some(_) => behind_point.split_at(digits(behind_point)),
+            None => ("", behind),
+        };
         let unit = &behind[..behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len())];
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
+        let nanoseconds: u64 = match unit {
+            "ns" => 1,
+            "us" | "µs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
             _ => return None,
         };
-        let number: f64 = number.parse().ok()?;
-        all = all.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
+        all = all.checked_add(whole.parse::<u64>().ok()?.checked_mul(nanoseconds)?)?;
+        let mut part = nanoseconds;
+        for digit in fraction.bytes() {
+            part /= 10;
+            all = all.checked_add(u64::from(digit - b'0') * part)?;
+        }
         rest = &behind[unit.len()..];
     }
-    (!text.is_empty()).then_some(all)
+    (!text.is_empty()).then(|| Duration::from_nanos(all))
 }
 
 #[cfg(test)]

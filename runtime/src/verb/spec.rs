@@ -5,8 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::unistd::{getegid, geteuid};
 use runtime::sys::Call;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::create::BUNDLE;
 use super::{Context, Failure, SPEC_VERSION, Verb};
@@ -40,76 +41,29 @@ fn run(_: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
 }
 
 /// A shell with the usual mounts, namespaces and masks, and three capabilities.
-fn example() -> serde_json::Value {
-    let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
-    json!({
-        "ociVersion": SPEC_VERSION,
-        "process": {
-            "terminal": true,
-            "user": { "uid": 0, "gid": 0 },
-            "args": ["sh"],
-            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
-            "cwd": "/",
-            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
-            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
-            "noNewPrivileges": true,
-        },
-        "root": { "path": "rootfs", "readonly": true },
-        "hostname": "rt-runtime",
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc" },
-            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-              "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
-            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-              "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
-            { "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-              "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
-            { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"] },
-            { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
-            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-              "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] },
-        ],
-        "linux": {
-            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
-            "namespaces": [
-                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
-                { "type": "cgroup" },
-            ],
-            "maskedPaths": [
-                "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-                "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
-                "/sys/devices/virtual/powercap",
-            ],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        },
-    })
+fn example() -> Value {
+    let mut spec: Value = serde_json::from_str(include_str!("spec.json")).expect("it is JSON");
+    spec["ociVersion"] = SPEC_VERSION.into();
+    spec
 }
 
-/// The same for an ordinary user: a user namespace with his own ids alone, the host's network, and no control group.
-fn rootless() -> serde_json::Value {
+/// The same for an ordinary user: a user namespace with his own ids alone, the host's network, and no control group. There is no
+/// group for terminals; sysfs, which belongs to the network namespace, is the host's, recursively read-only for the control
+/// groups in it (CVE-2023-25809).
+fn rootless() -> Value {
     let mut spec = example();
-    let own = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
-    let linux = &mut spec["linux"];
-    linux["uidMappings"] = own(nix::unistd::geteuid().as_raw());
-    linux["gidMappings"] = own(nix::unistd::getegid().as_raw());
-    linux["namespaces"] = json!([
-        { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" }, { "type": "user" },
-    ]);
-    linux.as_object_mut().expect("it is an object").remove("resources");
+    let other: Value = serde_json::from_str(include_str!("spec_rootless.json")).expect("it is JSON");
+    let linux = spec["linux"].as_object_mut().expect("it is an object");
+    linux.remove("resources");
+    linux.insert("namespaces".to_owned(), other["namespaces"].clone());
+    for (maps, host) in [("uidMappings", geteuid().as_raw()), ("gidMappings", getegid().as_raw())] {
+        linux.insert(maps.to_owned(), json!([{ "containerID": 0, "hostID": host, "size": 1 }]));
+    }
     let mounts = spec["mounts"].as_array_mut().expect("it is an array");
     mounts.retain(|mount| mount["type"] != "cgroup");
     for mount in mounts {
-        match mount["destination"].as_str() {
-            // There is no other group.
-            Some("/dev/pts") => {
-                mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"])
-            }
-            // sysfs belongs to the network namespace. Recursively read-only, for the control groups in it (CVE-2023-25809).
-            Some("/sys") => {
-                let options = ["rbind", "nosuid", "noexec", "nodev", "rro"];
-                *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": options });
-            }
-            _ => {}
+        if let Some(changed) = mount["destination"].as_str().and_then(|destination| other.get(destination)) {
+            *mount = changed.clone();
         }
     }
     spec

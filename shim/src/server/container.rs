@@ -28,6 +28,8 @@ pub(super) struct Container {
     pub(super) task: Task,
     /// Whether its /dev/shm is the sandbox's.
     pub(super) shares_shm: bool,
+    /// The pid namespace of others that it enters, by its number.
+    pub(super) entered: Option<u64>,
     /// Whether a process of it may trace others that are not its own.
     pub(super) traces: bool,
     pub(super) cgroup: Option<Cgroup>,

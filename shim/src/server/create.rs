@@ -144,6 +144,7 @@ impl Server {
         let traces = tracers::may_trace(&spec);
         let shares_shm = self.give_namespaces(&mut spec, &task.sandbox)?;
         let joined = hold_namespaces(&mut spec);
+        let entered = tracers::entered(&spec);
         let before: Option<Status> = record::read(&dir).map_err(malformed)?;
         if before.as_ref().is_some_and(|status| status.state == State::Removing) {
             let message = "container is being removed; remove it again to finish that";
@@ -159,6 +160,7 @@ impl Server {
             joined,
             task,
             shares_shm,
+            entered,
             traces,
             cgroup: None,
             left: Vec::new(),

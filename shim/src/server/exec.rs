@@ -46,6 +46,7 @@ impl Server {
         if options.container_env {
             let own = container.spec.process.iter().flat_map(|own| own.env.iter().cloned());
             process.env = own.chain(std::mem::take(&mut process.env)).collect();
+            process.env_bytes = container.spec.process.iter().flat_map(|own| own.env_bytes.clone()).collect();
         }
         let stdin = if wanted.stdin { Stdin::Once } else { Stdin::Closed };
         let (stdio, mut ends) = streams(&process, &container.spec, stdin).map_err(Failure::internal)?;

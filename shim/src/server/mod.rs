@@ -20,6 +20,7 @@ mod event;
 mod exec;
 mod exit;
 mod health;
+mod oom_score;
 mod pod;
 mod poller;
 mod process;
@@ -112,7 +113,7 @@ struct Server {
     /// Buffers to work in: what was read, and log records.
     scratch: Vec<u8>,
     gather: Vec<u8>,
-    /// The directory of the shim has been removed.
+    /// The directory of the shim has been removed, or could not be and is left to whoever removes it by hand.
     removed: bool,
 }
 

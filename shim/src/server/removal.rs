@@ -43,6 +43,10 @@ impl Server {
         }
         // With nobody to tell, the record has the error, and removal by hand tries again.
         let removed = self.remove_container(id);
+        if removed.is_err() && self.containers.get(id).is_some_and(|container| container.home == Home::Shim) {
+            // There is nothing more to be done: whoever waits for the removal sees the shim's end, and then the record.
+            self.removed = true;
+        }
         for connection in self.end_sessions(&session) {
             let reply = match &removed {
                 Ok(()) => Reply::Done,
@@ -69,15 +73,21 @@ impl Server {
     }
 
     fn remove_parts(&mut self, container: &mut Container) -> Result<(), Failure> {
+        let mut status = self.status(container);
+        status.state = State::Removing;
         if let Some(cgroup) = &container.cgroup {
-            cgroup.kill().and_then(|()| cgroup.remove()).map_err(Failure::internal)?;
+            if let Err(error) = cgroup.kill().and_then(|()| cgroup.remove()) {
+                status.error = Some(error.to_string());
+                if container.home != Home::Below {
+                    let _ = record::write(&container.dir, &status);
+                }
+                return Err(Failure::internal(error));
+            }
             container.cgroup = None;
         }
         if container.home == Home::Below {
             return Ok(());
         }
-        let mut status = self.status(container);
-        status.state = State::Removing;
         // A full disk is no reason to keep it: `remove_files` makes it a remnant first of all.
         let _ = record::write(&container.dir, &status);
         let name = container.path.file_name().unwrap_or_default().to_string_lossy().into_owned();

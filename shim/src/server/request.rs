@@ -9,7 +9,7 @@ use super::connection::Session;
 use super::container::{Phase, not_found};
 use super::exec::Exec;
 use super::signal::Targets;
-use super::{Failure, Server};
+use super::{Failure, Server, oom_score};
 use crate::layout::RestartPolicy;
 use crate::log::Stream;
 use crate::protocol::{FailureKind, Reply, Request};
@@ -44,8 +44,8 @@ impl Server {
             Request::Stop { container, signal, timeout } => self.stop(connection, &container, signal, timeout),
             Request::Pause { container } => self.pause(&container).map(Some),
             Request::Resume { container } => self.resume(&container).map(Some),
-            Request::Update { container, resources, restart } => {
-                self.update(&container, resources.map(|resources| *resources), restart).map(Some)
+            Request::Update { container, resources, restart, oom_score_adj } => {
+                self.update(&container, resources.map(|resources| *resources), restart, oom_score_adj).map(Some)
             }
             Request::Exec { container, exec_id, process, streams, options } => {
                 let exec = Exec { container, name: exec_id, process: *process, streams, options, fds };
@@ -94,23 +94,30 @@ impl Server {
         id: &str,
         resources: Option<Resources>,
         restart: Option<RestartPolicy>,
+        oom_score_adj: Option<i32>,
     ) -> Result<Reply, Failure> {
         let container = self.container(id, Verb::Update)?;
         if restart.is_some_and(|policy| policy != RestartPolicy::No) && container.task.auto_remove {
             let message = "a container that is removed when it ends cannot have a restart policy";
             return Err(Failure::new(FailureKind::Invalid, message));
         }
-        if let Some(resources) = resources {
-            if let Some(cgroup) = &container.cgroup {
-                cgroup.apply(&resources).map_err(Failure::internal)?;
+        if let (Some(resources), Some(cgroup)) = (&resources, &container.cgroup) {
+            cgroup.apply(resources).map_err(Failure::internal)?;
+        }
+        if let (Some(score), Some(process)) = (oom_score_adj, &mut container.spec.process) {
+            if let (Some(cgroup), Some(old)) = (&container.cgroup, process.oom_score_adj) {
+                oom_score::change(cgroup, old, score)?;
             }
-            if container.task.program.is_some() {
-                self.update_by_program(id, &resources)?;
-            }
+            process.oom_score_adj = Some(score);
+        }
+        if let Some(resources) = resources.as_ref().filter(|_| container.task.program.is_some()) {
+            self.update_by_program(id, resources).inspect_err(|_| self.reapply(id))?;
+        }
+        if resources.is_some() || oom_score_adj.is_some() {
             let container = self.container(id, Verb::Update)?;
             let merged = container.spec.linux.get_or_insert_default().resources.get_or_insert_default();
-            update::merge(merged, resources);
-            update::rewrite(&container.dir, merged).map_err(Failure::internal)?;
+            update::merge(merged, resources.unwrap_or_default());
+            update::rewrite(&container.dir, merged, oom_score_adj).map_err(Failure::internal)?;
         }
         if let Some(policy) = restart {
             let container = self.container(id, Verb::Update)?;
@@ -118,6 +125,16 @@ impl Server {
             record::write(&container.dir, &container.task).map_err(Failure::internal)?;
         }
         Ok(Reply::Done)
+    }
+
+    /// Gives a container the limits again that its configuration has, after another runtime has refused new ones.
+    fn reapply(&self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
+        let before = container.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        if let (Some(cgroup), Some(before)) = (&container.cgroup, before) {
+            // The refusal is what is told.
+            let _ = cgroup.apply(before);
+        }
     }
 
     fn resize(&mut self, id: &str, exec_id: Option<&str>, size: ConsoleSize) -> Result<Reply, Failure> {

@@ -1,12 +1,14 @@
 //! Containers of one pid namespace, one of which may trace the others' processes.
 //!
 //! A process that enters such a namespace has the host's files for a while, and more rights than it will have until it executes
-//! its program: whoever traced it would have them, too (CVE-2016-9962). So containers with CAP_SYS_PTRACE are frozen meanwhile.
+//! its program: whoever traced it would have them, too (CVE-2016-9962). So containers with CAP_SYS_PTRACE are frozen meanwhile: those of
+//! a pod with shared pids, and one whose namespace another one enters to look at it.
 //!
 //! A container of a user namespace traces nobody: a process that enters is the host's until it executes its program.
 
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::stat;
 use runtime::spec::{NamespaceKind, Process, Spec};
 
 use super::container::{Container, Phase};
@@ -30,23 +32,31 @@ fn traces(process: &Process) -> bool {
     sets.is_some_and(|sets| sets.bounding.iter().any(|capability| capability == CAPABILITY))
 }
 
-fn shares_pids(container: &Container) -> bool {
-    container.task.sandbox.contains(&NamespaceKind::Pid)
+/// The pid namespace that a container enters and that others are in already, by its number; absent where it gets one of its own, or
+/// uses the host's.
+pub(super) fn entered(spec: &Spec) -> Option<u64> {
+    let namespaces = &spec.linux.as_ref()?.namespaces;
+    let path = namespaces.iter().find(|namespace| namespace.kind == NamespaceKind::Pid)?.path.as_deref()?;
+    // What cannot be looked at cannot be joined either, and the runtime says why.
+    stat(path).ok().map(|found| found.st_ino)
 }
 
 impl Server {
     /// Before a container's process is born: freezes those that could trace it.
     pub(super) fn freeze_tracers(&mut self, id: &str) -> Result<(), Failure> {
-        if !self.containers.get(id).is_some_and(shares_pids) {
-            return Ok(());
-        }
-        for (other, container) in &self.containers {
-            let running = container.traces && shares_pids(container) && matches!(container.phase, Phase::Running(_));
-            let Some(cgroup) = container.cgroup.as_ref().filter(|_| running && !self.frozen.contains(other)) else {
+        let Some(entered) = self.containers.get(id).and_then(|container| container.entered) else { return Ok(()) };
+        let traces = |(other, container): &(&String, &Container)| {
+            matches!(container.phase, Phase::Running(_))
+                && !self.frozen.contains(other)
+                && self.traces_in(container, entered)
+        };
+        let tracers: Vec<String> = self.containers.iter().filter(traces).map(|(other, _)| other.clone()).collect();
+        for other in tracers {
+            let Some(cgroup) = self.containers.get(&other).and_then(|container| container.cgroup.as_ref()) else {
                 continue;
             };
-            self.frozen.push(other.clone());
             cgroup.freeze().map_err(Failure::internal)?;
+            self.frozen.push(other);
         }
         if !self.frozen.is_empty() {
             self.timers.set(Instant::now() + LIMIT, Timer::Entering);
@@ -54,17 +64,30 @@ impl Server {
         Ok(())
     }
 
-    /// A container that shares pids and has not executed its program yet.
-    fn entering(&self) -> Option<&str> {
-        let waits = |container: &Container| {
-            shares_pids(container) && matches!(container.phase, Phase::Creating | Phase::Created(_))
+    /// Whether a container may trace others of a pid namespace: it is in it, too.
+    fn traces_in(&self, container: &Container, namespace: u64) -> bool {
+        container.traces && self.pid_namespace(container) == Some(namespace)
+    }
+
+    /// The pid namespace of a container, by its number.
+    fn pid_namespace(&self, container: &Container) -> Option<u64> {
+        let init = || {
+            let pid = self.processes.get(&container.phase.init()?)?.pid;
+            stat(format!("/proc/{pid}/ns/pid").as_str()).ok().map(|found| found.st_ino)
         };
-        self.containers.iter().find(|(_, container)| waits(container)).map(|(id, _)| id.as_str())
+        container.entered.or_else(init)
+    }
+
+    /// Containers that enter the pid namespace of others and have not executed their programs yet, with its number.
+    fn entering(&self) -> impl Iterator<Item = (&str, u64)> {
+        let waits = |container: &Container| matches!(container.phase, Phase::Creating | Phase::Created(_));
+        let containers = self.containers.iter().filter(move |(_, container)| waits(container));
+        containers.filter_map(|(id, container)| Some((id.as_str(), container.entered?)))
     }
 
     /// Lets them go on once nobody is on the way in any more.
     pub(super) fn thaw_tracers(&mut self) {
-        if self.frozen.is_empty() || self.entering().is_some() {
+        if self.frozen.is_empty() || self.entering().next().is_some() {
             return;
         }
         self.timers.cancel(&Timer::Entering);
@@ -82,7 +105,9 @@ impl Server {
 
     /// Nobody started it in time: it ends, and the others go on.
     pub(super) fn entering_overdue(&mut self) {
-        while let Some(id) = self.entering().map(str::to_owned) {
+        loop {
+            let next = self.entering().next().map(|(id, _)| id.to_owned());
+            let Some(id) = next else { return };
             let Some(container) = self.containers.get_mut(&id) else { return };
             container.stopped = true;
             let seconds = LIMIT.as_secs();
@@ -101,14 +126,12 @@ impl Server {
 
     /// Whether a container that is resumed has to wait frozen; then it counts as running.
     pub(super) fn stays_frozen(&mut self, id: &str) -> bool {
-        if self.entering().is_none() {
+        let Some(container) = self.containers.get(id) else { return false };
+        let Phase::Paused(init) = container.phase else { return false };
+        if !self.entering().any(|(_, namespace)| self.traces_in(container, namespace)) {
             return false;
         }
         let Some(container) = self.containers.get_mut(id) else { return false };
-        let Phase::Paused(init) = container.phase else { return false };
-        if !(container.traces && shares_pids(container)) {
-            return false;
-        }
         container.phase = Phase::Running(init);
         self.frozen.push(id.to_owned());
         true
@@ -120,13 +143,8 @@ impl Server {
     /// It may trace another one that waits for its start.
     pub(super) fn refuse_tracer(&self, id: &str) -> Result<(), Failure> {
         let Some(container) = self.containers.get(id) else { return Ok(()) };
-        if !(container.traces && shares_pids(container)) {
-            return Ok(());
-        }
-        let waits = |(other, container): &(&String, &Container)| {
-            *other != id && shares_pids(container) && matches!(container.phase, Phase::Creating | Phase::Created(_))
-        };
-        match self.containers.iter().find(waits) {
+        let mut entering = self.entering().filter(|(other, _)| *other != id);
+        match entering.find(|(_, namespace)| self.traces_in(container, *namespace)) {
             None => Ok(()),
             Some((other, _)) => {
                 let message = format!(
@@ -142,15 +160,18 @@ impl Server {
     /// # Errors
     /// The container is frozen for another one, or would trace it.
     pub(super) fn allow_exec(&mut self, id: &str, process: &Process) -> Result<(), Failure> {
-        let (entering, frozen) = (self.entering().is_some(), self.frozen.iter().any(|other| other == id));
-        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        let Some(container) = self.containers.get(id) else { return Ok(()) };
         let mapped = container.spec.linux.as_ref().is_some_and(|linux| !linux.uid_mappings.is_empty());
         let tracer = !mapped && traces(process);
-        if frozen || (entering && tracer && shares_pids(container)) {
+        let namespace = if tracer { self.pid_namespace(container) } else { None };
+        let would = namespace.is_some() && self.entering().any(|(_, entered)| Some(entered) == namespace);
+        if would || self.frozen.iter().any(|other| other == id) {
             let message = "another container of the same pid namespace is being started; try again when it runs";
             return Err(Failure::new(FailureKind::WrongState, message));
         }
-        container.traces |= tracer;
+        if let Some(container) = self.containers.get_mut(id) {
+            container.traces |= tracer;
+        }
         Ok(())
     }
 }

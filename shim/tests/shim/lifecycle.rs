@@ -258,7 +258,8 @@ fn update_changes_limits_and_what_a_restart_reads() {
     place.spec["linux"]["resources"] = json!({"pids": {"limit": 50}});
     let (connection, _, _) = place.run();
     let resources = serde_json::from_value(json!({"pids": {"limit": 40}})).unwrap();
-    let update = |resources, restart| Request::Update { container: place.id.clone(), resources, restart };
+    let update =
+        |resources, restart| Request::Update { container: place.id.clone(), resources, restart, oom_score_adj: None };
     connection.request(&update(Some(Box::new(resources)), Some(shim::layout::RestartPolicy::Always)), &[]).unwrap();
     let host = runtime::cgroup::Host::detect().unwrap();
     let group = runtime::cgroup::Cgroup::open(&host, &place.id.parse().unwrap()).unwrap().unwrap();

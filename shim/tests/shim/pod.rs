@@ -417,23 +417,36 @@ fn a_user_namespace_for_all() {
     pod.stop(&connection, 0);
 }
 
+/// In the pod's pid namespace.
 #[test]
 fn nobody_traces_a_container_that_enters() {
-    let pod = Pod::new(&["pid"]);
+    nobody_traces(&Pod::new(&["pid"]), |_| json!([{"type": "mount"}]), |_| json!([{"type": "mount"}]));
+}
+
+/// In the pid namespace of another container, as `kubectl debug --target`.
+#[test]
+fn nobody_traces_a_container_that_enters_another_ones_pids() {
+    let own = |_| json!([{"type": "mount"}, {"type": "pid"}]);
+    let other = |pid| json!([{"type": "mount"}, {"type": "pid", "path": format!("/proc/{pid}/ns/pid")}]);
+    nobody_traces(&Pod::new(&["uts"]), own, other);
+}
+
+fn nobody_traces(pod: &Pod, namespaces_of_a: fn(Pid) -> Value, namespaces_of_b: fn(Pid) -> Value) {
     let (connection, _) = pod.spawn();
     connection.sandbox().unwrap();
     let tracer = |spec: &mut Value, _: &mut Value| {
         let all = json!(["CAP_SYS_PTRACE", "CAP_KILL"]);
         spec["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+        spec["linux"]["namespaces"] = namespaces_of_a(Pid::this());
     };
     // It looks for what it can see of the host in any process's root.
     let script = "echo up; while :; do for p in /proc/[0-9]*; do test -e $p/root/proc/1/mem -a -e $p/root/etc/debian_version && echo FOUND $p; done; done";
     pod.write("a", &pod.below("a"), script, tracer);
     pod.create(&connection, "a");
-    pod.start(&connection, "a");
+    let a = pod.start(&connection, "a");
     pod.logs(&connection, "a", "up");
     for _ in 0..20 {
-        pod.write("b", &pod.below("b"), "exit 0", |_, _| {});
+        pod.write("b", &pod.below("b"), "exit 0", |spec, _| spec["linux"]["namespaces"] = namespaces_of_b(a));
         pod.create(&connection, "b");
         // Frozen as long as the other one waits.
         let host = runtime::cgroup::Host::detect().unwrap();

@@ -124,7 +124,9 @@ fn a_policy_given_later_counts() {
     waiter.send(&place.wait_request(), &[]).unwrap();
     place.start(&connection);
     let restart = Some(shim::layout::RestartPolicy::OnFailure(Some(1)));
-    connection.request(&Request::Update { container: place.id.clone(), resources: None, restart }, &[]).unwrap();
+    connection
+        .request(&Request::Update { container: place.id.clone(), resources: None, restart, oom_score_adj: None }, &[])
+        .unwrap();
     assert_eq!(client.finish().2.code, 1);
     assert!(matches!(waiter.receive().unwrap(), Reply::Exited { exit } if exit.code == 4));
     assert_eq!(place.status().restart_count, 1);

@@ -4,9 +4,10 @@ use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, bail};
 use shim::client::{Connection, Error, Session};
-use shim::layout::State;
+use shim::layout::{State, Status};
 use shim::local::Directory;
 use shim::protocol::{FailureKind, Reply, Request, Streams};
+use shim::record;
 
 use super::detach::DetachKeys;
 use super::relay::{self, Caller, Manner, Outcome, PassSignals, Peer, Pipes};
@@ -100,6 +101,10 @@ impl Attached {
             Outcome::Gone => return recorded(&shown, &directory),
         };
         removal.wait(&session.into_connection(), peer.container).context("waiting for the removal of the container")?;
+        match removal {
+            Removal::None => {}
+            Removal::ByItsOwnShim | Removal::ByThePods => refuse_left(&shown, &directory, exit.code)?,
+        }
         Ok(crate::verb::exit_code(exit.code))
     }
 }
@@ -118,6 +123,17 @@ impl Removal {
                 Err(error) => Err(error),
             },
         }
+    }
+}
+
+/// What its shim could not remove is told, with the reason that it recorded; once it is gone there is no record.
+fn refuse_left(shown: &str, directory: &Directory, code: i32) -> Result<()> {
+    match record::read::<Status>(directory) {
+        Ok(Some(Status { state: State::Removing, error: Some(error), .. })) => {
+            bail!("container {shown} has ended with code {code} and is left: {error}; the next rtctl run tries again")
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error).context("reading how its removal ended"),
     }
 }
 

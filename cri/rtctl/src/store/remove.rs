@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use runtime::cgroup::{self, Cgroup};
-use runtime::sys::process::{pidfd_open, pidfd_send_signal};
+use runtime::sys::process::pidfd_open;
 use shim::client::{Connection, Error};
 use shim::layout::{RestartPolicy, Stdin, Task};
 use shim::local::{self, Directory, Lock};
@@ -176,14 +176,8 @@ pub(super) fn readable(fd: impl AsFd, until: Instant) -> Result<bool> {
 }
 
 fn kill_shim(directory: &Directory) -> Result<()> {
-    let Some(status) = directory.status()? else { return Ok(()) };
-    let Ok(pidfd) = pidfd_open(Pid::from_raw(status.shim.0)) else { return Ok(()) };
-    // The descriptor is of the process that has this number now: only if it is still the one of the record.
-    if local::alive(&status)? {
-        pidfd_send_signal(&pidfd, nix::libc::SIGKILL).context("pidfd_send_signal(<rt-shim>, SIGKILL)")?;
-        readable(&pidfd, Instant::now() + PATIENCE)?;
-    }
-    Ok(())
+    let Some(status) = record::read::<shim::layout::Status>(directory)? else { return Ok(()) };
+    Ok(shim::stuck::kill(status.shim, &status.boot_id, PATIENCE)?)
 }
 
 /// Waits until a shim has ended.

@@ -54,6 +54,7 @@ impl Args {
                 container: container.id.clone(),
                 resources: resources.cloned().map(Box::new),
                 restart: self.restart,
+                oom_score_adj: None,
             };
             return match connection.request(&request, &[])? {
                 Reply::Done => Ok(()),
@@ -61,7 +62,7 @@ impl Args {
             };
         }
         if let Some(resources) = resources {
-            shim::update::rewrite(&directory, resources)?;
+            shim::update::rewrite(&directory, resources, None)?;
         }
         if let Some(restart) = self.restart {
             let mut task = container.task()?;

@@ -22,7 +22,7 @@ const KILLED: Duration = Duration::from_secs(10);
 pub struct Recovered {
     /// Containers of this boot that are attached.
     pub attached: Vec<ContainerId>,
-    /// Containers of this boot whose ADD or DEL did not come to its end: they are to be deleted.
+    /// Containers whose ADD or DEL did not come to its end, and those of another boot that could not be undone: they are to be deleted.
     pub unfinished: Vec<ContainerId>,
     /// Processes of plugins that were still running, and were ended.
     pub ended: Vec<i32>,
@@ -60,6 +60,8 @@ impl Client {
         let (steps, errors) = self.undo_all(&gone, deadline);
         found.steps.extend(steps);
         found.errors.extend(errors);
+        let left = gone.iter().filter(|entry| self.ledger.get(&entry.key).is_some());
+        found.unfinished.extend(left.map(|entry| entry.key.container.clone()));
         if stale {
             for loaded in &self.configs().networks {
                 self.gc_network(&loaded.network, deadline, &mut found.steps, &mut found.errors);

@@ -10,7 +10,7 @@ use super::super::error::Error;
 use super::mounts::{self, ResolvedMount};
 use super::refusal::{explain, refuse};
 use super::resources::resources;
-use super::{Defaults, Runner, sandbox, security, stop_signal};
+use super::{Defaults, Labels, Runner, sandbox, security, stop_signal};
 use crate::image::identity::Identity;
 use crate::spec::cdi::{self, Edits};
 use crate::spec::{
@@ -50,6 +50,8 @@ pub(in crate::pod) struct ContainerInput<'a> {
     pub(in crate::pod) cdi: &'a Edits,
     /// Text of its seccomp profile, if that is a file of the node.
     pub(in crate::pod) seccomp: Option<&'a str>,
+    /// Its SELinux labels, where there is SELinux.
+    pub(in crate::pod) labels: Option<&'a Labels>,
     /// First process of the container whose pid namespace it joins.
     pub(in crate::pod) target_pid: Option<i32>,
     /// What it gets where it does not say otherwise.
@@ -73,7 +75,6 @@ pub(in crate::pod) struct ContainerPlan {
 /// [`Error::Invalid`] for what cannot be, alone, together or on this machine.
 pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerPlan, Error> {
     let ContainerInput { id, config, image, identity, host, .. } = *input;
-    security::refuse_labels(input)?;
     let options = options(input)?;
     let mut spec = crate::spec::build(&Input { id, image, options: &options, identity, host }).map_err(explain)?;
     let defaults = std::mem::take(&mut spec.mounts);
@@ -81,6 +82,7 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
     // The sandbox's namespace has its name.
     spec.hostname = None;
     let linux = spec.linux.get_or_insert_default();
+    linux.mount_label = input.labels.map(|labels| labels.mount.clone());
     linux.rootfs_propagation = mounts::rootfs_propagation(config).map(str::to_owned);
     if !config.privileged {
         linux.masked_paths.clone_from(&config.masked_paths);
@@ -91,6 +93,9 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
             security::add_ambient(&config.capabilities, sets);
         }
         name_host(&mut process.env, input.pod);
+        process.selinux_label = input.labels.map(|labels| labels.process.clone());
+        let raw = config.envs.iter().filter(|(_, value)| std::str::from_utf8(value).is_err());
+        process.env_bytes = raw.cloned().collect();
     }
     cdi::apply(input.cdi, &mut spec);
     spec.annotations = input.runner.annotations(input.pod, config);
@@ -123,7 +128,7 @@ fn options(input: &ContainerInput<'_>) -> Result<Options, Error> {
         rootfs: ROOTFS.to_owned(),
         entrypoint: Some(config.command.clone()).filter(|command| !command.is_empty()),
         command: config.args.clone(),
-        env: environment(config)?,
+        env: environment(config),
         workdir: text(&config.working_dir),
         terminal: config.tty,
         network: scope(namespaces.network),
@@ -166,13 +171,10 @@ fn limits(input: &ContainerInput<'_>) -> Result<Resources, Error> {
     Ok(Resources { pids, ..resources(&input.config.resources, input.host) })
 }
 
-/// Environment variables; `config.json` is JSON and cannot hold other bytes than UTF-8.
-fn environment(config: &ContainerConfig) -> Result<Vec<EnvChange>, Error> {
-    let change = |(index, (name, value)): (usize, &(String, Vec<u8>))| match std::str::from_utf8(value) {
-        Ok(value) => Ok(EnvChange::Set(name.clone(), value.to_owned())),
-        Err(_) => Err(refuse(&format!("envs[{index}].value"), format!("of {name:?} is not UTF-8"))),
-    };
-    config.envs.iter().enumerate().map(change).collect()
+/// Environment variables; `config.json` is JSON and cannot hold other bytes than UTF-8 in them: those are beside them.
+fn environment(config: &ContainerConfig) -> Vec<EnvChange> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    config.envs.iter().map(|(name, value)| EnvChange::Set(name.clone(), text(value))).collect()
 }
 
 /// With the node's network the name is the node's, which a pod may know under another one.

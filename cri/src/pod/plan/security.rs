@@ -4,8 +4,8 @@ use runtime::spec::Capabilities;
 
 use super::super::config::{self, ContainerConfig, Profile};
 use super::super::error::Error;
+use super::Defaults;
 use super::refusal::{explain, refuse};
-use super::{ContainerInput, Defaults};
 use crate::spec::{CapabilityChange, Host, SeccompChoice, Security, effective_capabilities, parse_seccomp_profile};
 
 /// The name of a capability as in capabilities(7), however it was written.
@@ -37,17 +37,6 @@ pub(super) fn add_ambient(lists: &config::Capabilities, sets: &mut Capabilities)
         set.extend(missing);
     }
     sets.ambient = ambient;
-}
-
-/// Refuses SELinux labels where they would mean something: they are not set.
-pub(super) fn refuse_labels(input: &ContainerInput<'_>) -> Result<(), Error> {
-    let ContainerInput { config, pod, host, .. } = *input;
-    let given = config.selinux.is_some() || pod.selinux.is_some();
-    if host.selinux && given && !config.privileged {
-        let problem = "SELinux is enabled on this node, and labels of containers are not built";
-        return Err(refuse("linux.security_context.selinux_options", problem));
-    }
-    Ok(())
 }
 
 const SECCOMP: &str = "linux.security_context.seccomp";

@@ -6,13 +6,10 @@
 //!
 //! From the mark on nothing starts in it any more. Whoever removes it again goes on where the last one ended.
 
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::Pid;
-use runtime::sys::process::{pidfd_open, pidfd_send_signal};
 use shim::client::{Connection, Error};
 use shim::local::{self, Directory, Wait};
 use shim::protocol::{Reply, Request};
@@ -133,14 +130,7 @@ fn ask(connection: &Connection, until: Instant) -> Result<bool> {
 
 fn kill_shim(directory: &Directory) -> Result<()> {
     let Some(status) = shim::record::read::<shim::layout::SandboxStatus>(directory)? else { return Ok(()) };
-    let (pid, start) = status.shim;
-    let Ok(pidfd) = pidfd_open(Pid::from_raw(pid)) else { return Ok(()) };
-    // The descriptor is of the process that has this number now: only if it is still the one of the record.
-    if shim::record::start_time(pid)? == Some(start) && shim::record::boot_id()? == status.boot_id {
-        pidfd_send_signal(&pidfd, nix::libc::SIGKILL).context("pidfd_send_signal(<rt-shim>, SIGKILL)")?;
-        readable(pidfd.as_fd(), Instant::now() + PATIENCE)?;
-    }
-    Ok(())
+    Ok(shim::stuck::kill(status.shim, &status.boot_id, PATIENCE)?)
 }
 
 /// Removes the directory of a pod without a shim.
