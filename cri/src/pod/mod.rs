@@ -50,6 +50,7 @@ pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
 pub use exec::{Executed, OUTPUT_LIMIT};
 pub use flight::Patience;
+pub use handler::Features;
 pub use id::Id;
 pub use network::Choice as NetworkChoice;
 pub use plan::Defaults;
