@@ -245,11 +245,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let log =
+            |path: &Path| LogFile { path: path.to_owned(), max_size: None, max_files: 1, max_line: None, within: None };
         // Nobody reads it: O_NONBLOCK makes open(2) say so instead of waiting.
-        assert_eq!(open_file(&path).unwrap_err().errno, Errno::ENXIO);
+        assert_eq!(open_file(&log(&path)).unwrap_err().errno, Errno::ENXIO);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        assert_eq!(open_file(&link).unwrap_err().errno, Errno::ELOOP);
-        assert_eq!(open_file(Path::new("/dev/null")).unwrap_err().errno, Errno::ENOTSUP);
+        assert_eq!(open_file(&log(&link)).unwrap_err().errno, Errno::ELOOP);
+        assert_eq!(open_file(&log(Path::new("/dev/null"))).unwrap_err().errno, Errno::ENOTSUP);
     }
 }
