@@ -1,12 +1,13 @@
-//! How the program is linked: so that less is read at each start, and less memory taken.
+//! The program's relocations are packed (DT_RELR): 60 KiB less to read at each start, and of memory. A release has no tables for unwinding.
+
+use std::env;
 
 fn main() {
-    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=no-unwinding.ld");
-    // Packed relocations (DT_RELR): 60 KiB.
+    println!("cargo:rerun-if-changed=no-unwind.ld");
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/no-unwinding.ld");
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{folder}/no-unwind.ld");
     }
 }

@@ -1,12 +1,14 @@
-//! How the program is linked: so that less is read at each start, and less memory taken by every pod.
+//! The program's relocations are packed (DT_RELR): 60 KiB less to read at each start, and of the memory of every pod. A release has no tables
+//! for unwinding.
+
+use std::env;
 
 fn main() {
-    let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../runtime/no-unwinding.ld");
-    // Packed relocations (DT_RELR): 60 KiB.
+    println!("cargo:rerun-if-changed=../runtime/no-unwind.ld");
     println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/../runtime/no-unwinding.ld");
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{folder}/../runtime/no-unwind.ld");
     }
 }

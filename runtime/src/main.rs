@@ -36,6 +36,13 @@ fn command() -> u8 {
         print!("{}", verb::help());
         return 0;
     };
+    if name == "help" || name == "h" {
+        print!("{}", verb_args.first().and_then(|name| verb::find(name)).map_or_else(verb::help, verb::Verb::help));
+        return 0;
+    }
+    if matches!(name.as_str(), "checkpoint" | "restore") {
+        return usage(&format!("{name} is not supported: there is no CRIU here"));
+    }
     let Some(verb) = verb::find(name) else {
         return usage(&format!("unknown command {name:?}; see rt-runtime --help"));
     };

@@ -207,6 +207,9 @@ pub struct LogFile {
     /// Most bytes of a line that are written in one record; absent means [`crate::log::TEXT_LIMIT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_line: Option<NonZeroU32>,
+    /// A directory above it, below which no link is followed: others may write there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<PathBuf>,
 }
 
 impl LogTarget {

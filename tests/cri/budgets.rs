@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proto::v1::{ContainerConfig, PodSandboxConfig};
 use tests::pods::{container, pod};
-use tests::{Rtd, has_networks, needs, pod_test};
+use tests::{Rtd, handler_differs, has_networks, needs, pod_test};
 
 use crate::cni;
 
@@ -161,6 +161,7 @@ fn one_record_reaches_the_disk_with_cni() {
 fn a_shim_for_a_pod_and_a_process_for_a_container() {
     pod_test(async |rtd| {
         needs!(rtd.test, has_strace(), "no strace");
+        handler_differs!(rtd.test, "it is several programs");
         let config = pod("web");
         let trace = Trace::begin(rtd);
         let id = rtd.run(&config).await.unwrap();

@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod exec;
 mod exec_sync;
+mod handlers;
 mod images;
 mod lab;
 mod mounts;

@@ -53,6 +53,11 @@ async fn stats_of(rtd: &mut Rtd<'_>, id: &str) -> ContainerStats {
 #[test]
 fn a_container_that_runs_has_figures() {
     pod_test(async |rtd| {
+        needs!(
+            rtd.test,
+            Cgroups::detect().has("cpu") && Cgroups::detect().has("memory"),
+            "no memory and cpu controllers"
+        );
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = launch(rtd, &id, "one", &config).await;
@@ -105,6 +110,11 @@ fn a_container_that_runs_has_figures() {
 #[test]
 fn lists_of_figures_are_filtered() {
     pod_test(async |rtd| {
+        needs!(
+            rtd.test,
+            Cgroups::detect().has("cpu") && Cgroups::detect().has("memory"),
+            "no memory and cpu controllers"
+        );
         let (a, b) = (pod("a"), pod("b"));
         let (pod_a, pod_b) = (rtd.run(&a).await.unwrap(), rtd.run(&b).await.unwrap());
         let one = launch(rtd, &pod_a, "one", &a).await;
@@ -158,6 +168,11 @@ fn lists_of_figures_are_filtered() {
 #[test]
 fn a_pod_has_the_figures_of_its_containers() {
     pod_test(async |rtd| {
+        needs!(
+            rtd.test,
+            Cgroups::detect().has("cpu") && Cgroups::detect().has("memory"),
+            "no memory and cpu controllers"
+        );
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let request = || PodSandboxStatsRequest { pod_sandbox_id: id.clone() };
@@ -213,6 +228,11 @@ fn traffic_is_counted_by_interface() {
 #[test]
 fn every_metric_that_is_announced_is_told() {
     pod_test(async |rtd| {
+        needs!(
+            rtd.test,
+            Cgroups::detect().has("cpu") && Cgroups::detect().has("memory"),
+            "no memory and cpu controllers"
+        );
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = launch(rtd, &id, "one", &config).await;
@@ -277,6 +297,11 @@ fn every_metric_that_is_announced_is_told() {
 #[test]
 fn the_file_systems_of_images_and_of_writable_layers() {
     pod_test(async |rtd| {
+        needs!(
+            rtd.test,
+            Cgroups::detect().has("cpu") && Cgroups::detect().has("memory"),
+            "no memory and cpu controllers"
+        );
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         launch(rtd, &id, "one", &config).await;

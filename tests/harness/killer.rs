@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -29,13 +29,12 @@ impl Killer {
     /// Watches all threads of `pid` from now on; it is killed before step `at` (the first is 1). Steps in files count below `dir`.
     #[must_use]
     pub fn watch(pid: i32, at: u32, dir: &Path) -> Killer {
-        let (let_go, steps, dir) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)), dir.to_owned());
+        let (let_go, steps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let (ready, watching) = channel();
-        let tracer = std::thread::spawn({
-            let (let_go, steps) = (Arc::clone(&let_go), Arc::clone(&steps));
-            // At its end the kernel lets go of whoever still lives.
-            move || trace(Pid::from_raw(pid), at, &dir, &let_go, &steps, &ready)
-        });
+        let (pid, dir) = (Pid::from_raw(pid), dir.to_owned());
+        let tracer = Tracer { pid, at, dir, let_go: Arc::clone(&let_go), steps: Arc::clone(&steps) };
+        // At its end the kernel lets go of whoever still lives.
+        let tracer = std::thread::spawn(move || tracer.run(&ready));
         watching.recv().unwrap();
         Killer { let_go, steps, tracer }
     }
@@ -51,47 +50,67 @@ impl Killer {
     }
 }
 
-fn trace(pid: Pid, at: u32, dir: &Path, let_go: &AtomicBool, steps: &AtomicU32, ready: &Sender<()>) {
-    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE;
-    // Threads may be made meanwhile; those of ones that are watched are, too.
-    let mut inside: HashMap<Pid, bool> = HashMap::new();
-    loop {
-        let mut fresh = false;
-        for entry in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            let thread = Pid::from_raw(entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
-            if !inside.contains_key(&thread) && ptrace::seize(thread, options).is_ok() {
-                ptrace::interrupt(thread).unwrap();
-                inside.insert(thread, false);
-                fresh = true;
+/// Who watches: one thread, as ptrace(2) wants it.
+struct Tracer {
+    pid: Pid,
+    at: u32,
+    dir: PathBuf,
+    let_go: Arc<AtomicBool>,
+    steps: Arc<AtomicU32>,
+}
+
+impl Tracer {
+    fn run(&self, ready: &Sender<()>) {
+        // Whether a thread is in a system call.
+        let mut inside = self.seize();
+        ready.send(()).unwrap();
+        // Of this thread's tracees only: what others start is for them to wait for.
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        while let Ok(status) = waitpid(None, Some(flags)) {
+            let (thread, signal) = match status {
+                WaitStatus::PtraceSyscall(thread) => {
+                    let inside = inside.entry(thread).or_default();
+                    *inside = !*inside;
+                    if *inside && self.comes_to_the_end(thread) {
+                        kill(self.pid, Signal::SIGKILL).unwrap();
+                        return;
+                    }
+                    (thread, None)
+                }
+                WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
+                WaitStatus::PtraceEvent(thread, ..) => (thread, None),
+                _ => continue,
+            };
+            if self.let_go.load(Ordering::SeqCst) {
+                return;
             }
-        }
-        if !fresh {
-            break;
+            // It may have ended.
+            let _ = ptrace::syscall(thread, signal);
         }
     }
-    ready.send(()).unwrap();
-    // Of this thread's tracees only: what others start is for them to wait for.
-    let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-    while let Ok(status) = waitpid(None, Some(flags)) {
-        let (thread, signal) = match status {
-            WaitStatus::PtraceSyscall(thread) => {
-                let inside = inside.entry(thread).or_default();
-                *inside = !*inside;
-                if *inside && is_step(pid, thread, dir) && steps.fetch_add(1, Ordering::SeqCst) + 1 == at {
-                    kill(pid, Signal::SIGKILL).unwrap();
-                    return;
+
+    /// Stops all threads. Some may be made meanwhile; those of ones that are watched are, too.
+    fn seize(&self) -> HashMap<Pid, bool> {
+        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE;
+        let mut threads = HashMap::new();
+        loop {
+            let before = threads.len();
+            for entry in fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap() {
+                let thread = Pid::from_raw(entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
+                if !threads.contains_key(&thread) && ptrace::seize(thread, options).is_ok() {
+                    ptrace::interrupt(thread).unwrap();
+                    threads.insert(thread, false);
                 }
-                (thread, None)
             }
-            WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
-            WaitStatus::PtraceEvent(thread, ..) => (thread, None),
-            _ => continue,
-        };
-        if let_go.load(Ordering::SeqCst) {
-            return;
+            if threads.len() == before {
+                return threads;
+            }
         }
-        // It may have ended.
-        let _ = ptrace::syscall(thread, signal);
+    }
+
+    /// Whether a thread that is at the beginning of a system call is about to make the step before which all ends.
+    fn comes_to_the_end(&self, thread: Pid) -> bool {
+        is_step(self.pid, thread, &self.dir) && self.steps.fetch_add(1, Ordering::SeqCst) + 1 == self.at
     }
 }
 

@@ -6,7 +6,8 @@
 //!    t.create(&bundle) ─▶ Container  (start, state, kill, exec, wait, delete)
 //! ```
 //!
-//! Environment: `RT_RUNTIME` is the OCI command line under test (default: the built `rt-runtime`); `RT_TEST_SKIPS` a file to
+//! Environment: `RT_RUNTIME` is the OCI command line under test (default: the built `rt-runtime`), `RT_HANDLER` one that makes the
+//! containers of pods (default: the shim); `RT_TEST_SKIPS` a file to
 //! which every test that could not run appends its name and the reason; `RT_TEST_TIMEOUT` seconds that one test may take.
 
 #![forbid(unsafe_code)]
@@ -52,6 +53,18 @@ macro_rules! needs {
     ($test:expr, $condition:expr, $reason:expr) => {
         if !$condition {
             $test.skip($reason);
+            return;
+        }
+    };
+}
+
+/// Ends the test as skipped where `RT_HANDLER` has another runtime make the containers, which is known to differ:
+/// `handler_differs!(t, "why")`.
+#[macro_export]
+macro_rules! handler_differs {
+    ($test:expr, $why:expr) => {
+        if !$crate::handler().is_empty() {
+            $test.skip(&format!("{} differs: {}", $crate::handler(), $why));
             return;
         }
     };

@@ -43,8 +43,9 @@ async fn main() -> Result<()> {
             starts(client, image, mode(network)?, clients.parse()?, Duration::from_secs(seconds.parse()?)).await
         }
         ["soak", pods, seconds, churn] => {
-            let memory = Memory::of(socket)?;
-            soak(client, image, &memory, pods.parse()?, Duration::from_secs(seconds.parse()?), churn.parse()?).await
+            let time = Duration::from_secs(seconds.parse()?);
+            let load = Load { pods: pods.parse()?, time, churn: churn.parse()? };
+            soak(client, image, &Memory::of(socket)?, load).await
         }
         ["logs", folder, megabytes] => logs(client, image, folder.as_ref(), megabytes.parse()?).await,
         _ => Err(USAGE.into()),
@@ -267,14 +268,15 @@ async fn exit_code(client: &mut Client, id: &str) -> Result<i32> {
     }
 }
 
-async fn soak(
-    mut client: Client,
-    image: &str,
-    memory: &Memory,
+/// What a soak is made of.
+struct Load {
     pods: usize,
     time: Duration,
     churn: usize,
-) -> Result<()> {
+}
+
+async fn soak(mut client: Client, image: &str, memory: &Memory, load: Load) -> Result<()> {
+    let Load { pods, time, churn } = load;
     let mut times = Times::default();
     memory.print("before")?;
     let mut stay = Vec::new();

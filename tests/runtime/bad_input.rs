@@ -1,6 +1,11 @@
 //! Configurations that are wrong: the error names the JSON path, and nothing is left behind (the oracle looks).
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{Kind, Test, differs, kind, test};
@@ -112,6 +117,356 @@ fn deep_nesting_and_size_are_bounded() {
         let file = fs::File::options().write(true).open(bundle.dir.join("config.json")).unwrap();
         file.set_len(64 << 20).unwrap();
         t.runtime(&args).fails(&["config.json"]);
+    });
+}
+
+#[test]
+fn every_member_absurd() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("runc 1.1 and crun 1.8 take many of these, and crun ends by a signal at some");
+        }
+        let long = "x".repeat(5000);
+        for (pointer, value, path) in [
+            ("/process/user", json!(7), "process.user"),
+            ("/process/user/gid", json!(1.5), "process.user.gid"),
+            ("/process/user/umask", json!(0o1000), "process.user.umask"),
+            ("/process/user/additionalGids", json!([1, -1]), "process.user.additionalGids[1]"),
+            ("/process/consoleSize", json!({"height": -1, "width": 1}), "process.consoleSize.height"),
+            ("/process/consoleSize", json!({"height": 70000, "width": 1}), "process.consoleSize.height"),
+            ("/process/args", json!(["a\u{0}"]), "process.args"),
+            ("/process/env", json!([""]), "process.env[0]"),
+            ("/process/env", json!(["=x"]), "process.env[0]"),
+            ("/process/cwd", json!("/a\u{0}b"), "process.cwd"),
+            ("/process/capabilities", json!(["CAP_KILL"]), "process.capabilities"),
+            ("/process/capabilities/bounding", json!(["KILL IT"]), "process.capabilities.bounding[0]"),
+            ("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": -1, "hard": 1}]), "process.rlimits[0].soft"),
+            ("/process/noNewPrivileges", json!("yes"), "process.noNewPrivileges"),
+            ("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 999}), "process.scheduler.nice"),
+            ("/process/scheduler", json!({"policy": "SCHED_DEADLINE", "runtime": -5}), "process.scheduler.runtime"),
+            ("/process/ioPriority", json!({"class": "RT"}), "process.ioPriority.class"),
+            ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 99}), "process.ioPriority.priority"),
+            ("/process/execCPUAffinity", json!({"initial": "9-1"}), "process.execCPUAffinity.initial"),
+            ("/root", Value::Null, "root"),
+            ("/root/path", json!(""), "root.path"),
+            ("/root/path", json!("a\u{0}"), "root.path"),
+            ("/root/readonly", json!(1), "root.readonly"),
+            ("/hostname", json!(long), "hostname"),
+            ("/domainname", json!("a\u{0}"), "domainname"),
+            ("/annotations", json!({"a": 1}), "annotations.a"),
+            ("/mounts/0", json!({"type": "tmpfs"}), "mounts[0]"),
+            ("/mounts/0/destination", json!("/a\u{0}"), "mounts[0].destination"),
+            ("/mounts/0/source", json!("a\u{0}"), "mounts[0].source"),
+            ("/mounts/0/options", json!(["size=\u{0}"]), "mounts[0].options[0]"),
+            ("/mounts/0/options", json!(["idmap"]), "mounts[0]"),
+            ("/mounts/0/uidMappings", json!([{"containerID": 0, "hostID": 0, "size": 0}]), "mounts[0].uidMappings[0]"),
+            ("/hooks", json!({"prestart": {}}), "hooks.prestart"),
+            ("/hooks", json!({"poststop": [{"path": "/a", "timeout": 0}]}), "hooks.poststop[0].timeout"),
+            ("/hooks", json!({"poststop": [{"path": "/a", "timeout": -9}]}), "hooks.poststop[0].timeout"),
+            ("/hooks", json!({"poststop": [{"path": "/a", "args": ["\u{0}"]}]}), "hooks.poststop[0]"),
+            ("/linux/namespaces/0/path", json!("relative"), "linux.namespaces[0].path"),
+            ("/linux/namespaces/0/path", json!("/a\u{0}"), "linux.namespaces[0].path"),
+            (
+                "/linux/uidMappings",
+                json!([{"containerID": 0, "hostID": 4_294_967_295_u32, "size": 2}]),
+                "linux.uidMappings[0]",
+            ),
+            ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), "linux.timeOffsets"),
+            (
+                "/linux/devices",
+                json!([{"path": "/dev/x", "type": "c", "major": 5000, "minor": 1}]),
+                "linux.devices[0].major",
+            ),
+            ("/linux/devices", json!([{"path": "/", "type": "p"}]), "linux.devices[0].path"),
+            ("/linux/netDevices", json!({"a b": {}}), "linux.netDevices[\"a b\"]"),
+            ("/linux/cgroupsPath", json!("a\u{0}b"), "linux.cgroupsPath"),
+            ("/linux/resources/memory", json!({"limit": -2}), "linux.resources.memory.limit"),
+            ("/linux/resources/memory", json!({"limit": 10, "swap": 5}), "linux.resources.memory.swap"),
+            ("/linux/resources/cpu", json!({"cpus": "a"}), "linux.resources.cpu.cpus"),
+            ("/linux/resources/cpu", json!({"idle": 2}), "linux.resources.cpu.idle"),
+            ("/linux/resources/pids", json!({"limit": -7}), "linux.resources.pids.limit"),
+            ("/linux/resources/blockIO", json!({"weight": 9}), "linux.resources.blockIO.weight"),
+            (
+                "/linux/resources/hugepageLimits",
+                json!([{"pageSize": "2", "limit": 1}]),
+                "linux.resources.hugepageLimits[0]",
+            ),
+            ("/linux/resources/network", json!({"classID": -1}), "linux.resources.network.classID"),
+            ("/linux/resources/network", json!({"classID": 1}), "linux.resources.network.classID"),
+            ("/linux/resources/rdma", json!({"": {"hcaHandles": 1}}), "linux.resources.rdma[\"\"]"),
+            ("/linux/resources/rdma", json!({"mlx5": {"hcaHandles": 1}}), "linux.resources.rdma[\"mlx5\"]"),
+            ("/linux/resources/unified", json!({"../x": "1"}), "linux.resources.unified"),
+            ("/linux/resources/devices", json!([{"allow": true, "type": "q"}]), "linux.resources.devices[0]"),
+            ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
+            ("/linux/memoryPolicy", json!({"mode": "x"}), "linux.memoryPolicy.mode"),
+            ("/linux/sysctl", json!({"": "1"}), "linux.sysctl[\"\"]"),
+            ("/linux/sysctl", json!({"net.ipv4.ip_forward": 1}), "linux.sysctl"),
+            ("/linux/seccomp", json!({}), "linux.seccomp"),
+            ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction"),
+            ("/linux/rootfsPropagation", json!("x"), "linux.rootfsPropagation"),
+            ("/linux/maskedPaths", json!(["/a\u{0}"]), "linux.maskedPaths[0]"),
+            ("/linux/mountLabel", json!("a\u{0}"), "linux.mountLabel"),
+            ("/linux/personality", json!({"domain": "LINUX", "flags": ["x"]}), "linux.personality.flags"),
+        ] {
+            refused(t, pointer, value, path);
+        }
+    });
+}
+
+/// Every place of the document, and of members that it does not have.
+fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), all)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), all))
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn anything_anywhere_is_taken_or_refused_in_one_line() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("runc 1.1 and crun 1.8 take many of these, and crun ends by a signal at some");
+        }
+        let mut all = Vec::new();
+        places(&t.bundle().spec, "", &mut all);
+        let values = [
+            Value::Null,
+            json!(true),
+            json!(-1),
+            json!(u64::MAX),
+            json!(1e300),
+            json!(""),
+            json!("\u{0}"),
+            json!("/".repeat(5000)),
+            json!([]),
+            json!([[[]]]),
+            json!({}),
+            json!({"": {"": null}}),
+        ];
+        // Each place one value, and each value many places.
+        for (index, place) in all.iter().filter(|place| !place.is_empty()).enumerate() {
+            let value = &values[index * 5 % values.len()];
+            let output = t.run(&t.bundle().set(place, value.clone()));
+            assert!(output.code < 128, "{place} = {value}: {output}");
+            assert_eq!(output.code == 0, output.stderr.is_empty(), "{place} = {value}: {output}");
+            assert!(output.stderr.trim_end().lines().count() <= 1, "{place} = {value}: {output}");
+        }
+        assert_eq!(t.runtime(&["list", "-q"]).ok(), "");
+    });
+}
+
+#[test]
+fn configuration_of_100_megabytes() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("memory of a test machine is not for runc and crun to eat");
+        }
+        let bundle = t.bundle();
+        bundle.write();
+        let path = bundle.dir.join("config.json");
+        // Valid JSON all the same: what is too much is white space.
+        let mut text = fs::read(&path).unwrap();
+        text.resize(100 << 20, b' ');
+        fs::write(&path, text).unwrap();
+        t.runtime(&["run", "--bundle", bundle.dir.to_str().unwrap(), &t.id()]).fails(&["config.json", "larger than"]);
+        fs::remove_file(&path).unwrap();
+        for kind in [&["mkfifo"] as &[&str], &["mkdir"]] {
+            assert!(Command::new(kind[0]).arg(&path).status().unwrap().success());
+            let output = t.runtime(&["run", "--bundle", bundle.dir.to_str().unwrap(), &t.id()]);
+            output.fails(&["config.json"]);
+            assert!(Command::new("rm").arg("-r").arg(&path).status().unwrap().success());
+        }
+    });
+}
+
+fn mount(kind: &str, options: &str, source: &str, at: &Path) {
+    let status = Command::new("mount").args(["-t", kind, "-o", options, source]).arg(at).status().unwrap();
+    assert!(status.success(), "mount {at:?}");
+}
+
+fn unmount(at: &Path) {
+    assert!(Command::new("umount").arg(at).status().unwrap().success(), "umount {at:?}");
+}
+
+#[test]
+fn bundle_on_a_read_only_file_system() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 leaves the cgroup behind when create fails late");
+        let bundle = t.bundle().args(&["/bin/echo", "runs"]);
+        bundle.write();
+        let dir = bundle.dir.to_str().unwrap().to_owned();
+        let dir = dir.as_str();
+        mount("none", "bind", dir, &bundle.dir);
+        mount("none", "remount,bind,ro", dir, &bundle.dir);
+        assert_eq!(t.runtime(&["run", "--bundle", dir, &t.id()]).ok(), "runs");
+        unmount(&bundle.dir);
+        // What is missing cannot be made.
+        let bundle = bundle.mount("/missing/x", "tmpfs", "tmpfs", &[]);
+        bundle.write();
+        mount("none", "bind", dir, &bundle.dir);
+        mount("none", "remount,bind,ro", dir, &bundle.dir);
+        let output = t.runtime(&["run", "--bundle", dir, &t.id()]);
+        unmount(&bundle.dir);
+        let words: &[&str] = if kind() == Kind::Rt { &["mounts[6]", "EROFS"] } else { &[] };
+        output.fails(words);
+    });
+}
+
+#[test]
+fn full_file_systems() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("runc 1.1 and crun 1.8 leave something behind");
+        }
+        let full = t.dir.join("full");
+        fs::create_dir(&full).unwrap();
+        mount("tmpfs", "size=64k,nr_inodes=8", "full", &full);
+        // State that cannot be written; the directory of the container can be made.
+        let fill = |text: &str| {
+            let _ = fs::write(full.join("filler"), vec![b'x'; 1 << 20]);
+            assert!(fs::write(full.join("filler2"), text).is_err() || text.is_empty());
+        };
+        fill("more");
+        let bundle = t.bundle();
+        bundle.write();
+        let program = tests::program("rt-runtime");
+        let run = |root: &Path| {
+            let mut command = Command::new(&program);
+            command.arg("--root").arg(root).args(["run", "--bundle"]).arg(&bundle.dir).arg(t.id()).stdin(Stdio::null());
+            tests::Output::from(command.output().unwrap())
+        };
+        run(&full.join("state")).fails(&["state.json", "ENOSPC"]);
+        assert_eq!(fs::read_dir(full.join("state")).unwrap().count(), 0, "the container's directory is removed");
+        fs::remove_dir(full.join("state")).unwrap();
+        fs::remove_file(full.join("filler2")).unwrap();
+        fs::remove_file(full.join("filler")).unwrap();
+        // No room for the mount point.
+        let root = full.join("rootfs");
+        fs::create_dir(&root).unwrap();
+        while fs::write(full.join(t.id()), "").is_ok() {}
+        t.run(&t.bundle().set("/root/path", json!(root))).fails(&["mounts[0]", "ENOSPC"]);
+        assert_eq!(t.runtime(&["list", "-q"]).ok(), "");
+        unmount(&full);
+    });
+}
+
+#[test]
+fn bundle_that_answers_late() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("the time at which runc and crun read is their own");
+        }
+        let bundle = t.bundle().args(&["/bin/echo", "at last"]);
+        let root = bundle.rootfs();
+        let bundle = bundle.set("/root/path", json!(root));
+        bundle.write();
+        let at = t.dir.join("late");
+        fs::create_dir(&at).unwrap();
+        // Serves the file, and answers a read when it is told to: a line on its standard input for each.
+        let mut late = Command::new(tests::calls());
+        late.arg("late").arg(&at).arg(bundle.dir.join("config.json")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut late = late.spawn().unwrap();
+        let mut said = BufReader::new(late.stdout.take().unwrap());
+        let mut answer = late.stdin.take().unwrap();
+        let mut line = || {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            line.trim_end().to_owned()
+        };
+        let first = line();
+        if first != "mounted" {
+            late.wait().unwrap();
+            return t.skip("the kernel has no FUSE");
+        }
+        let run = |id: &str| {
+            let mut command = t.command(&["run", "--bundle", at.to_str().unwrap(), id]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        // Killed while it waits, there is nothing yet.
+        let mut killed = run(&t.id());
+        assert_eq!(line(), "read");
+        killed.kill().unwrap();
+        std::io::Write::write_all(&mut answer, b"\n").unwrap();
+        killed.wait().unwrap();
+        assert_eq!(t.runtime(&["list", "-q"]).ok(), "");
+        // An answer after a while is an answer.
+        let waiting = run(&t.id());
+        assert_eq!(line(), "read");
+        std::io::Write::write_all(&mut answer, b"\n").unwrap();
+        let output = tests::Output::from(waiting.wait_with_output().unwrap());
+        assert_eq!(output.ok(), "at last");
+        unmount(&at);
+        drop(answer);
+        late.wait().unwrap();
+    });
+}
+
+#[test]
+fn ids_with_every_odd_byte() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("runc 1.1 and crun 1.8 take some of these");
+        }
+        let bundle = t.bundle();
+        bundle.write();
+        let dir = bundle.dir.to_str().unwrap();
+        for byte in 1..=255_u8 {
+            let good = byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+            for id in [vec![byte], vec![b'a', byte], vec![b'a', byte, b'a']] {
+                if good && (id[0] == b'a' || !b"-.".contains(&byte)) {
+                    continue;
+                }
+                let output = t.command(&["run", "--bundle", dir]).arg(OsStr::from_bytes(&id)).output().unwrap();
+                let output = tests::Output::from(output);
+                assert!(output.code == 1 && output.stdout.is_empty(), "{id:?}: {output}");
+                assert_eq!(output.stderr.trim_end().lines().count(), 1, "{id:?}: {output}");
+            }
+        }
+        for id in ["", ".", "..", "../x", "a/../b", &"a".repeat(1025)] {
+            t.runtime(&["run", "--bundle", dir, id]).fails(&["id"]);
+        }
+        assert_eq!(fs::read_dir(t.dir.join("root")).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn damaged_state_is_named_and_nothing_is_done() {
+    test(|t| {
+        if kind() != Kind::Rt {
+            return t.skip("about files of ours");
+        }
+        let container = t.hold(t.bundle());
+        let file = t.dir.join("root").join(&container.id).join("state.json");
+        let text = fs::read(&file).unwrap();
+        let verbs: &[&[&str]] =
+            &[&["state"], &["start"], &["pause"], &["resume"], &["ps"], &["delete"], &["delete", "-f"]];
+        let mut damaged: Vec<Vec<u8>> =
+            vec![Vec::new(), b"{}".to_vec(), b"null".to_vec(), vec![0; 100], vec![0xff; 100]];
+        damaged.extend([1, 10, text.len() / 2, text.len() - 1].map(|length| text[..length].to_vec()));
+        damaged.push(String::from_utf8(text.clone()).unwrap().replace("\"version\":1", "\"version\":99").into_bytes());
+        damaged.push(String::from_utf8(text.clone()).unwrap().replace("\"init\":[", "\"init\":[-").into_bytes());
+        for content in &damaged {
+            fs::write(&file, content).unwrap();
+            for verb in verbs {
+                let output = container.verb(verb[0], &verb[1..]);
+                // A process id that cannot be is one that has ended.
+                if content.starts_with(b"{") && content.windows(9).any(|part| part == b"\"init\":[-") {
+                    break;
+                }
+                assert_eq!(output.code, 1, "{verb:?}: {output}");
+                assert!(output.stderr.contains("state.json"), "{verb:?}: {output}");
+                assert_eq!(output.stderr.trim_end().lines().count(), 1, "{verb:?}: {output}");
+            }
+            let listed = t.runtime(&["list"]);
+            assert!(listed.stdout.contains(&container.id), "it is listed all the same: {listed}");
+        }
+        fs::write(&file, &text).unwrap();
+        assert_eq!(container.status(), "running");
+        container.end();
     });
 }
 

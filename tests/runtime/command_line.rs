@@ -151,6 +151,7 @@ fn every_verb_has_help() {
         for verb in verbs {
             let help = t.runtime(&[verb, "--help"]).ok();
             assert!(help.contains(&format!("usage: rt-runtime {verb}")), "{help}");
+            assert_eq!(t.runtime(&["help", verb]).ok(), help);
         }
     });
 }

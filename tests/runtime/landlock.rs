@@ -1,4 +1,4 @@
-//! Landlock by the annotation `io.rt.landlock` (docs/containers.md).
+//! Landlock by the annotation `io.rt.landlock` (docs/runtime.md).
 
 use serde_json::{Value, json};
 use tests::{Bundle, Kind, Test, differs, test};

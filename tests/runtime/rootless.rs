@@ -1,10 +1,12 @@
 //! Containers of an ordinary user: a user namespace with a single id, or those of /etc/subuid; no cgroup.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::{Value, json};
@@ -44,7 +46,7 @@ impl<'t> User<'t> {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(args).uid(USER).gid(USER).stdin(std::process::Stdio::null());
+        command.args(args).uid(USER).gid(USER).stdin(Stdio::null());
         command.env("XDG_RUNTIME_DIR", &self.runtime_directory).env("RT_TEST", self.test.marker());
         command
     }
@@ -212,5 +214,33 @@ fn delegated_group() {
         assert_eq!(Output::from(shell.output().unwrap()).ok(), "7");
         assert!(!top.join("c1").exists());
         fs::remove_dir(&caller).unwrap();
+    });
+}
+
+/// CVE-2019-5736 where the program belongs to the user who is root in the container.
+#[test]
+fn program_runs_from_a_sealed_copy() {
+    test(|t| {
+        differs!(t, Kind::Crun, "its own idea of what is rootless");
+        differs!(t, Kind::Runc, "1.1 needs a cgroup");
+        let user = User::new(t);
+        chown(&user.program, Some(USER), Some(USER)).unwrap();
+        let bundle = user.bundle().args(&["/bin/payload", "hold"]);
+        bundle.write();
+        let id = t.id();
+        let mut run = user.command(&["run", "-b", bundle.dir.to_str().unwrap(), &id]);
+        let mut run = run.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let link = format!("/proc/{}/exe", run.id());
+        assert_eq!(fs::read_link(&link).unwrap().to_str(), Some("/memfd:rt-runtime (deleted)"));
+        // Held over the end of the process, it is still not to be written to.
+        let held = File::open(&link).unwrap();
+        user.runtime(&["kill", &id, "KILL"]).ok();
+        assert_eq!(run.wait().unwrap().code(), Some(137));
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(b"#!"));
+        assert_eq!(written.unwrap_err().raw_os_error(), Some(rustix::io::Errno::PERM.raw_os_error()));
     });
 }

@@ -173,11 +173,12 @@ impl Making<'_> {
             defaults: &defaults,
             runner: &runner,
         })?;
-        if let Some(log) = plan.task.log.as_ref().and_then(|log| log.file())
-            && let Some(parent) = log.path.parent()
+        if let (Some(logs), Some(path)) = (&self.pod.record.config.log_directory, &config.log_path)
+            && let Some(parent) = path.parent()
         {
             self.steps.at("log directory");
-            files::public_dir(parent).map_err(|error| error.at("log directory"))?;
+            let made = files::public_dir(logs).and_then(|()| files::public_dirs_below(logs, parent));
+            made.map_err(|error| error.at("log directory"))?;
         }
         let parent = &self.pod.record.config.cgroup_parent;
         let path = self.engine.0.settings.cgroups.container_path(parent, self.id.as_str())?;

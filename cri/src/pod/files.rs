@@ -2,8 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use runtime::rooted;
+use runtime::sys::Call;
 
 use super::config::{PodConfig, Scope};
 use super::error::{Error, Io};
@@ -83,6 +90,23 @@ pub(super) fn public_dir(path: &Path) -> Result<(), Error> {
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
                 std::fs::set_permissions(dir, mode).io(|| format!("chmod({dir:?})"))?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directories of a path below a directory in which containers may write: no link is followed.
+pub(super) fn public_dirs_below(top: &Path, path: &Path) -> Result<(), Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut dir = open(top, flags, Mode::empty()).call(|| format!("open({top:?}, O_DIRECTORY)"))?;
+    for name in path {
+        let made = match mkdirat(&dir, name, Mode::from_bits_truncate(0o755)) {
+            Err(Errno::EEXIST) => false,
+            made => made.map(|()| true).call(|| format!("mkdirat({top:?}, {path:?} at {name:?})"))?,
+        };
+        dir = rooted::open(&dir, name.as_bytes(), flags, Mode::empty())?;
+        if made {
+            fchmod(&dir, Mode::from_bits_truncate(0o755)).call(|| format!("fchmod({name:?})"))?;
         }
     }
     Ok(())

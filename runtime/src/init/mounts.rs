@@ -38,7 +38,8 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
                 bind(root, mount, source)
             }
             Source::FileSystem { kind, source, parameters } => {
-                file_system(root, mount, kind, source, parameters, create.plan.mount_label.as_deref())
+                let parameters = labelled(mount, parameters, create.plan.mount_label.as_deref());
+                file_system(root, mount, kind, source, parameters)
             }
             Source::Remount => remount(root, mount),
             Source::Cgroup => cgroup(root, mount, std::mem::take(&mut create.cgroups)),
@@ -100,30 +101,33 @@ fn remount(root: &Root, mount: &Mount) -> Result<Option<OwnedFd>, CallError> {
     Ok(None)
 }
 
+/// The parameters with the SELinux context of new file systems; the kernel has its own for procfs, sysfs and message queues.
+fn labelled<'a>(mount: &Mount, parameters: &'a [Parameter], label: Option<&CStr>) -> Cow<'a, [Parameter]> {
+    let mut parameters = Cow::Borrowed(parameters);
+    let own = mount.is("proc") || mount.is("sysfs") || mount.is("mqueue");
+    if let Some(label) = label.filter(|_| !own) {
+        parameters.to_mut().push(Parameter::Value(c"context".into(), label.into()));
+    }
+    parameters
+}
+
 fn file_system(
     root: &Root,
     mount: &Mount,
     kind: &CStr,
     source: &CStr,
-    parameters: &[Parameter],
-    label: Option<&CStr>,
+    mut parameters: Cow<'_, [Parameter]>,
 ) -> Result<Option<OwnedFd>, CallError> {
     let attributes = mount.options.attributes.set;
-    let mut parameters = Cow::Borrowed(parameters);
-    let tmpfs = kind == c"tmpfs";
     // A tmpfs has the mode of the directory that it covers, unless it is told another one, as runc has it.
     let has_mode = parameters.iter().any(|one| matches!(one, Parameter::Value(key, _) if key.as_c_str() == c"mode"));
-    if tmpfs
+    if kind == c"tmpfs"
         && !has_mode
         && let Ok(there) = root.open(&mount.destination, OFlag::O_PATH, mount.links())
     {
         let mode = fstat(&there).call(|| "fstat(<target>)".to_owned())?.st_mode & 0o7777;
         let mode = CString::new(format!("{mode:o}")).expect("made of digits");
         parameters.to_mut().push(Parameter::Value(c"mode".into(), mode));
-    }
-    let unlabelled = mount.is("proc") || mount.is("sysfs") || mount.is("mqueue");
-    if let Some(label) = label.filter(|_| !unlabelled) {
-        parameters.to_mut().push(Parameter::Value(c"context".into(), label.into()));
     }
     let target = target(root, mount, true)?;
     if !mount.options.has(Extra::CopyUp) {

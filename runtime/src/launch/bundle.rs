@@ -11,8 +11,9 @@
 //! The host's mount table never shows any of it, and the kernel lets it go along with the process.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -141,8 +142,19 @@ impl Bundles {
             }
         }
         let document = serde_json::to_vec(&spec).expect("a configuration is plain data");
-        let path = path.join("config.json");
-        fs::write(&path, document).call(|| format!("write({path:?})")).during(|| "bundle".to_owned())
+        self.write(id, "config.json", &document).during(|| "bundle".to_owned()).map(|_| ())
+    }
+
+    /// Writes a file of a bundle that only root may read: there are secrets in environments. Its path.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn write(&self, id: &str, name: &str, content: &[u8]) -> Result<PathBuf, CallError> {
+        let path = self.path(id).join(name);
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let mut file = file.call(|| format!("open({path:?}, O_WRONLY|O_CREAT|O_TRUNC)"))?;
+        file.write_all(content).call(|| format!("write({path:?})"))?;
+        Ok(path)
     }
 
     /// Removes a bundle; gone already is done.

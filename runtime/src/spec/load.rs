@@ -58,9 +58,17 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`]; wrong members are named by their JSON path.
 pub fn load(bundle: impl AsFd, path: &Path) -> Result<Spec, LoadError> {
-    let text = read(bundle, path)?;
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.display().to_string());
-    parse(&name, &text)
+    // Nobody may ever write to a named pipe, or to a terminal.
+    let file = open(bundle, path, OFlag::O_NONBLOCK)?;
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(LoadError::Invalid {
+            document: name,
+            at: ".".to_owned(),
+            problem: "is not a regular file".to_owned(),
+        });
+    }
+    parse(&name, &contents(file, path)?)
 }
 
 /// Reads a document, at most 16 MiB.
@@ -68,12 +76,19 @@ pub fn load(bundle: impl AsFd, path: &Path) -> Result<Spec, LoadError> {
 /// # Errors
 /// [`LoadError::Open`], [`LoadError::Read`], [`LoadError::TooLarge`].
 pub fn read(directory: impl AsFd, path: &Path) -> Result<Vec<u8>, LoadError> {
-    let open = |errno| LoadError::Open { path: path.to_owned(), errno };
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    let fd = openat(directory, path, flags, Mode::empty()).map_err(open)?;
+    contents(open(directory, path, OFlag::empty())?, path)
+}
+
+fn open(directory: impl AsFd, path: &Path, flags: OFlag) -> Result<File, LoadError> {
+    let failed = |errno| LoadError::Open { path: path.to_owned(), errno };
+    let flags = flags | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    openat(directory, path, flags, Mode::empty()).map(File::from).map_err(failed)
+}
+
+fn contents(file: File, path: &Path) -> Result<Vec<u8>, LoadError> {
     let mut text = Vec::with_capacity(32 << 10);
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    File::from(fd).take(LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
+    file.take(LIMIT + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > LIMIT {
         return Err(LoadError::TooLarge { path: path.to_owned() });
     }

@@ -8,12 +8,14 @@
 //! there in the order of the numbers. A file never ends within a record.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, Whence, ftruncate, lseek, unlinkat, write};
+use runtime::rooted;
 use runtime::sys::{Call, CallError};
 
 use super::GATHER;
@@ -34,13 +36,13 @@ impl Writer {
     /// # Errors
     /// open(2)'s; `ENOTSUP` for anything but a regular file.
     pub(super) fn open(target: LogFile) -> Result<Self, CallError> {
-        let (file, size) = open_file(&target.path)?;
+        let (file, size) = open_file(&target)?;
         Ok(Self { file, target, size, dropped: 0, problem: None })
     }
 
     /// Opens the file again. On an error the old one stays in use.
     pub(super) fn reopen(&mut self) -> Result<(), CallError> {
-        (self.file, self.size) = open_file(&self.target.path)?;
+        (self.file, self.size) = open_file(&self.target)?;
         Ok(())
     }
 
@@ -117,7 +119,8 @@ pub fn rotated(path: &Path, number: u32) -> PathBuf {
     if number == 0 { path.to_owned() } else { path.with_added_extension(number.to_string()) }
 }
 
-fn open_file(path: &Path) -> Result<(OwnedFd, u64), CallError> {
+fn open_file(target: &LogFile) -> Result<(OwnedFd, u64), CallError> {
+    let path = &target.path;
     // Without O_NONBLOCK a FIFO in its place would stop the shim.
     let flags = OFlag::O_WRONLY
         | OFlag::O_APPEND
@@ -127,7 +130,15 @@ fn open_file(path: &Path) -> Result<(OwnedFd, u64), CallError> {
         | OFlag::O_NOFOLLOW
         | OFlag::O_NONBLOCK;
     let name = || format!("open({path:?}, O_WRONLY|O_APPEND|O_CREAT|O_NOFOLLOW)");
-    let file = open(path, flags, Mode::from_bits_truncate(0o640)).call(name)?;
+    let mode = Mode::from_bits_truncate(0o640);
+    let file = match target.within.as_ref().and_then(|dir| Some((dir, path.strip_prefix(dir).ok()?))) {
+        None => open(path, flags, mode).call(name)?,
+        Some((dir, rest)) => {
+            let flags_of_dir = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let dir = open(dir, flags_of_dir, Mode::empty()).call(|| format!("open({dir:?}, O_PATH|O_DIRECTORY)"))?;
+            rooted::open(dir, rest.as_os_str().as_bytes(), flags, mode)?
+        }
+    };
     let stat = fstat(&file).call(|| format!("fstat({path:?})"))?;
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(CallError { call: format!("{}, not a regular file", name()), errno: Errno::ENOTSUP });
@@ -142,7 +153,7 @@ mod tests {
     use super::*;
 
     fn writer(path: &Path, max_size: Option<u64>, max_files: u32) -> Writer {
-        Writer::open(LogFile { path: path.to_owned(), max_size, max_files, max_line: None }).unwrap()
+        Writer::open(LogFile { path: path.to_owned(), max_size, max_files, max_line: None, within: None }).unwrap()
     }
 
     /// Ten records of ten bytes.
@@ -207,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_drops_whole_records_and_says_so() {
-        let target = LogFile { path: "/log".into(), max_size: None, max_files: 1, max_line: None };
+        let target = LogFile { path: "/log".into(), max_size: None, max_files: 1, max_line: None, within: None };
         let file = open("/dev/full", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let mut writer = Writer { file, target, size: 0, dropped: 0, problem: None };
         fill(&mut writer);

@@ -180,7 +180,13 @@ mod tests {
     use crate::layout::LogFile;
 
     fn cri(path: &Path) -> LogTarget {
-        LogTarget::K8sFile(LogFile { path: path.to_owned(), max_size: None, max_files: 1, max_line: None })
+        LogTarget::K8sFile(LogFile {
+            path: path.to_owned(),
+            max_size: None,
+            max_files: 1,
+            max_line: None,
+            within: None,
+        })
     }
 
     #[test]
@@ -204,7 +210,7 @@ mod tests {
     fn a_character_that_comes_in_two_reads_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let file = LogFile { path: path.clone(), max_size: None, max_files: 1, max_line: None };
+        let file = LogFile { path: path.clone(), max_size: None, max_files: 1, max_line: None, within: None };
         let mut log = Log::open(&LogTarget::JsonFile { file, attributes: Default::default() }).unwrap();
         let mut gather = Vec::new();
         log.append(Stream::Stdout, b"gr\xc3", 0, &mut gather);

@@ -137,7 +137,7 @@ impl Server {
         let executed = launch::exec(launch::Exec {
             init: init.pidfd(),
             spec: &container.spec,
-            id: id,
+            id,
             bundle: &container.path,
             process: &process,
             cgroup: container.cgroup.as_ref(),

@@ -231,6 +231,12 @@ impl Server {
         Some(Run::new(program, id, self.bundles.as_ref()?.path(id), verb))
     }
 
+    /// Writes a document for the program of a container.
+    fn write(&self, id: &str, name: &str, document: serde_json::Result<Vec<u8>>) -> Result<PathBuf, Failure> {
+        let bundles = self.bundles.as_ref().ok_or_else(|| not_found(id))?;
+        bundles.write(id, name, &document.map_err(Failure::internal)?).map_err(Failure::internal)
+    }
+
     /// Has a program make the init process of a container.
     pub(super) fn create_by_program(
         &mut self,
@@ -276,9 +282,7 @@ impl Server {
     ) -> Result<Executed, Failure> {
         let mut run = self.call_of(id, "exec").ok_or_else(|| not_found(id))?;
         let bundle = run.bundle.clone();
-        let path = bundle.join("process.json");
-        let document = serde_json::to_vec(process).map_err(Failure::internal)?;
-        fs::write(&path, document).call(|| format!("write({path:?})")).map_err(Failure::internal)?;
+        let path = self.write(id, "process.json", serde_json::to_vec(process))?;
         run.arg("--process").arg(path).arg("--detach").arg("--pid-file").arg(bundle.join("pid"));
         if let Some(group) = group {
             run.arg("--cgroup").arg(group.name());
@@ -314,9 +318,7 @@ impl Server {
     /// Tells a program of new limits, which the container's group has already.
     pub(super) fn update_by_program(&self, id: &str, resources: &Resources) -> Result<(), Failure> {
         let Some(mut run) = self.call_of(id, "update") else { return Ok(()) };
-        let path = run.bundle.join("resources.json");
-        let document = serde_json::to_vec(resources).map_err(Failure::internal)?;
-        fs::write(&path, document).call(|| format!("write({path:?})")).map_err(Failure::internal)?;
+        let path = self.write(id, "resources.json", serde_json::to_vec(resources))?;
         run.arg("--resources").arg(path).arg(id);
         run.end(None)
     }

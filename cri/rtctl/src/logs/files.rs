@@ -97,7 +97,7 @@ mod tests {
     fn in_order_with_gaps_and_after_rotations() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let log = LogFile { path: path.clone(), max_size: None, max_files: 5, max_line: None };
+        let log = LogFile { path: path.clone(), max_size: None, max_files: 5, max_line: None, within: None };
         assert!(open(&log).unwrap().is_empty());
         let number = |number: u32| shim::log::rotated(&path, number);
         fs::write(number(3), "1").unwrap();

@@ -36,6 +36,7 @@ pub(crate) fn target(options: &LogOptions, facts: &Facts<'_>, dir: &Path) -> Res
         max_size: options.max_size,
         max_files: options.max_files,
         max_line: None,
+        within: None,
     };
     Ok(match options.driver {
         Driver::None => None,

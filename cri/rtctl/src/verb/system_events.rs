@@ -119,7 +119,13 @@ impl Args {
         roots.prepare()?;
         let now = time::since_epoch(SystemTime::now());
         let stream = self.stream && !self.no_stream && self.until.is_none_or(|until| until > now);
-        let log = LogFile { path: roots.state.join(shim::events::NAME), max_size: None, max_files: 2, max_line: None };
+        let log = LogFile {
+            path: roots.state.join(shim::events::NAME),
+            max_size: None,
+            max_files: 2,
+            max_line: None,
+            within: None,
+        };
         // Watched before it is read: nothing is missed in between.
         let watch = if stream { Some(Watch::new(roots)?) } else { None };
         let mut show = |line: &[u8]| {

@@ -203,7 +203,13 @@ fn task(input: &ContainerInput<'_>) -> Result<Task, Error> {
         layers: Some(Layers { lower: input.layers.to_vec(), upper: Some((upper.join("fs"), upper.join("work"))) }),
         log: log_path(input.pod, config).map(|path| {
             let max_line = input.defaults.max_log_line;
-            LogTarget::K8sFile(LogFile { path, max_size: None, max_files: 1, max_line })
+            LogTarget::K8sFile(LogFile {
+                path,
+                max_size: None,
+                max_files: 1,
+                max_line,
+                within: input.pod.log_directory.clone(),
+            })
         }),
         stdin,
         restart: RestartPolicy::No,

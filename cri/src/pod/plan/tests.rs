@@ -10,7 +10,7 @@ use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 use super::super::config::*;
 use super::super::error::Error;
 use super::container::log_path;
-use super::{ContainerInput, Defaults, Labels, ResolvedMount, container, resources, sandbox};
+use super::{ContainerInput, Defaults, Labels, ResolvedMount, Runner, container, resources, sandbox};
 use crate::image::identity::Identity;
 use crate::spec::cdi::Edits;
 use crate::spec::{CgroupMode, DEFAULT_CAPABILITIES, DeviceNode, DeviceRequest, Host, Image, NodeKind};
@@ -138,6 +138,7 @@ impl Case {
             labels: self.labels.as_ref(),
             target_pid: self.target_pid,
             defaults: &self.defaults,
+            runner: &Runner::default(),
         })
     }
 
@@ -727,7 +728,13 @@ fn tasks() {
             upper: Some(("/upper/x/fs".into(), "/upper/x/work".into())),
         })
     );
-    let log = LogFile { path: "/logs/app/0.log".into(), max_size: None, max_files: 1, max_line: None };
+    let log = LogFile {
+        path: "/logs/app/0.log".into(),
+        max_size: None,
+        max_files: 1,
+        max_line: None,
+        within: Some("/logs".into()),
+    };
     assert_eq!((task.log, task.stop_signal, task.stdin), (Some(LogTarget::K8sFile(log)), Some(15), Stdin::Closed));
     assert_eq!(task.owned, [PathBuf::from("/upper/x")]);
     it.config.stdin = true;
