@@ -68,10 +68,11 @@ impl Peer {
             }
             tokio::select! {
                 answer = &mut answer => return answer,
-                other = Peer::connect(dir) => match other {
-                    Err(error @ Error::Shim(client::Error::Silent)) => return Err(error),
-                    // Whatever became of it, the connection that asks is told.
-                    Ok(_) | Err(_) => {}
+                other = Peer::connect(dir) => {
+                    // Whatever else became of it, the connection that asks is told.
+                    if let Err(error @ Error::Shim(client::Error::Silent)) = other {
+                        return Err(error);
+                    }
                 }
             }
         }
