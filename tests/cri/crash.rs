@@ -299,6 +299,7 @@ fn pull_image() {
             eprintln!("PullImage: killed before step {at}: {:?}", answer.as_ref().map_err(Status::code));
             if at == u32::MAX {
                 steps = done;
+                eprintln!("PullImage: {steps} steps");
             } else {
                 rtd.kill();
                 rtd.restart().await;

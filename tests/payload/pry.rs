@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::say;
 
@@ -19,10 +19,11 @@ pub(crate) fn pry(path: &str) {
     };
     let (mut looks, mut next) = (0u64, std::process::id() + 1);
     tell("ready".to_owned());
-    while !Path::new("/tmp/stop").exists() {
+    while fs::symlink_metadata("/tmp/stop").is_err() {
         for _ in 0..1000 {
             // One that lives is looked at again and again, as long as there is no younger one.
-            for pid in next..next + 4 {
+            let first = next;
+            for pid in first..first + 4 {
                 let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
                 next = pid;
                 looks += 1;

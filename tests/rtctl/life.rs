@@ -199,7 +199,7 @@ fn run_rm_tells_what_it_could_not_remove() {
         for pod in [None, Some("shared")] {
             let flags: Vec<&str> = match pod {
                 Some(name) => {
-                    r.ok(&["pod", "create", "--name", name, "--share", "none"]);
+                    r.ok(&["pod", "create", "--name", name, "--network", "none"]);
                     vec!["--pod", name]
                 }
                 None => vec!["--network", "none"],

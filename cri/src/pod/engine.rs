@@ -19,7 +19,7 @@ use tokio::sync::broadcast;
 use super::error::{Error, Io, Kind};
 use super::event::{Event, EventKind};
 use super::flight::Flights;
-use super::handler::Known;
+use super::handler::{Features, Known};
 use super::id::{self, Id};
 use super::network::{Choice, Network};
 use super::state::{Container, ContainerState, ContainerView, Pod, PodView};
@@ -54,15 +54,6 @@ pub struct Settings {
     pub features: Features,
     /// The daemon's settings: what of them is read when something is made may change at any time.
     pub daemon: config::Settings,
-}
-
-/// What pods may ask for, as far as that depends on the kernel and the file system of the images. CRI: RuntimeHandlerFeatures
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Read-only mounts with all that is mounted below them.
-    pub recursive_read_only_mounts: bool,
-    /// User namespaces.
-    pub user_namespaces: bool,
 }
 
 impl Settings {

@@ -90,6 +90,8 @@ impl Engine {
         let streams = Streams { stdin: false, stdout: true, stderr: true };
         let session = Session::new(view);
         let ends = [out.1, err.1];
+        // Before the shim's clock starts: what it kills at the limit is not taken for an end of its own.
+        let since = std::time::Instant::now();
         session.begin(&shim, Command { process, streams, limit }, &ends).await?;
         drop(ends);
         let ended = async {
@@ -98,7 +100,6 @@ impl Engine {
             Ok(Executed { stdout: stdout?, stderr: stderr?, code })
         };
         let overdue = || Error::Overdue { limit: limit.unwrap_or_default() };
-        let since = std::time::Instant::now();
         let whole = async {
             match limit.and_then(|limit| limit.checked_add(PATIENCE)) {
                 Some(most) => timeout(most, ended).await.unwrap_or_else(|_| Err(overdue())),

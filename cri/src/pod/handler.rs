@@ -10,13 +10,22 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::{AccessFlags, access};
 use shim::layout::Program;
 
-use super::engine::{Engine, Features};
+use super::engine::Engine;
 use super::error::{Error, Io};
 use super::plan::Runner;
 use crate::config;
 
 /// How long a program may take to tell its features.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a handler can do. CRI: RuntimeHandlerFeatures
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Mounts below a read-only mount are read-only, too.
+    pub recursive_read_only_mounts: bool,
+    /// Pods may have a user namespace.
+    pub user_namespaces: bool,
+}
 
 /// What programs said of themselves, by their path and time of change.
 pub(super) type Known = Mutex<HashMap<(PathBuf, SystemTime), Features>>;
@@ -52,7 +61,7 @@ impl Engine {
         let Ok(config::Handler { path: Some(path), args, .. }) = self.handler(name) else { return own };
         // One that is missing now is asked when it is there.
         let Ok(changed) = std::fs::metadata(&path).and_then(|file| file.modified()) else {
-            return Features { recursive_read_only_mounts: false, user_namespaces: false };
+            return Features::default();
         };
         let key = (path, changed);
         let known = |known: &Known| known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
@@ -62,11 +71,11 @@ impl Engine {
         let mut command = tokio::process::Command::new(&key.0);
         command.args(args).arg("features").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let user_namespaces = match tokio::time::timeout(PATIENCE, command.output()).await {
-            Ok(Ok(said)) => own.user_namespaces && said.status.success() && makes_user_namespaces(&said.stdout),
+            Ok(Ok(said)) => said.status.success() && makes_user_namespaces(&said.stdout),
             // Asked again.
             Ok(Err(_)) | Err(_) => return Features { user_namespaces: false, ..own },
         };
-        let features = Features { user_namespaces, ..own };
+        let features = Features { user_namespaces: own.user_namespaces && user_namespaces, ..own };
         self.0.features.lock().unwrap_or_else(PoisonError::into_inner).insert(key, features);
         features
     }

@@ -45,11 +45,12 @@ mod usage;
 mod watch;
 
 pub use apparmor::{APPARMOR_PROFILES, is_apparmor_profile_loaded};
-pub use engine::{Engine, Features, Settings};
+pub use engine::{Engine, Settings};
 pub use error::{Error, Kind};
 pub use event::{Event, EventKind};
 pub use exec::{Executed, OUTPUT_LIMIT};
 pub use flight::Patience;
+pub use handler::Features;
 pub use id::Id;
 pub use network::Choice as NetworkChoice;
 pub use plan::Defaults;

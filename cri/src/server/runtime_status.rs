@@ -9,7 +9,7 @@ use proto::v1::{
 use serde_json::json;
 
 use super::Service;
-use crate::pod::Features;
+use crate::pod;
 
 /// Whether pods can be made, and what handlers and features there are. CRI: Status
 pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusResponse {
@@ -27,7 +27,7 @@ pub(super) async fn status(service: &Service, request: StatusRequest) -> StatusR
     let settings = service.engine.settings();
     let mut runtime_handlers = Vec::new();
     for name in service.engine.handler_names() {
-        let Features { recursive_read_only_mounts, user_namespaces } = service.engine.features(&name).await;
+        let pod::Features { recursive_read_only_mounts, user_namespaces } = service.engine.features(&name).await;
         let features = Some(RuntimeHandlerFeatures { recursive_read_only_mounts, user_namespaces });
         runtime_handlers.push(RuntimeHandler { name, features });
     }

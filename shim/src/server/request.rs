@@ -101,20 +101,22 @@ impl Server {
             let message = "a container that is removed when it ends cannot have a restart policy";
             return Err(Failure::new(FailureKind::Invalid, message));
         }
-        if let (Some(resources), Some(cgroup)) = (&resources, &container.cgroup) {
-            cgroup.apply(resources).map_err(Failure::internal)?;
+        if let Some(resources) = &resources {
+            if let Some(cgroup) = &container.cgroup {
+                cgroup.apply(resources).map_err(Failure::internal)?;
+            }
+            if container.task.program.is_some() {
+                self.update_by_program(id, resources).inspect_err(|_| self.reapply(id))?;
+            }
         }
+        let container = self.container(id, Verb::Update)?;
         if let (Some(score), Some(process)) = (oom_score_adj, &mut container.spec.process) {
             if let (Some(cgroup), Some(old)) = (&container.cgroup, process.oom_score_adj) {
                 oom_score::change(cgroup, old, score)?;
             }
             process.oom_score_adj = Some(score);
         }
-        if let Some(resources) = resources.as_ref().filter(|_| container.task.program.is_some()) {
-            self.update_by_program(id, resources).inspect_err(|_| self.reapply(id))?;
-        }
         if resources.is_some() || oom_score_adj.is_some() {
-            let container = self.container(id, Verb::Update)?;
             let merged = container.spec.linux.get_or_insert_default().resources.get_or_insert_default();
             update::merge(merged, resources.unwrap_or_default());
             update::rewrite(&container.dir, merged, oom_score_adj).map_err(Failure::internal)?;

@@ -69,6 +69,38 @@ fn groups_of_the_user_are_not_written_from_a_user_namespace() {
     });
 }
 
+/// runc 1.5.2 notes: `exec --cgroup` took a group beside the container's whose name begins with the container's.
+#[test]
+fn groups_beside_the_containers_are_not_entered() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 has another meaning for it");
+        let bundle = t.bundle();
+        let group = bundle.spec["linux"]["cgroupsPath"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let container = t.hold(bundle);
+        let own: Vec<_> = t.cgroups.find(&group).into_iter().filter(|path| path.ends_with(&group)).collect();
+        assert!(!own.is_empty());
+        let name = format!("{group}x");
+        let beside: Vec<_> = own.iter().map(|group| group.with_file_name(&name)).collect();
+        beside.iter().for_each(|group| fs::create_dir(group).unwrap());
+        for path in [
+            format!("../{name}"),
+            format!("/../{name}"),
+            format!("./../{name}"),
+            "..".into(),
+            "../../..".into(),
+            format!("x/../../{name}"),
+        ] {
+            let output = container.exec_with(&["--cgroup", &path], &["/bin/cat", "/proc/self/cgroup"]);
+            assert!(output.code != 0, "{path}: {output}");
+        }
+        // An absolute path starts at the container's group.
+        let output = container.exec_with(&["--cgroup", &format!("/{name}")], &["/bin/cat", "/proc/self/cgroup"]);
+        assert!(!output.stdout.contains(&format!("{}/{name}\n", t.marker())), "{output}");
+        beside.iter().for_each(|group| fs::remove_dir(group).unwrap());
+        container.end();
+    });
+}
+
 /// Mount points with their propagation.
 fn propagation() -> Vec<String> {
     let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
