@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Pid, WaitOptions, set_child_subreaper, waitpid};
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [bundle, rounds, live, programs @ ..] = words.as_slice() else { return Err(USAGE.into()) };
     let (rounds, live): (u32, u32) = (rounds.parse()?, live.parse()?);
-    let bundle = fs::canonicalize(bundle)?;
+    let bundle = std::path::absolute(bundle)?;
     // The containers' processes become our children: their end is waited for.
     set_child_subreaper(Some(rustix::process::getpid()))?;
 
@@ -181,16 +181,10 @@ fn time(mut command: Command) -> Result<Duration> {
     if status.success() { Ok(time) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-/// Waits for a container's process; ends it after a minute.
+/// Waits for a container's process.
 fn wait(pid: i32) -> Result<()> {
     let pid = Pid::from_raw(pid).ok_or("a pid file with 0")?;
-    let until = Instant::now() + Duration::from_secs(60);
-    while waitpid(Some(pid), WaitOptions::NOHANG)?.is_none() {
-        if Instant::now() > until {
-            kill_process(pid, Signal::KILL)?;
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
+    waitpid(Some(pid), WaitOptions::empty())?;
     Ok(())
 }
 

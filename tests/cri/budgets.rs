@@ -149,7 +149,7 @@ fn one_record_reaches_the_disk_with_cni() {
         // The record of the attachment, its bytes and its name; docs/state.md.
         let waits: Vec<&str> = waits(&calls).into_iter().map(|line| name_of(line)).collect();
         // On a file system whose log has the names along with the files; else the directory comes after the file.
-        let kind = rustix::fs::statfs(&rtd.root()).unwrap().f_type;
+        let kind = rustix::fs::statfs(rtd.root()).unwrap().f_type;
         let logged = [0xef53, 0x5846_5342, 0x9123_683e].contains(&kind);
         assert_eq!(waits, if logged { &["fsync"][..] } else { &["fdatasync", "fsync"] });
         rtd.remove_pod(&id).await.unwrap();

@@ -308,7 +308,7 @@ fn what_could_not_be_undone_is_tried_again() {
                 .count()
         };
         for restart in [false, true] {
-            File::create(plugin.dir.join("broken")).unwrap();
+            fs::write(plugin.dir.join("broken"), "").unwrap();
             plugin.gate.write_all(b"nonsense\n").unwrap();
             let error = rtd.run(&networked("web")).await.unwrap_err();
             assert!(error.message().contains("it is broken"), "{error}");

@@ -53,13 +53,13 @@ fn ready_is_passed_on_to_who_asked() {
         let mut run = t
             .command(&args)
             .env("NOTIFY_SOCKET", &host)
-            .stdout(fs::File::create(t.dir.join("out")).unwrap())
+            .stdout(fs::File::create_new(t.dir.join("out")).unwrap())
             .spawn()
             .unwrap();
         // The program does not speak: we speak for it, by the socket that it sees.
         let inside = loop {
             let path = t.dir.join("root").join(&id).join("notify/notify.sock");
-            if pid_file.exists() && path.exists() {
+            if pid_file.try_exists().unwrap() && path.try_exists().unwrap() {
                 break path;
             }
             std::thread::yield_now();
@@ -80,7 +80,7 @@ fn ready_is_passed_on_to_who_asked() {
         assert!(run.wait().unwrap().success());
         let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
         assert!(environment.contains("NOTIFY_SOCKET=/run/notify/notify.sock"), "{environment}");
-        assert!(Path::new(&format!("/proc/{pid}/root/run/notify/notify.sock")).exists());
+        assert!(Path::new(&format!("/proc/{pid}/root/run/notify/notify.sock")).try_exists().unwrap());
         t.runtime(&["kill", &id, "KILL"]).ok();
         t.wait_pid(pid.parse().unwrap());
         t.runtime(&["delete", &id]).ok();

@@ -101,7 +101,7 @@ fn a_container_has_a_scope_with_its_limits() {
         t.runtime(&["resume", &id]).ok();
         delete(t, &id, &pid);
         assert_eq!(show(&scope, "LoadState"), "not-found");
-        assert!(!group.exists());
+        assert!(!group.try_exists().unwrap());
     });
 }
 
