@@ -23,6 +23,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_dumpable;
+use nix::sys::stat::stat;
 use nix::unistd::{geteuid, getgid, getpid, getuid};
 
 use crate::launch::pair;
@@ -40,14 +41,16 @@ pub fn is_hosts_root() -> bool {
     geteuid().is_root() && !in_user_namespace()
 }
 
+/// Inode of the initial user namespace (`enum init_ns_ino` of linux/nsfs.h).
+const INITIAL: u64 = 0xEFFF_FFFD;
+
 /// Whether this process is in a user namespace other than the initial one, user_namespaces(7).
 #[must_use]
 pub fn in_user_namespace() -> bool {
     // Asked often, and only `enter` changes it, which ordinary users call before they ask.
     static INSIDE: OnceLock<bool> = OnceLock::new();
-    let whole = |map: String| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
     // Kernels without user namespaces have no such file.
-    *INSIDE.get_or_init(|| fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !whole(map)))
+    *INSIDE.get_or_init(|| stat("/proc/self/ns/user").is_ok_and(|file| file.st_ino != INITIAL))
 }
 
 /// A copy of this program in memory that nobody can change (CVE-2019-5736), memfd_create(2).

@@ -240,11 +240,12 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
         .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserved))?;
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
     let flags = statvfs("/proc/self/exe").call(|| "statfs(\"/proc/self/exe\")".to_owned())?.flags();
-    if flags.contains(FsFlags::ST_RDONLY) || rootless::is_sealed()? {
+    if flags.contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
     let copy = match open_tree(AT_FDCWD, c"/proc/self/exe", Depth::Single) {
-        // An ordinary user makes no mounts, but copies.
+        // An ordinary user makes no mounts, but copies, which nobody can mount.
+        Err(Errno::EPERM | Errno::EINVAL) if rootless::is_sealed()? => return Ok(()),
         Err(Errno::EPERM) => rootless::sealed_copy()?,
         copy => {
             let copy = copy.call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
