@@ -10,7 +10,7 @@ use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 use super::super::config::*;
 use super::super::error::Error;
 use super::container::log_path;
-use super::{ContainerInput, Defaults, ResolvedMount, container, resources, sandbox};
+use super::{ContainerInput, Defaults, ResolvedMount, Runner, container, resources, sandbox};
 use crate::image::identity::Identity;
 use crate::spec::cdi::Edits;
 use crate::spec::{CgroupMode, DEFAULT_CAPABILITIES, DeviceNode, DeviceRequest, Host, Image, NodeKind};
@@ -135,6 +135,7 @@ impl Case {
             seccomp: self.seccomp.as_deref(),
             target_pid: self.target_pid,
             defaults: &self.defaults,
+            runner: &Runner::default(),
         })
     }
 
