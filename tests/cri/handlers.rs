@@ -317,3 +317,17 @@ fn user_namespaces() {
         rtd.remove_pod(&pod).await.unwrap();
     });
 }
+
+/// Pods that name no handler get the default one.
+#[test]
+fn the_default_handler() {
+    pod_test(async |rtd| {
+        let Some(spy) = spy(rtd) else { return rtd.test.skip("neither runc nor crun here") };
+        rtd.configure(&format!("default_handler = \"other\"\n[handlers.other]\npath = {spy:?}\n")).await;
+        let config = logged(rtd, "web");
+        let pod = run(rtd, &config, "").await.unwrap();
+        assert_eq!(output(rtd, &pod, &config, &changed("one", "echo hello", |_| {})).await, "hello\n");
+        assert!(fs::read_to_string(rtd.test.dir.join("calls")).unwrap().contains(" create "));
+        rtd.remove_pod(&pod).await.unwrap();
+    });
+}

@@ -31,7 +31,7 @@ keys! {
     /// Who makes cgroups: rtd in the file system, or systemd as slices and scopes. The kubelet asks for it (RuntimeConfig).
     /// auto: systemd where it is process 1, else cgroupfs.
     Restart cgroup_driver: CgroupDriver = "\"auto\"";
-    /// The runtime handler of pods that name none (no RuntimeClass). Not built yet: all pods are run by rt; its limits count.
+    /// The runtime handler of pods that name none (no RuntimeClass).
     Live default_handler: String = "\"rt\"";
     /// Resource limits of containers, NAME=SOFT[:HARD] with the names of ulimit(1), such as "nofile=1024:524288".
     /// What is not named here is as rtd was started with.
