@@ -17,6 +17,9 @@ const EXECS: usize = 100;
 const ATTACHES: usize = 50;
 const FORWARDS: usize = 50;
 
+/// Clients that do not read.
+const SILENT: usize = 40;
+
 /// What a session may cost the daemon, in KiB: most of it is the compression of SPDY.
 const QUIET: usize = 512;
 
@@ -214,7 +217,7 @@ fn hundreds_at_a_time() {
     });
 }
 
-/// Their commands wait, and the daemon keeps no more than its buffers.
+/// Their commands wait, and the daemon keeps no more than its buffers. When they are gone the commands go on to their ends, and nobody hears them.
 #[test]
 fn clients_that_do_not_read() {
     warm_up();
@@ -225,19 +228,19 @@ fn clients_that_do_not_read() {
         rtd.exec(&one, "true").await.unwrap();
         let (before, held) = (Open::now(rtd, &id), memory(rtd.pid()));
         let mut clients = Vec::new();
-        for number in 0..EXECS {
-            let url = exec_url(rtd, &one, "exec yes").await;
+        for number in 0..SILENT {
+            let url = exec_url(rtd, &one, "yes | head -c 24000000").await;
             let mut client = Client::connect(number, &url).await;
             client.hear("y\ny\n").await;
             clients.push(client);
         }
         // All of them have come to their end when none can write any more.
-        let waiting = "for p in /proc/[0-9]*; do read -r name <$p/comm; [ $name = yes ] || continue; \
+        let waiting = "for p in /proc/[0-9]*; do read -r name <$p/comm; [ $name = head ] || continue; \
                        until grep -q pipe_write $p/wchan; do usleep 1000; done; done";
         assert_eq!(rtd.exec(&one, waiting).await.unwrap().exit_code, 0);
         let more = memory(rtd.pid()).saturating_sub(held);
-        eprintln!("{more} KiB for {EXECS} streams");
-        assert!(more < FULL * EXECS, "{more} KiB");
+        eprintln!("{more} KiB for {SILENT} streams");
+        assert!(more < FULL * SILENT, "{more} KiB");
         drop(clients);
         as_before(rtd, &id, &one, before).await;
         rtd.remove_pod(&id).await.unwrap();
