@@ -38,7 +38,8 @@ const SEALS: SealFlag =
 /// Whether this is the root user of the host, and not of a user namespace.
 #[must_use]
 pub fn is_hosts_root() -> bool {
-    geteuid().is_root() && !in_user_namespace()
+    static ROOT: OnceLock<bool> = OnceLock::new();
+    *ROOT.get_or_init(|| geteuid().is_root() && !in_user_namespace())
 }
 
 /// Inode of the initial user namespace (`enum init_ns_ino` of linux/nsfs.h).

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, readlinkat};
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::symlinkat;
 
 use super::{Create, Failure, Step, copy_up, leave, write_below};
 use crate::plan::{Extra, Mount, Options, Parameter, Plan, Source};
-use crate::root::{Root, open_leaf, split};
+use crate::root::{Links, Root, open_leaf, split};
 use crate::sys::mount::{
     Attributes, Depth, attr, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
     move_mount,
@@ -26,6 +26,8 @@ pub(super) struct Made {
     pub proc: Option<OwnedFd>,
     /// Its devpts.
     pub devpts: Option<OwnedFd>,
+    /// The first tmpfs that was mounted where no link leads, `/dev` that is, and its place.
+    fresh: Option<(PathBuf, OwnedFd)>,
 }
 
 /// Makes the mounts of the plan in their order.
@@ -39,7 +41,7 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
             }
             Source::FileSystem { kind, source, parameters } => {
                 let parameters = labelled(mount, parameters, create.plan.mount_label.as_deref());
-                file_system(root, mount, kind, source, parameters)
+                file_system(root, mount, made.fresh.as_ref(), (kind, source), parameters)
             }
             Source::Remount => remount(root, mount),
             Source::Cgroup => cgroup(root, mount, std::mem::take(&mut create.cgroups)),
@@ -49,7 +51,14 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
             errno: error.errno,
             text: format!("mounts[{index}] (\"/{}\"): {error}", mount.destination.display()),
         })?;
+        if made.fresh.as_ref().is_some_and(|(place, _)| place.starts_with(&mount.destination)) {
+            // It is covered now.
+            made.fresh = None;
+        }
         match attached {
+            Some(fd) if mount.is("tmpfs") && mount.links() == Links::Refuse && made.fresh.is_none() => {
+                made.fresh = Some((mount.destination.clone(), fd));
+            }
             Some(fd) if mount.is("proc") && mount.destination == Path::new("proc") => made.proc = Some(fd),
             Some(fd) if mount.is("devpts") && mount.destination == Path::new("dev/pts") => made.devpts = Some(fd),
             Some(fd) => leave(fd),
@@ -57,6 +66,15 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
         }
     }
     Ok(made)
+}
+
+/// A new directory in the root of a tmpfs that was just mounted; nothing where it is somewhere else, or not new.
+fn in_fresh(fresh: Option<&(PathBuf, OwnedFd)>, path: &Path) -> Option<OwnedFd> {
+    let (parent, name) = split(path);
+    let (_, tmpfs) = fresh.filter(|(place, _)| place == parent)?;
+    mkdirat(tmpfs, name, Mode::from_bits_truncate(0o755)).ok()?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(tmpfs, name, flags, Mode::empty()).ok()
 }
 
 /// Where a mount goes: a directory or a file, made if it is missing.
@@ -114,8 +132,8 @@ fn labelled<'a>(mount: &Mount, parameters: &'a [Parameter], label: Option<&CStr>
 fn file_system(
     root: &Root,
     mount: &Mount,
-    kind: &CStr,
-    source: &CStr,
+    fresh: Option<&(PathBuf, OwnedFd)>,
+    (kind, source): (&CStr, &CStr),
     mut parameters: Cow<'_, [Parameter]>,
 ) -> Result<Option<OwnedFd>, CallError> {
     let attributes = mount.options.attributes.set;
@@ -129,7 +147,10 @@ fn file_system(
         let mode = CString::new(format!("{mode:o}")).expect("made of digits");
         parameters.to_mut().push(Parameter::Value(c"mode".into(), mode));
     }
-    let target = target(root, mount, true)?;
+    let target = match in_fresh(fresh, &mount.destination) {
+        Some(directory) => directory,
+        None => target(root, mount, true)?,
+    };
     if !mount.options.has(Extra::CopyUp) {
         let new = new_mount(kind, source, &parameters, attributes)?;
         attach(&new, &target, &mount.options, &mount.destination)?;
