@@ -327,7 +327,12 @@ fn the_default_handler() {
         let config = logged(rtd, "web");
         let pod = run(rtd, &config, "").await.unwrap();
         assert_eq!(output(rtd, &pod, &config, &changed("one", "echo hello", |_| {})).await, "hello\n");
-        assert!(fs::read_to_string(rtd.test.dir.join("calls")).unwrap().contains(" create "));
+        let made = |rtd: &Rtd<'_>| fs::read_to_string(rtd.test.dir.join("calls")).unwrap().matches(" create ").count();
+        assert_eq!(made(rtd), 1);
+        // Another default is one of later pods.
+        rtd.configure(&format!("[handlers.other]\npath = {spy:?}\n")).await;
+        assert_eq!(output(rtd, &pod, &config, &changed("two", "echo again", |_| {})).await, "again\n");
+        assert_eq!(made(rtd), 2);
         rtd.remove_pod(&pod).await.unwrap();
     });
 }

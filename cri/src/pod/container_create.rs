@@ -152,7 +152,7 @@ impl Making<'_> {
             .map_err(|error| error.at("volumes of the image"))?;
 
         self.steps.at("configuration");
-        let runner = self.engine.runner(&self.pod.record.config.handler)?;
+        let runner = self.engine.runner(&self.pod.record.handler)?;
         let mut plan = plan::container(&ContainerInput {
             id: self.id.as_str(),
             pod: &self.pod.record.config,
@@ -347,7 +347,7 @@ impl Making<'_> {
     fn defaults(&self) -> Result<Defaults, Error> {
         let loaded = apparmor::loaded(&self.engine.0.host)?;
         apparmor::require(&self.config, loaded.as_ref())?;
-        self.engine.defaults(&self.pod.record.config.handler)
+        self.engine.defaults(&self.pod.record.handler)
     }
 
     fn cdi(&self) -> Result<Edits, Error> {

@@ -41,17 +41,22 @@ impl Engine {
         std::iter::once(String::new()).chain(config.handlers.keys().cloned()).collect()
     }
 
+    /// The name of the handler that a pod asks for; the empty one means the default.
+    pub(super) fn handler_name(&self, name: &str) -> String {
+        if name.is_empty() { self.0.settings.daemon.now().default_handler.clone() } else { name.to_owned() }
+    }
+
     /// The settings of a handler.
     ///
     /// # Errors
     /// [`Error::Handler`]: there is none of this name.
     pub fn handler(&self, name: &str) -> Result<config::Handler, Error> {
         let config = self.0.settings.daemon.now();
-        let wanted = if name.is_empty() { config.default_handler.as_str() } else { name };
+        let wanted = &self.handler_name(name);
         let found = config.handlers.get(wanted);
         found
             .cloned()
-            .ok_or_else(|| Error::Handler { name: wanted.to_owned(), known: config.handlers.keys().cloned().collect() })
+            .ok_or_else(|| Error::Handler { name: wanted.clone(), known: config.handlers.keys().cloned().collect() })
     }
 
     /// What a handler can do on this machine. The shim mounts and maps ids for all; whether containers can be in a user namespace is asked of the

@@ -51,6 +51,9 @@ pub struct PodRecord {
     pub id: Id,
     /// What was asked for.
     pub config: PodConfig,
+    /// The handler that runs its containers, whatever the default becomes later; empty in records of versions that did not keep it.
+    #[serde(default)]
+    pub handler: String,
     /// Nanoseconds since the epoch.
     pub created_at: u64,
     /// How it is on the network.

@@ -63,13 +63,15 @@ impl Engine {
     }
 
     fn make_pod(&self, config: PodConfig, steps: &Steps) -> Result<(Arc<Pod>, Connection), Error> {
-        let sandbox = plan::sandbox(&config, &self.defaults(&config.handler)?)?;
+        let handler = self.handler_name(&config.handler);
+        let sandbox = plan::sandbox(&config, &self.defaults(&handler)?)?;
         let id = Id::new().io(|| "read(/dev/urandom)".to_owned())?;
         let dir = self.pod_dir(&id);
         let record = PodRecord {
             version: VERSION,
             network: self.0.network.kind(&config),
             owns_cgroup: self.owns_cgroup(&config.cgroup_parent)?,
+            handler,
             created_at: now(),
             labels: self.new_labels(&config)?,
             id,

@@ -283,6 +283,6 @@ mod tests {
         assert_eq!(again.env_bytes, spec.env_bytes);
         let text = r#"{"args":["x"],"cwd":"/","env":["A=\ufffd\u0000"],"rt.envBytes":{"A":[255,0]}}"#;
         let error = process(&serde_json::from_str(text).unwrap(), "process").map(drop).unwrap_err();
-        assert_eq!(error.to_string(), "process.env[0]: must be NAME=value without a NUL byte");
+        assert_eq!(error.to_string(), "config.json: process.env[0]: must be NAME=value without a NUL byte");
     }
 }
