@@ -1,8 +1,8 @@
 //! What a container runs, how it is stopped, and what of it is told.
 
 use proto::v1::{KeyValue, Signal};
-use tests::pod_test;
 use tests::pods::container;
+use tests::{handler_differs, pod_test};
 use tonic::Code;
 
 use crate::lab::{changed, finish, logged, output};
@@ -49,6 +49,7 @@ fn command_lines_environment_and_place() {
 #[test]
 fn variables_that_are_not_text() {
     pod_test(async |rtd| {
+        handler_differs!(rtd.test, "its config.json has text alone");
         let config = logged(rtd, "web");
         let pod = rtd.run(&config).await.unwrap();
         let script = "printf %s \"$SECRET\" | od -An -tx1 | tr -d ' '";

@@ -6,7 +6,7 @@ use proto::v1::{
     LinuxContainerResources, UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
     UpdateRuntimeConfigRequest,
 };
-use tests::{Cgroups, Rtd, needs, pod_test};
+use tests::{Cgroups, Rtd, handler_differs, needs, pod_test};
 use tonic::{Code, Status};
 
 use crate::lab::{changed, logged};
@@ -154,6 +154,7 @@ fn pods_and_the_runtime() {
 #[test]
 fn oom_score_of_what_runs() {
     pod_test(async |rtd| {
+        handler_differs!(rtd.test, "what is executed has the value that the container began with");
         let config = logged(rtd, "web");
         let pod = rtd.run(&config).await.unwrap();
         let score = |oom_score_adj| LinuxContainerResources { oom_score_adj, ..LinuxContainerResources::default() };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Bundle, Output, Test, needs, test};
+use tests::{Bundle, Kind, Output, Test, kind, needs, test};
 
 /// Options in front of every verb.
 const DRIVER: &str = "--systemd-cgroup";
@@ -169,6 +169,7 @@ fn what_fails_leaves_no_scope() {
 #[test]
 fn without_a_bus_it_says_so() {
     test(|t| {
+        needs!(t, kind() == Kind::Rt, "words of ours");
         let bundle = t.bundle().set("/linux/cgroupsPath", json!("system.slice:rtt:x"));
         bundle.write();
         let mut command = t.command(&[DRIVER, "run", "-b", bundle.dir.to_str().unwrap(), &t.id()]);

@@ -91,6 +91,7 @@ fn masks_hold_with_a_planted_null_device() {
         assert!(output.code != 0 || output.stdout.is_empty(), "{output}");
         assert!(!output.stdout.contains("Linux version") && !output.stdout.contains("secret"), "{output}");
         assert_eq!(fs::read_to_string(bundle.rootfs().join("secret")).unwrap(), "secret");
+        differs!(t, Kind::Runc, "1.1 is older than the fix");
         // A /dev that the caller brings, in which nothing is made.
         let dev = t.dir.join(t.id());
         fs::create_dir(&dev).unwrap();

@@ -103,7 +103,7 @@ impl Attached {
         removal.wait(&session.into_connection(), peer.container).context("waiting for the removal of the container")?;
         match removal {
             Removal::None => {}
-            Removal::ByItsOwnShim | Removal::ByThePods => refuse_left(&shown, &directory, exit.code)?,
+            Removal::ByItsOwnShim | Removal::ByThePods => refuse_left(&shown, &peer.container, &directory, exit.code)?,
         }
         Ok(crate::verb::exit_code(exit.code))
     }
@@ -127,10 +127,10 @@ impl Removal {
 }
 
 /// What its shim could not remove is told, with the reason that it recorded; once it is gone there is no record.
-fn refuse_left(shown: &str, directory: &Directory, code: i32) -> Result<()> {
+fn refuse_left(shown: &str, id: &str, directory: &Directory, code: i32) -> Result<()> {
     match record::read::<Status>(directory) {
         Ok(Some(Status { state: State::Removing, error: Some(error), .. })) => {
-            bail!("container {shown} has ended with code {code} and is left: {error}; the next rtctl run tries again")
+            bail!("container {shown} has ended with code {code} and is left: {error}; rtctl rm -f {id} tries again")
         }
         Ok(_) => Ok(()),
         Err(error) => Err(error).context("reading how its removal ended"),
