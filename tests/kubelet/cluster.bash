@@ -84,8 +84,11 @@ reaches resize "shrinks in place" '.containerStatuses[] | select(.name == "main"
 if [ "$(status resize | jq -c '.containerStatuses[] | select(.name == "main") | .containerID')" = "$before" ]; then ok "resize: it is the same container"; else bad "resize: it is the same container" "$(status resize)"; fi
 resize again '{"limits": {"cpu": "100m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}}'
 reaches resize "restarts what asks for it" '.containerStatuses[] | select(.name == "again") | .resources.limits.memory == "128Mi" and .restartCount == 1'
-free=$(api GET /api/v1/nodes/node | jq -r '.status.allocatable.cpu')
-resize main "{\"requests\": {\"cpu\": \"$((free * 1000 - 50))m\"}, \"limits\": {\"cpu\": \"$free\"}}"
+# What others have been promised is not there for it.
+create neighbour "{\"containers\": [{\"name\": \"main\", \"image\": \"$image\", \"command\": [\"sleep\", \"100000\"], \"resources\": {\"requests\": {\"cpu\": \"500m\"}}}]}"
+reaches neighbour "ready" "$ready"
+cores=$(api GET /api/v1/nodes/node | jq -r '.status.allocatable.cpu')
+resize main "{\"requests\": {\"cpu\": \"$((cores * 1000 - 200))m\"}, \"limits\": {\"cpu\": \"$cores\"}}"
 reaches resize "more than the node has left is put off, and all goes on" \
     '(.conditions[] | select(.type == "PodResizePending") | .reason == "Deferred") and (.containerStatuses[] | select(.name == "main") | .state.running != null and .restartCount == 0)'
 
@@ -108,7 +111,7 @@ create volumes "$(jq -nc --arg image $image '{
         command: ["sh", "-c", "cat /all/key /all/password /all/name; echo \" $PASSWORD\"; cut -c 1-2 /all/token; touch /all/x 2>/dev/null || echo read-only; [ -n \"$IP\" ] && echo address; until grep -q new /all/key; do sleep 1; done; cat /all/key; sleep 100000"]}]}')"
 reaches volumes "ready" "$ready"
 said volumes main "volumes, tokens, secrets and its own name" $'oldsecretvolumes secret\ney\nread-only\naddress'
-api PATCH /api/v1/namespaces/default/configmaps/settings '{"data": {"key": "new"}}' application/merge-patch+json >/dev/null
+api PATCH /api/v1/namespaces/default/configmaps/settings '{"data": {"key": "new"}}' application/merge-patch+json >"$out/config-map.json"
 changed() { [ "$(text volumes main | tail -n 1)" = new ]; }
 if within 120 changed; then ok "volumes: a change of a config map arrives"; else bad "volumes: a change of a config map arrives" "$(text volumes main | tr '\n' '|')"; fi
 

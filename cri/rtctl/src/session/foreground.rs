@@ -100,7 +100,9 @@ impl Attached {
             // Its records say what became of the container.
             Outcome::Gone => return recorded(&shown, &directory),
         };
-        removal.wait(&session.into_connection(), peer.container.clone()).context("waiting for the removal of the container")?;
+        removal
+            .wait(&session.into_connection(), peer.container.clone())
+            .context("waiting for the removal of the container")?;
         match removal {
             Removal::None => {}
             Removal::ByItsOwnShim | Removal::ByThePods => refuse_left(&shown, &peer.container, &directory, exit.code)?,
