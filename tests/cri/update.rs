@@ -182,6 +182,16 @@ fn oom_score_of_what_runs() {
         let wrong = LinuxContainerResources { cpuset_cpus: "4000".into(), ..score(300) };
         update(rtd, &id, wrong).await.unwrap_err();
         assert_eq!(seen(rtd).await, [600, 600, 900]);
+        // Where it may not be lowered so far, the other limits stay, too.
+        let shares = "cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null || :";
+        let before = rtd.exec(&id, shares).await.unwrap().stdout;
+        let low = LinuxContainerResources { cpu_shares: 4000, ..score(-900) };
+        if update(rtd, &id, low).await.is_err() {
+            assert_eq!(rtd.exec(&id, shares).await.unwrap().stdout, before);
+            assert_eq!(seen(rtd).await, [600, 600, 900]);
+        } else {
+            update(rtd, &id, score(600)).await.unwrap();
+        }
         // Before its start.
         let id = rtd.create(&pod, &changed("late", "cat /proc/self/oom_score_adj", |_| {}), &config).await.unwrap();
         update(rtd, &id, score(400)).await.unwrap();

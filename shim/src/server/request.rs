@@ -101,19 +101,25 @@ impl Server {
             let message = "a container that is removed when it ends cannot have a restart policy";
             return Err(Failure::new(FailureKind::Invalid, message));
         }
-        if let Some(resources) = &resources {
-            if let Some(cgroup) = &container.cgroup {
-                cgroup.apply(resources).map_err(Failure::internal)?;
+        let old = container.spec.process.as_ref().and_then(|process| process.oom_score_adj);
+        let scores = container.cgroup.as_ref().zip(old).zip(oom_score_adj);
+        if let Some(((cgroup, old), new)) = scores {
+            oom_score::change(cgroup, old, new)?;
+        }
+        if let (Some(resources), Some(cgroup)) = (&resources, &container.cgroup)
+            && let Err(error) = cgroup.apply(resources)
+        {
+            // All or nothing; the refusal is what is told.
+            if let Some(((cgroup, old), new)) = scores {
+                let _ = oom_score::change(cgroup, new, old);
             }
-            if container.task.program.is_some() {
-                self.update_by_program(id, resources).inspect_err(|_| self.reapply(id))?;
-            }
+            return Err(Failure::internal(error));
+        }
+        if let Some(resources) = resources.as_ref().filter(|_| container.task.program.is_some()) {
+            self.update_by_program(id, resources).inspect_err(|_| self.reapply(id))?;
         }
         let container = self.container(id, Verb::Update)?;
         if let (Some(score), Some(process)) = (oom_score_adj, &mut container.spec.process) {
-            if let (Some(cgroup), Some(old)) = (&container.cgroup, process.oom_score_adj) {
-                oom_score::change(cgroup, old, score)?;
-            }
             process.oom_score_adj = Some(score);
         }
         if resources.is_some() || oom_score_adj.is_some() {
