@@ -59,7 +59,6 @@ fn terminal() {
         client.until("stdout", "term xterm\r\n").await;
         client.send("resize", r#"{"Width":132,"Height":43}"#, Fin::Open).await;
         client.send("stdin", "hello\n", Fin::Open).await;
-        // Only then it ends: the kernel drops what it has not yet passed on when the leader of a session exits (tty_ldisc_hangup).
         client.until("stdout", "got hello\r\n").await;
         client.send("stdin", "end\n", Fin::Open).await;
         assert_eq!(client.end().await.code(), 5);
@@ -72,6 +71,34 @@ fn terminal() {
         client.until("stdout", "43 132").await;
         client.send("stdin", "end\n", Fin::Open).await;
         assert_eq!(client.end().await.code(), 0);
+        rtd.remove_pod(&id).await.unwrap();
+    });
+}
+
+/// What a program on a terminal says last arrives, although it ends at once.
+#[test]
+fn last_words_on_a_terminal() {
+    warm_up();
+    pod_test(async |rtd| {
+        let config = pod("web");
+        let id = rtd.run(&config).await.unwrap();
+        let one = rtd.launch(&id, "one", "sleep 1000", &config).await;
+        let script = "stty -echo; echo ready; read line; echo got $line; exit 5";
+        for round in 0..40 {
+            let address = url(rtd, &one, script, TERMINAL).await.unwrap();
+            let session = if round % 2 == 0 {
+                let mut client = Spdy::command(&address, &["stdin", "stdout", "resize"]).await;
+                client.until("stdout", "ready\r\n").await;
+                client.send("stdin", "hello\n", Fin::Open).await;
+                client.end().await
+            } else {
+                let mut client = Socket::connect(&address, "v5.channel.k8s.io").await;
+                client.until("stdout", "ready\r\n").await;
+                client.send("stdin", "hello\n", Fin::Open).await;
+                client.end().await
+            };
+            assert_eq!((session.text("stdout"), session.code()), ("ready\r\ngot hello\r\n", 5), "round {round}");
+        }
         rtd.remove_pod(&id).await.unwrap();
     });
 }
