@@ -108,7 +108,7 @@ create volumes "$(jq -nc --arg image $image '{
         {serviceAccountToken: {path: "token", expirationSeconds: 600}}, {downwardAPI: {items: [{path: "name", fieldRef: {fieldPath: "metadata.name"}}]}}]}}],
     containers: [{name: "main", image: $image, volumeMounts: [{name: "all", mountPath: "/all", readOnly: true, recursiveReadOnly: "Enabled"}],
         env: [{name: "PASSWORD", valueFrom: {secretKeyRef: {name: "hidden", key: "password"}}}, {name: "IP", valueFrom: {fieldRef: {fieldPath: "status.podIP"}}}],
-        command: ["sh", "-c", "cat /all/key /all/password /all/name; echo \" $PASSWORD\"; cut -c 1-2 /all/token; touch /all/x 2>/dev/null || echo read-only; [ -n \"$IP\" ] && echo address; until grep -q new /all/key; do sleep 1; done; cat /all/key; sleep 100000"]}]}')"
+        command: ["sh", "-c", "cat /all/key /all/password /all/name; echo \" $PASSWORD\"; cut -c 1-2 /all/token; touch /all/x 2>/dev/null || echo read-only; [ -n \"$IP\" ] && echo address; until grep -q new /all/key; do sleep 1; done; cat /all/key; echo; sleep 100000"]}]}')"
 reaches volumes "ready" "$ready"
 said volumes main "volumes, tokens, secrets and its own name" $'oldsecretvolumes secret\ney\nread-only\naddress'
 api PATCH /api/v1/namespaces/default/configmaps/settings '{"data": {"key": "new"}}' application/merge-patch+json >"$out/config-map.json"
@@ -150,5 +150,7 @@ if within 30 is_node '.status.conditions[] | select(.type == "Ready") | .status 
 for pod in $(api GET $pods | jq -r '.items[].metadata.name'); do api DELETE "$pods/$pod" >/dev/null; done
 none() { [ "$(api GET $pods | jq '.items | length')" = 0 ] && [ -z "$(crictl pods -q)" ]; }
 if within 90 none; then ok "no pod is left"; else bad "no pod is left" "$(crictl pods | tr '\n' '|')"; fi
-kill "$server" "$etcd"
+# Without etcd, and with a kubelet that asks on, the server would not end.
+kill -9 "$server"
+kill "$etcd"
 wait "$server" "$etcd"
