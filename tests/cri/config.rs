@@ -1,159 +1,16 @@
-//! `rtd` as a daemon that an operator runs: its settings, its log, its metrics, its traces, and what the service manager hears.
+//! `rtd` as a daemon that an operator runs: its settings, and what the service manager hears.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use proto::v1::image_service_client::ImageServiceClient;
 use proto::v1::runtime_service_client::RuntimeServiceClient;
-use proto::v1::{
-    AuthConfig, ContainerState, ContainerStatusRequest, CreateContainerRequest, GetEventsRequest, ImageSpec, KeyValue,
-    ListImagesRequest, PodSandboxConfig, PullImageRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
-    StartContainerRequest, StopPodSandboxRequest, VersionRequest,
-};
-use serde_json::{Value, json};
-use tests::pods::{container, pod};
-use tests::{Test, connect, program, test};
-use tonic::transport::Channel;
+use proto::v1::{GetEventsRequest, ListImagesRequest};
+use tests::program;
 
-/// How long anything may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// A test with a directory for settings: `rtd.toml` names folders of the test.
-fn config_test(body: impl FnOnce(&Test)) {
-    // The first one of a process leaves descriptors for signals: the oracle must not see them as new.
-    drop(runtime());
-    test(|t| {
-        std::fs::create_dir_all(t.dir.join("etc/rtd.toml.d")).unwrap();
-        settings(t, "");
-        body(t);
-    });
-}
-
-fn file(t: &Test) -> PathBuf {
-    t.dir.join("etc/rtd.toml")
-}
-
-fn dropin(t: &Test, name: &str, text: &str) -> PathBuf {
-    let path = t.dir.join("etc/rtd.toml.d").join(name);
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-fn settings(t: &Test, more: &str) {
-    let dir = t.dir.display();
-    let text = format!("root = \"{dir}/r\"\nstate = \"{dir}/s\"\nlisten = \"{dir}/rtd.sock\"\n{more}");
-    std::fs::write(file(t), text).unwrap();
-}
-
-fn rtd(t: &Test) -> Command {
-    let mut command = Command::new(program("rtd"));
-    command.env("RT_TEST", t.marker()).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
-    command
-}
-
-/// Loads the image of busybox.
-fn load(t: &Test) {
-    let mut load = Command::new(program("rtctl"));
-    load.env("RT_ROOT", t.dir.join("r")).env("RT_STATE", t.dir.join("s"));
-    let loaded = load.args(["load", "-q", "-i", env!("RT_TEST_IMAGE")]).output().unwrap();
-    assert!(loaded.status.success(), "{loaded:?}");
-}
-
-fn run(t: &Test, args: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = rtd(t).args(args).output().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-/// A running daemon with the settings of the test.
-struct Daemon {
-    child: Option<Child>,
-    lines: Receiver<String>,
-    socket: PathBuf,
-    runtime: tokio::runtime::Runtime,
-    channel: Option<Channel>,
-}
-
-impl Daemon {
-    fn start(t: &Test, mut command: Command) -> Daemon {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let socket = t.dir.join("rtd.sock");
-        Daemon { child: Some(child), lines, socket, runtime: runtime(), channel: None }
-    }
-
-    fn with(t: &Test, more: &str) -> Daemon {
-        settings(t, more);
-        let mut command = rtd(t);
-        command.arg("--config").arg(file(t));
-        Daemon::start(t, command)
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.as_ref().unwrap().id()).unwrap())
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-    }
-
-    /// The next line of the log that holds all of these.
-    fn line(&self, parts: &[&str]) -> String {
-        let mut seen = Vec::new();
-        loop {
-            let line =
-                self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {parts:?}: {seen:#?}"));
-            if parts.iter().all(|part| line.contains(part)) {
-                return line;
-            }
-            seen.push(line);
-        }
-    }
-
-    fn channel(&mut self) -> Channel {
-        let (runtime, socket) = (&self.runtime, self.socket.clone());
-        self.channel.get_or_insert_with(|| runtime.block_on(connect(socket))).clone()
-    }
-
-    /// A call that always succeeds.
-    fn version(&mut self) {
-        let mut client = RuntimeServiceClient::new(self.channel());
-        let answer = self.runtime.block_on(client.version(VersionRequest::default())).unwrap();
-        assert_eq!(answer.into_inner().runtime_name, "rtd");
-    }
-
-    /// Asks it to end, and answers the rest of its log.
-    fn stop(mut self) -> Vec<String> {
-        self.channel = None;
-        self.signal(Signal::SIGTERM);
-        let rest: Vec<String> = std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect();
-        let status = self.child.take().unwrap().wait().unwrap();
-        assert!(status.success(), "rtd: {status}: {rest:#?}");
-        rest
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // After a test that failed.
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
+use crate::daemon::{Daemon, PATIENCE, config_test, dropin, file, load, rtd, run, settings};
 
 #[test]
 fn printed_defaults_are_accepted() {
@@ -192,6 +49,49 @@ fn where_values_come_from() {
     });
 }
 
+/// What the command line says stands over the files, before or after a command.
+#[test]
+fn flags_stand_over_the_files() {
+    config_test(|t| {
+        settings(t, "log_level = \"error\"\n");
+        let config = file(t).display().to_string();
+        let flags = ["--root", "/a", "--state", "/b", "--listen", "/c", "--log-level", "debug", "--config", &config];
+        for args in [[&["config", "show"][..], &flags].concat(), [&flags[..], &["config", "show"]].concat()] {
+            let (code, shown, _) = run(t, &args);
+            assert_eq!(code, Some(0), "{args:?}");
+            for (key, value, flag) in [
+                ("root", "/a", "--root"),
+                ("state", "/b", "--state"),
+                ("listen", "/c", "--listen"),
+                ("log_level", "debug", "--log-level"),
+            ] {
+                let line = format!("{key} = \"{value}\" # {flag}");
+                assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+            }
+        }
+        let other = t.dir.join("other.sock").display().to_string();
+        let mut command = rtd(t);
+        command.args(["--config", &config, "--log-level", "info", "--listen", &other]);
+        let daemon = Daemon::start(t, command);
+        daemon.line(&["listening on", &other]);
+        daemon.stop();
+        for (args, code, part) in [
+            (&["--log-level", "loud"][..], 1, "rtd: --log-level: \"loud\" is not allowed; allowed is "),
+            (&["--root", "here"], 1, "rtd: --root: \"here\" is not allowed; allowed is an absolute path\n"),
+            (&["--listen", ""], 1, "rtd: --listen: \"\" is not allowed; allowed is an absolute path\n"),
+            (&["--root", "/a", "--root", "/b"], 2, "--root"),
+            (&["--rot", "/a"], 2, "--root"),
+            (&["--root"], 2, "--root"),
+            (&["serve"], 2, "serve"),
+            (&["config"], 2, "Usage: rtd config"),
+        ] {
+            let (got, out, told) = run(t, &[&["--config", &config], args].concat());
+            assert_eq!((got, out.as_str()), (Some(code), ""), "{args:?}: {told}");
+            assert!(told.contains(part), "{args:?}: {told}");
+        }
+    });
+}
+
 #[test]
 fn mistakes_are_told_and_nothing_starts() {
     config_test(|t| {
@@ -211,9 +111,11 @@ fn mistakes_are_told_and_nothing_starts() {
         let missing = missing.to_str().unwrap();
         let (code, _, told) = run(t, &["--config", missing]);
         assert_eq!((code, told), (Some(1), format!("rtd: {missing}: No such file or directory (os error 2)\n")));
-        settings(t, "[handlers.k]\npath = \"/nowhere/k\"\n");
+        settings(t, "auth_file = \"/nowhere/auth\"\n[handlers.k]\npath = \"/nowhere/k\"\n");
         std::fs::remove_file(&dropin).unwrap();
-        let warning = "rtd: warning: handlers.k.path: access(\"/nowhere/k\"): ENOENT\n".to_owned();
+        let warning = "rtd: warning: auth_file: access(\"/nowhere/auth\"): ENOENT\n\
+                       rtd: warning: handlers.k.path: access(\"/nowhere/k\"): ENOENT\n"
+            .to_owned();
         assert_eq!(run(t, &["config", "check", &config]), (Some(0), "nothing is wrong\n".to_owned(), warning));
     });
 }
@@ -309,133 +211,6 @@ fn images_are_pinned_while_it_runs() {
     });
 }
 
-fn http(address: SocketAddr, request: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-#[test]
-fn metrics_are_scraped() {
-    config_test(|t| {
-        let mut rtd = Daemon::with(t, "metrics_listen = \"127.0.0.1:0\"\n");
-        let line = rtd.line(&["metrics at http://"]);
-        let address = line.split("http://").nth(1).unwrap().trim_end_matches("/metrics").parse().unwrap();
-        rtd.line(&["listening on"]);
-        rtd.version();
-        rtd.version();
-        let channel = rtd.channel();
-        let request = ContainerStatusRequest { container_id: "none".into(), verbose: false };
-        rtd.runtime.block_on(RuntimeServiceClient::new(channel).container_status(request)).unwrap_err();
-
-        let answer = http(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
-        let value = |name: &str| {
-            let line = body.lines().find(|line| line.rsplit_once(' ').is_some_and(|(found, _)| found == name));
-            line.unwrap_or_else(|| panic!("no {name} in\n{body}")).rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
-        };
-        for (name, expected) in [
-            ("rtd_rpc_duration_seconds_count{method=\"Version\",code=\"OK\"}", 2.0),
-            ("rtd_rpc_duration_seconds_bucket{le=\"+Inf\",method=\"Version\",code=\"OK\"}", 2.0),
-            ("rtd_rpc_duration_seconds_count{method=\"ContainerStatus\",code=\"NotFound\"}", 1.0),
-            ("rtd_rpcs_in_flight{method=\"Version\"}", 0.0),
-            ("rtd_pods{state=\"ready\"}", 0.0),
-            ("rtd_containers{state=\"running\"}", 0.0),
-            ("rtd_config_valid", 1.0),
-            ("rtd_build_info{version=\"0.1.0\"}", 1.0),
-        ] {
-            assert!((value(name) - expected).abs() < 0.5, "{name}: {}", value(name));
-        }
-        for name in
-            ["process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds", "process_threads"]
-        {
-            assert!(value(name) >= 1.0, "{name}");
-        }
-        assert!(body.ends_with("# EOF\n"), "{body}");
-        assert!(http(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
-        assert!(http(address, "POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 405 "));
-        rtd.stop();
-    });
-}
-
-/// A pod and a container: what is counted and logged of them, and what is not. Limits are those of the settings of that moment.
-#[test]
-fn a_pod_is_counted_and_logged() {
-    config_test(|t| {
-        let mut rtd = Daemon::with(t, "metrics_listen = \"127.0.0.1:0\"\nlog_format = \"json\"\n");
-        let line = rtd.line(&["metrics at http://"]);
-        let address = line.split("http://").nth(1).unwrap().split("/metrics").next().unwrap().parse().unwrap();
-        rtd.line(&["listening on"]);
-        load(t);
-        dropin(t, "50-site.toml", "default_ulimits = [\"nofile=100:200\"]\n");
-        rtd.line(&["configuration read again", "default_ulimits"]);
-        let (config, secret) = (pod("web"), "s3cret-value");
-        let mut container = container("main", "ulimit -n; ulimit -Hn; exit 0");
-        container.envs.push(KeyValue { key: "TOKEN".into(), value: secret.into() });
-        container.log_path = "main.log".into();
-        let config = PodSandboxConfig { log_directory: t.dir.join("logs").to_str().unwrap().into(), ..config };
-        let mut client = RuntimeServiceClient::new(rtd.channel());
-        let (pod_id, id) = rtd.runtime.block_on(async {
-            let run = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
-            let pod_sandbox_id = client.run_pod_sandbox(run).await.unwrap().into_inner().pod_sandbox_id;
-            let create = CreateContainerRequest {
-                pod_sandbox_id: pod_sandbox_id.clone(),
-                config: Some(container),
-                sandbox_config: Some(config),
-            };
-            let container_id = client.create_container(create).await.unwrap().into_inner().container_id;
-            client.start_container(StartContainerRequest { container_id: container_id.clone() }).await.unwrap();
-            let status = ContainerStatusRequest { container_id: container_id.clone(), verbose: false };
-            loop {
-                let status = client.container_status(status.clone()).await.unwrap().into_inner().status.unwrap();
-                if status.state() == ContainerState::ContainerExited {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-            (pod_sandbox_id, container_id)
-        });
-        let output = std::fs::read_to_string(t.dir.join("logs/main.log")).unwrap();
-        let words: Vec<&str> = output.lines().filter_map(|line| line.split(' ').nth(3)).collect();
-        assert_eq!(words, ["100", "200"]);
-
-        let text = http(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-        for line in [
-            "rtd_phase_duration_seconds_count{operation=\"run_pod_sandbox\",phase=\"namespaces\"} 1",
-            "rtd_phase_duration_seconds_count{operation=\"create_container\",phase=\"mounts\"} 1",
-            "rtd_phases_in_flight{operation=\"run_pod_sandbox\",phase=\"namespaces\"} 0",
-            "rtd_rpc_duration_seconds_count{method=\"RunPodSandbox\",code=\"OK\"} 1",
-            "rtd_pods{state=\"ready\"} 1",
-            "rtd_containers{state=\"exited\"} 1",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
-        rtd.runtime.block_on(async {
-            client.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod_id.clone() }).await.unwrap();
-            client.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: pod_id.clone() }).await.unwrap();
-        });
-        drop(client);
-        let lines: Vec<Value> = rtd.stop().iter().map(|line| serde_json::from_str(line).expect(line)).collect();
-        let span = |method: &str| {
-            let line = lines.iter().find(|line| line["span"]["name"] == method && line["ms"].is_number());
-            &line.unwrap_or_else(|| panic!("no {method}: {lines:#?}"))["span"]
-        };
-        let run = span("RunPodSandbox");
-        assert_eq!(
-            (&run["pod"], &run["pod_name"], &run["namespace"]),
-            (&json!(pod_id), &json!("web"), &json!("default"))
-        );
-        let create = span("CreateContainer");
-        assert_eq!((&create["container"], &create["container_name"]), (&json!(id), &json!("main")));
-        assert_eq!(span("StartContainer")["container"], json!(id));
-        assert!(!format!("{lines:?}").contains(secret), "{lines:#?}");
-    });
-}
-
 #[test]
 fn the_service_manager_is_told() {
     config_test(|t| {
@@ -473,72 +248,6 @@ fn the_service_manager_is_told() {
         told("STOPPING=1");
         // A second one does no harm.
         rtd.stop();
-    });
-}
-
-#[test]
-fn lines_of_json_without_secrets() {
-    config_test(|t| {
-        let mut rtd = Daemon::with(t, "log_format = \"json\"\nlog_level = \"debug\"\n");
-        let first = rtd.line(&["listening on"]);
-        rtd.version();
-        let mut images = ImageServiceClient::new(rtd.channel());
-        let image = Some(ImageSpec { image: "127.0.0.1:1/nobody/app:1".into(), ..ImageSpec::default() });
-        let auth = AuthConfig { username: "me".into(), password: "hunter2-secret".into(), ..AuthConfig::default() };
-        let pull = PullImageRequest { image, auth: Some(auth), sandbox_config: None };
-        rtd.runtime.block_on(images.pull_image(pull)).unwrap_err();
-        drop(images);
-        let lines = [vec![first], rtd.stop()].concat();
-        let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
-        for line in &lines {
-            assert!(line["timestamp"].is_string() && line["level"].is_string() && line["target"].is_string(), "{line}");
-        }
-        let call = |method: &str| {
-            let mut found = lines.iter().filter(|line| line["span"]["name"] == method && line["ms"].is_number());
-            let line = found.next().unwrap_or_else(|| panic!("no {method}: {lines:#?}"));
-            assert!(found.next().is_none(), "{method} is there twice: {lines:#?}");
-            line
-        };
-        let version = call("Version");
-        assert_eq!(
-            (&version["level"], &version["message"], &version["span"]["code"]),
-            (&"DEBUG".into(), &"done".into(), &"OK".into())
-        );
-        let pull = call("PullImage");
-        assert_eq!((&pull["level"], &pull["span"]["image"]), (&"WARN".into(), &"127.0.0.1:1/nobody/app:1".into()));
-        assert!(pull["error"].as_str().unwrap().starts_with("RegistryUnavailable: "), "{pull}");
-        let all = format!("{lines:?}");
-        assert!(!all.contains("hunter2"), "{all}");
-    });
-}
-
-#[test]
-fn spans_reach_the_collector() {
-    config_test(|t| {
-        // Enough of a server: a client sends its first messages before it hears anything.
-        let collector = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = collector.local_addr().unwrap();
-        let (sender, received) = channel();
-        std::thread::spawn(move || {
-            let (mut socket, _) = collector.accept().unwrap();
-            let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-            while let Ok(length @ 1..) = socket.read(&mut buffer) {
-                all.extend_from_slice(&buffer[..length]);
-                if all.windows(7).any(|part| part == b"Version") {
-                    sender.send(all).unwrap();
-                    return;
-                }
-            }
-        });
-        let mut rtd = Daemon::with(t, &format!("otlp_endpoint = \"http://{address}\"\n"));
-        rtd.line(&["listening on"]);
-        rtd.version();
-        let rest = rtd.stop();
-        let all = received.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no span: {rest:#?}"));
-        let holds = |part: &str| all.windows(part.len()).any(|found| found == part.as_bytes());
-        for part in ["PRI * HTTP/2.0", "service.name", "rtd", "Version", "code"] {
-            assert!(holds(part), "{part}");
-        }
     });
 }
 

@@ -105,6 +105,48 @@ fn credentials_of_the_call() {
     });
 }
 
+/// Those of the node's file are for pulls that bring none, and are read with each pull.
+#[test]
+fn credentials_of_the_node() {
+    rtd_test(async |rtd| {
+        if let Some(missing) = RegistryServer::missing() {
+            needs!(rtd.test, false, &missing);
+        }
+        let users = vec![("me".to_owned(), "hunter2".to_owned())];
+        let options = RegistryOptions { users, ..RegistryOptions::default() };
+        let registry = RegistryServer::start(rtd.test, "registry", &options);
+        let name = format!("{}/busybox:1", registry.host);
+        let target = format!("docker://{name}");
+        let copy =
+            ["copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds=me:hunter2", BUSYBOX, &target];
+        registry.skopeo(&copy).ok();
+        let file = rtd.test.dir.join("auth.json");
+        rtd.configure(&format!("auth_file = {file:?}\n")).await;
+
+        // It need not be there (`rtd config check` warns).
+        assert!(pull(rtd, &name, None).await.unwrap_err().message().contains("401"));
+        for wrong in ["{\"auths\": []}".to_owned(), format!("{{\"auths\": {{\"{}\": 1}}}}", registry.host)] {
+            std::fs::write(&file, &wrong).unwrap();
+            let error = pull(rtd, &name, None).await.unwrap_err();
+            assert!(error.message().contains("auth.json: auths"), "{error:?}");
+        }
+        // me:wrong
+        let settle = |host: &str, auth: &str| {
+            std::fs::write(&file, format!("{{\"auths\": {{\"{host}\": {{\"auth\": \"{auth}\"}}}}}}")).unwrap();
+        };
+        settle(&registry.host, "bWU6d3Jvbmc=");
+        let error = pull(rtd, &name, None).await.unwrap_err();
+        assert!(error.message().contains("401") && !error.message().contains("bWU6"), "{error:?}");
+        // me:hunter2, which is for one host alone.
+        settle("127.0.0.1:1", "bWU6aHVudGVyMg==");
+        assert!(pull(rtd, &name, None).await.unwrap_err().message().contains("401"));
+        settle(&registry.host, "bWU6aHVudGVyMg==");
+        let wrong = AuthConfig { username: "me".into(), password: "wrong".into(), ..AuthConfig::default() };
+        assert!(pull(rtd, &name, Some(wrong)).await.unwrap_err().message().contains("401"), "the call's own count");
+        pull(rtd, &name, None).await.unwrap();
+    });
+}
+
 #[test]
 fn what_makes_no_sense() {
     rtd_test(async |rtd| {

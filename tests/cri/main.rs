@@ -10,6 +10,7 @@ mod cni;
 mod config;
 #[cfg(target_arch = "x86_64")]
 mod crash;
+mod daemon;
 mod exec;
 mod exec_sync;
 mod handlers;
@@ -17,6 +18,7 @@ mod images;
 mod lab;
 mod mounts;
 mod node;
+mod observe;
 mod pods;
 mod port_forward;
 mod program;

@@ -75,7 +75,7 @@ keys! {
     ["Images"]
     /// Directories with HOST/hosts.toml: mirrors and certificates of registries. The first that has one for a host counts.
     Restart registries_dirs: Vec<PathBuf> = "[\"/etc/rt/certs.d\", \"/etc/containerd/certs.d\"]";
-    /// Credentials for pulls that bring none: a file in the format of docker's config.json. Empty: none.
+    /// Credentials for pulls that bring none: a file in the format of docker's config.json, which need not be there. Empty: none.
     Live auth_file: Option<PathBuf> = "\"\"";
     /// Most layers that are fetched at once, of all pulls together.
     Restart max_parallel_layers: Number<1, 64> = "6";

@@ -66,7 +66,8 @@ impl Keychain {
         {
             return Ok(found);
         }
-        let Some(auths) = config.get("auths").and_then(Value::as_object) else { return Ok(Credentials::Anonymous) };
+        let Some(auths) = config.get("auths") else { return Ok(Credentials::Anonymous) };
+        let auths = auths.as_object().ok_or_else(|| self.rule("auths: expected an object"))?;
         let Some((name, entry)) = find_entry(auths, host) else { return Ok(Credentials::Anonymous) };
         let entry: AuthConfig = serde_json::from_value(entry.clone()).map_err(|_| {
             self.rule(&format!("auths[{name:?}]: expected strings: auth, identitytoken, registrytoken"))
