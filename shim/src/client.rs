@@ -99,6 +99,8 @@ pub struct Sandbox {
     pub init: Option<Pid>,
     /// Its network namespace.
     pub network: Option<OwnedFd>,
+    /// Number by which the shim itself keeps it: `/proc/SHIM/fd/NUMBER` leads there until the sandbox ends.
+    pub network_number: Option<i32>,
 }
 
 impl AsFd for Connection {
@@ -213,8 +215,9 @@ impl Connection {
         let Some(packet) = codec::receive(&self.socket)? else { return Err(Error::Gone) };
         match codec::decode("reply", &packet.text)? {
             Reply::Failed { kind, message } => Err(Error::Failed { kind, message }),
-            Reply::Sandbox { namespaces, init } => {
-                Ok(Sandbox { namespaces, init: init.map(Pid::from_raw), network: packet.fds.into_iter().next() })
+            Reply::Sandbox { namespaces, init, network: network_number } => {
+                let (init, network) = (init.map(Pid::from_raw), packet.fds.into_iter().next());
+                Ok(Sandbox { namespaces, init, network, network_number })
             }
             other => Err(Error::Unexpected(format!("{other:?}"))),
         }

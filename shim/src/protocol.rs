@@ -239,6 +239,8 @@ pub enum Reply {
         namespaces: Vec<NamespaceKind>,
         /// Process id on the host of process 1 of its pid namespace.
         init: Option<i32>,
+        /// Number by which the shim itself keeps the network namespace: `/proc/SHIM/fd/NUMBER` leads there until the sandbox ends.
+        network: Option<i32>,
     },
     /// It was carried out.
     Done,

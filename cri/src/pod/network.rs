@@ -9,19 +9,16 @@
 //! [`Network::open`], the bridge's book whenever it is used.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use nix::sys::stat::fstat;
-use runtime::sys::Call;
 use shim::client::Connection;
 
 use super::config::{PodConfig, Port, Protocol, Scope};
 use super::engine::Settings;
-use super::error::{Error, Io};
+use super::error::Error;
 use super::id::Id;
 use super::pod_subnets::PodSubnets;
 use super::record::{NetworkKind, NetworkRecord};
@@ -181,7 +178,7 @@ impl Network {
         }
         let add = cni::Add {
             container: name(id)?,
-            netns: shim.netns_path()?,
+            netns: shim.netns_path(),
             interface: interface()?,
             network: None,
             args: args.map_err(|problem| invalid("config.metadata", problem))?,
@@ -260,25 +257,14 @@ pub(super) struct Sandboxed<'a> {
     pub(super) connection: &'a Connection,
     pub(super) netns: OwnedFd,
     pub(super) shim_pid: i32,
+    /// Of the shim's own descriptor of it.
+    pub(super) netns_number: i32,
 }
 
 impl Sandboxed<'_> {
-    /// A path that leads to the network namespace as long as the shim keeps it: one of its descriptors.
-    fn netns_path(&self) -> Result<PathBuf, Error> {
-        let wanted = fstat(&self.netns).call(|| "fstat(<network namespace>)".to_owned())?;
-        let dir = format!("/proc/{}/fd", self.shim_pid);
-        for entry in fs::read_dir(&dir).io(|| format!("open({dir:?})"))? {
-            let path = entry.io(|| format!("getdents({dir:?})"))?.path();
-            // One that was closed meanwhile is none.
-            let Ok(found) = nix::sys::stat::stat(&path) else { continue };
-            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino) {
-                return Ok(path);
-            }
-        }
-        Err(Error::Io {
-            call: format!("readdir({dir:?}): the network namespace"),
-            source: std::io::ErrorKind::NotFound.into(),
-        })
+    /// A path that leads to the network namespace as long as the shim keeps it.
+    fn netns_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", self.shim_pid, self.netns_number))
     }
 }
 

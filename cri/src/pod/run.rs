@@ -125,10 +125,10 @@ impl Engine {
         let made = connection.sandbox().map_err(|error| Error::from(error).at("namespaces"))?;
 
         steps.at("network");
-        let network = match made.network {
+        let network = match made.network.zip(made.network_number) {
             None => None,
-            Some(netns) => {
-                let shim = Sandboxed { connection: &connection, netns, shim_pid: pid.as_raw() };
+            Some((netns, netns_number)) => {
+                let shim = Sandboxed { connection: &connection, netns, shim_pid: pid.as_raw(), netns_number };
                 self.0.network.attach(&record.id, record.network, config, &shim).map_err(|error| error.at("network"))?
             }
         };

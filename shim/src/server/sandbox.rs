@@ -6,7 +6,7 @@
 //!
 //! What is held are descriptors of this process alone: the kernel lets everything go when the shim is killed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -99,13 +99,14 @@ impl Server {
         }
         self.refuse_stopping()?;
         let Sandbox::Ready(ready) = &self.sandbox else { return Ok(()) };
-        let network =
-            ready.pinned.namespace(NamespaceKind::Network).map(|namespace| namespace.as_fd().try_clone_to_owned());
+        let network = ready.pinned.namespace(NamespaceKind::Network);
+        let network_number = network.map(|namespace| namespace.as_fd().as_raw_fd());
+        let network = network.map(|namespace| namespace.as_fd().try_clone_to_owned());
         let network = network.transpose().call(|| "fcntl(<network namespace>, F_DUPFD_CLOEXEC)".to_owned());
         let network = network.map_err(Failure::internal)?;
         let namespaces = ready.pinned.namespaces.iter().map(|(kind, _)| *kind).collect();
         let init = ready.pinned.init.as_ref().map(|(pid, _)| pid.as_raw());
-        self.reply_with(connection, &Reply::Sandbox { namespaces, init }, network);
+        self.reply_with(connection, &Reply::Sandbox { namespaces, init, network: network_number }, network);
         Ok(())
     }
 

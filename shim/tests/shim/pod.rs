@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -164,6 +164,25 @@ impl Drop for Pod {
 fn children(pid: Pid) -> Vec<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     text.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// The number that the answer has is that of the descriptor which stays, not of one that is closed after the answer: a path by it is good
+/// for as long as the pod is.
+#[test]
+fn the_network_namespace_has_a_lasting_number() {
+    let pod = Pod::new(&["network"]);
+    let (connection, shim) = pod.spawn();
+    let first = connection.sandbox().unwrap();
+    let inode = |path: String| fs::metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}")).ino();
+    let wanted = fs::File::from(first.network.unwrap()).metadata().unwrap().ino();
+    let path = format!("/proc/{shim}/fd/{}", first.network_number.unwrap());
+    for _ in 0..100 {
+        // What it answered by is closed by now.
+        let again = pod.connect().sandbox().unwrap();
+        assert_eq!(again.network_number, first.network_number);
+        assert_eq!(inode(path.clone()), wanted);
+    }
+    drop(connection);
 }
 
 #[test]
