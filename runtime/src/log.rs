@@ -20,7 +20,7 @@ impl Log {
     /// Opens the file of `--log`.
     pub(crate) fn open(global: &Parsed) -> Result<Self, String> {
         let json = match global.value("log-format") {
-            None | Some("text") => false,
+            None | Some("text" | "") => false,
             Some("json") => true,
             Some(other) => return Err(format!("--log-format: {other:?} is neither text nor json")),
         };
@@ -60,7 +60,8 @@ impl Log {
             (None, true) => eprint!("{}", self.line(level, message)),
             // Callers show standard error to people, and read the file for the rest.
             (Some(_), _) if level == "debug" => {}
-            (_, _) => eprintln!("rt-runtime: {message}"),
+            // In one piece: others may write there, too. When it fails there is no better place to complain to.
+            (_, _) => drop(std::io::stderr().write_all(format!("rt-runtime: {message}\n").as_bytes())),
         }
         if let Some(mut file) = self.file.as_ref() {
             // There is no better place left to complain to than standard error, which has the message already.

@@ -244,25 +244,51 @@ impl StateDir {
     /// # Errors
     /// The call that failed.
     pub fn listen(&self) -> Result<OwnedFd, Error> {
-        let socket = seqpacket()?;
+        let socket = seqpacket(SockFlag::empty())?;
         let address = self.socket_address()?;
         bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).call(|| "bind(\"start.sock\")".to_owned())?;
         listen(&socket, Backlog::new(8).expect("8 is in range")).call(|| "listen(\"start.sock\")".to_owned())?;
         Ok(socket)
     }
 
-    /// A connection to an init that still listens; `None`: it has executed the program, or ended.
+    /// A connection to an init that still listens; `None`: it has executed the program, or ended. Waits for one that does not take
+    /// connections at the moment.
     ///
     /// # Errors
     /// What connect(2) answers besides that.
     pub fn connect(&self) -> Result<Option<OwnedFd>, Error> {
-        let socket = seqpacket()?;
+        let socket = seqpacket(SockFlag::empty())?;
+        Ok(self.reaches(&socket)?.then_some(socket))
+    }
+
+    /// Whether init still listens. Never waits: a frozen init takes no connections, and then the queue of those is full.
+    fn listens(&self) -> Result<bool, Error> {
+        self.reaches(&seqpacket(SockFlag::SOCK_NONBLOCK)?)
+    }
+
+    fn reaches(&self, socket: &OwnedFd) -> Result<bool, Error> {
         let address = self.socket_address()?;
-        match connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address) {
-            Ok(()) => Ok(Some(socket)),
-            Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+        match connect(std::os::fd::AsRawFd::as_raw_fd(socket), &address) {
+            Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
             Err(errno) => Err(errno).call(|| "connect(\"start.sock\")".to_owned()).map_err(Error::Call),
         }
+    }
+
+    /// Lets other commands change the container, and remove it.
+    ///
+    /// # Errors
+    /// flock(2).
+    pub fn release(&self) -> Result<(), Error> {
+        Ok(self.directory.unlock().call(|| format!("flock({:?}, LOCK_UN)", self.id.as_str()))?)
+    }
+
+    /// Keeps them out again.
+    ///
+    /// # Errors
+    /// [`Error::Missing`]: one of them has removed it.
+    pub fn retake(&self) -> Result<(), Error> {
+        lock(&self.directory, &self.id)
     }
 
     /// By descriptor: the path of a state directory may be longer than an address.
@@ -333,8 +359,8 @@ fn lock(directory: &File, id: &ContainerId) -> Result<(), Error> {
     }
 }
 
-fn seqpacket() -> Result<OwnedFd, CallError> {
-    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+fn seqpacket(flags: SockFlag) -> Result<OwnedFd, CallError> {
+    socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC | flags, None)
         .call(|| "socket(AF_UNIX, SOCK_SEQPACKET)".to_owned())
 }
 
@@ -423,10 +449,8 @@ pub fn status(directory: &StateDir, record: Option<&Record>) -> Result<(Status, 
     };
     match Init::find(init)? {
         None => Ok((Status::Stopped, None)),
-        Some(init) => match directory.connect()? {
-            Some(_) => Ok((Status::Created, Some(init))),
-            None => Ok((Status::Running, Some(init))),
-        },
+        Some(init) if directory.listens()? => Ok((Status::Created, Some(init))),
+        Some(init) => Ok((Status::Running, Some(init))),
     }
 }
 

@@ -79,6 +79,45 @@ fn versions() {
     });
 }
 
+/// Programs in Go write it for a list that has nothing in it.
+#[test]
+fn null_is_as_good_as_absent() {
+    test(|t| {
+        for pointer in [
+            "/annotations",
+            "/hooks",
+            "/linux/devices",
+            "/linux/maskedPaths",
+            "/linux/readonlyPaths",
+            "/linux/resources",
+            "/linux/seccomp",
+            "/linux/sysctl",
+            "/linux/uidMappings",
+            "/mounts/0/options",
+            "/process/capabilities",
+            "/process/capabilities/ambient",
+            "/process/noNewPrivileges",
+            "/process/rlimits",
+            "/process/terminal",
+            "/process/user",
+            "/process/user/additionalGids",
+            "/root/readonly",
+        ] {
+            let output = t.run(&t.bundle().set(pointer, Value::Null));
+            assert_eq!(output.code, 0, "{pointer}: {output}");
+        }
+        for (pointer, value) in [
+            ("/hooks", json!({"prestart": null, "poststop": [{"path": "/bin/true", "args": null, "env": null}]})),
+            ("/linux/personality", json!({"domain": "LINUX", "flags": null})),
+            ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": null, "syscalls": null})),
+            ("/linux/resources/unified", Value::Null),
+        ] {
+            let output = t.run(&t.bundle().set(pointer, value));
+            assert_eq!(output.code, 0, "{pointer}: {output}");
+        }
+    });
+}
+
 #[test]
 fn documents_that_are_none() {
     test(|t| {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tests::{Bundle, Kind, Test, kind, test};
+use tests::{Bundle, Kind, Test, differs, kind, test};
 
 const POINTS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -136,6 +136,23 @@ fn failure_before_start_undoes_the_container() {
         assert_ne!(output.code, 0, "{output}");
         assert_eq!(output.stdout, "");
         assert_eq!(t.runtime(&["list", "-q"]).ok(), "");
+    });
+}
+
+#[test]
+fn failure_before_start_leads_to_poststop() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 runs none then");
+        for point in ["prestart", "createRuntime", "createContainer"] {
+            let log = t.dir.join(point);
+            let bundle = t.bundle().set(&format!("/hooks/{point}"), json!([hook("exit 7")]));
+            let poststop = hook(&format!("echo stopped >>{}", log.display()));
+            let Err(output) = t.try_create(&bundle.set("/hooks/poststop", json!([poststop])), &[]) else {
+                panic!("{point}: created")
+            };
+            assert_ne!(output.code, 0, "{point}");
+            assert_eq!(fs::read_to_string(&log).unwrap(), "stopped\n", "{point}");
+        }
     });
 }
 

@@ -70,6 +70,19 @@ fn wrong_values_change_nothing() {
 }
 
 #[test]
+fn empty_values_change_nothing() {
+    test(|t| {
+        needs!(t, t.cgroups.has("pids"), "no pids controller");
+        differs!(t, Kind::Crun, "takes numbers alone");
+        let container = t.hold(t.bundle());
+        let empty = ["--memory=", "--cpu-quota=", "--cpu-share=", "--cpuset-cpus=", "--pids-limit=33"];
+        t.runtime(&[&["update"], &empty[..], &[&container.id]].concat()).ok();
+        assert_eq!(t.cgroups.read(container.pid, "pids", "pids.max", "pids.max"), "33");
+        container.end();
+    });
+}
+
+#[test]
 fn sizes_as_docker_writes_them() {
     test(|t| {
         differs!(t, Kind::Crun, "takes numbers alone");

@@ -4,24 +4,30 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::absent;
+
 /// `linux`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Linux {
     /// Namespaces to make or join; a kind that is not named is the runtime's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub namespaces: Vec<Namespace>,
     /// `/proc/PID/uid_map` of a new user namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub uid_mappings: Vec<IdMapping>,
     /// `/proc/PID/gid_map` of a new user namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub gid_mappings: Vec<IdMapping>,
     /// Clock offsets of a new time namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_offsets: Option<serde_json::Value>,
     /// Device nodes beside the default ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub devices: Vec<Device>,
     /// Network devices moved into the container.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +46,7 @@ pub struct Linux {
     pub memory_policy: Option<serde_json::Value>,
     /// Kernel parameters by their dotted names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub sysctl: BTreeMap<String, String>,
     /// System call filter.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,9 +56,11 @@ pub struct Linux {
     pub rootfs_propagation: Option<String>,
     /// Paths that the container sees empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub masked_paths: Vec<String>,
     /// Paths that the container sees read-only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub readonly_paths: Vec<String>,
     /// SELinux context of mounts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +77,7 @@ pub struct Personality {
     pub domain: String,
     /// None are defined for Linux.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub flags: Vec<String>,
 }
 
@@ -160,6 +170,7 @@ pub struct CpuAffinity {
 pub struct Resources {
     /// Device access rules, in order; the last match wins.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub devices: Vec<DeviceRule>,
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +186,7 @@ pub struct Resources {
     pub block_io: Option<BlockIo>,
     /// Huge pages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub hugepage_limits: Vec<HugepageLimit>,
     /// Traffic class and priorities (v1).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +196,7 @@ pub struct Resources {
     pub rdma: Option<serde_json::Value>,
     /// cgroup v2 files by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub unified: BTreeMap<String, String>,
 }
 
@@ -292,18 +305,23 @@ pub struct BlockIo {
     pub leaf_weight: Option<u16>,
     /// Weights by device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub weight_device: Vec<WeightDevice>,
     /// Bytes per second read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub throttle_read_bps_device: Vec<ThrottleDevice>,
     /// Bytes per second written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub throttle_write_bps_device: Vec<ThrottleDevice>,
     /// Operations per second read.
     #[serde(rename = "throttleReadIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub throttle_read_iops_device: Vec<ThrottleDevice>,
     /// Operations per second written.
     #[serde(rename = "throttleWriteIOPSDevice", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
 
@@ -355,9 +373,11 @@ pub struct Seccomp {
     pub default_errno_ret: Option<u32>,
     /// Architectures such as `SCMP_ARCH_X86_64`; absent means the native one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub architectures: Vec<String>,
     /// Flags of seccomp(2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub flags: Vec<String>,
     /// Unix socket that gets the notify descriptor.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -367,6 +387,7 @@ pub struct Seccomp {
     pub listener_metadata: Option<String>,
     /// Rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub syscalls: Vec<SeccompRule>,
 }
 
@@ -375,6 +396,7 @@ pub struct Seccomp {
 #[serde(rename_all = "camelCase")]
 pub struct SeccompRule {
     /// System calls by name.
+    #[serde(deserialize_with = "absent")]
     pub names: Vec<String>,
     /// Action such as `SCMP_ACT_ALLOW`.
     pub action: String,
@@ -383,6 +405,7 @@ pub struct SeccompRule {
     pub errno_ret: Option<u32>,
     /// Conditions, all of which must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub args: Vec<SeccompArg>,
 }
 
@@ -396,6 +419,7 @@ pub struct SeccompArg {
     pub value: u64,
     /// Compared value of `SCMP_CMP_MASKED_EQ`.
     #[serde(default)]
+    #[serde(deserialize_with = "absent")]
     pub value_two: u64,
     /// Operator such as `SCMP_CMP_EQ`.
     pub op: String,

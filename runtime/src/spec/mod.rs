@@ -12,12 +12,17 @@ mod process;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::*;
 pub use load::{LoadError, load, parse, read};
 pub use member::{Member, Wrong, number_set};
 pub use process::*;
+
+/// `null` says the same as leaving a member out: programs in Go write it for an empty list.
+fn absent<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
 
 /// `config.json`, as in OCI runtime-spec 1.3, config.md and config-linux.md.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -30,6 +35,7 @@ pub struct Spec {
     pub root: Option<Root>,
     /// Mounts beside the root, in the order in which they are made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub mounts: Vec<Mount>,
     /// The container's first process.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +51,7 @@ pub struct Spec {
     pub hooks: Option<Hooks>,
     /// Free text for callers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub annotations: BTreeMap<String, String>,
     /// Everything that is particular to Linux.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +65,7 @@ pub struct Root {
     pub path: String,
     /// Whether the container sees its root read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(deserialize_with = "absent")]
     pub readonly: bool,
 }
 
@@ -75,12 +83,15 @@ pub struct Mount {
     pub source: Option<String>,
     /// Options as in fstab(5), with the additions of config.md "Linux mount options".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub options: Vec<String>,
     /// User id mapping of an id-mapped mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub uid_mappings: Vec<IdMapping>,
     /// Group id mapping of an id-mapped mount.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub gid_mappings: Vec<IdMapping>,
 }
 
@@ -90,21 +101,27 @@ pub struct Mount {
 pub struct Hooks {
     /// Deprecated alias of the runs before [`Hooks::create_runtime`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub prestart: Vec<Hook>,
     /// In the runtime's namespaces, after the container's were made and before pivot_root(2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub create_runtime: Vec<Hook>,
     /// In the container's namespaces, before pivot_root(2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub create_container: Vec<Hook>,
     /// In the container's namespaces, as part of `start`, before the user's program.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub start_container: Vec<Hook>,
     /// In the runtime's namespaces, after the user's program was started.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub poststart: Vec<Hook>,
     /// In the runtime's namespaces, after the container was deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub poststop: Vec<Hook>,
 }
 
@@ -115,9 +132,11 @@ pub struct Hook {
     pub path: String,
     /// Its argv, argv\[0\] included; absent means the path alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub args: Vec<String>,
     /// Its whole environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub env: Vec<String>,
     /// Seconds after which it is killed and counts as failed.
     #[serde(skip_serializing_if = "Option::is_none")]

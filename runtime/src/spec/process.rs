@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::CpuAffinity;
+use super::{CpuAffinity, absent};
 
 /// `process`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -12,18 +12,22 @@ use super::CpuAffinity;
 pub struct Process {
     /// Whether standard streams are a pseudo terminal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(deserialize_with = "absent")]
     pub terminal: bool,
     /// Size of that terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console_size: Option<ConsoleSize>,
     /// Who it runs as.
     #[serde(default)]
+    #[serde(deserialize_with = "absent")]
     pub user: User,
     /// argv.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub args: Vec<String>,
     /// `NAME=value` pairs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub env: Vec<String>,
     /// Values of variables that are not UTF-8, which JSON cannot say: by name, for those whose value in `env` is this one with U+FFFD for
     /// what it cannot say. A member of our own, which other runtimes do not look at.
@@ -37,9 +41,11 @@ pub struct Process {
     pub capabilities: Option<Capabilities>,
     /// setrlimit(2) values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub rlimits: Vec<Rlimit>,
     /// PR_SET_NO_NEW_PRIVS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(deserialize_with = "absent")]
     pub no_new_privileges: bool,
     /// AppArmor profile entered at execve.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +89,7 @@ pub struct User {
     pub umask: Option<u32>,
     /// Supplementary groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub additional_gids: Vec<u32>,
 }
 
@@ -92,18 +99,23 @@ pub struct User {
 pub struct Capabilities {
     /// What the process and its children can ever gain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub bounding: Vec<String>,
     /// What the kernel checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub effective: Vec<String>,
     /// What survives execve of a file with inheritable file capabilities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub inheritable: Vec<String>,
     /// What can be made effective.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub permitted: Vec<String>,
     /// What survives execve of an ordinary file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "absent")]
     pub ambient: Vec<String>,
 }
 

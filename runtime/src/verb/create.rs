@@ -17,6 +17,7 @@ use runtime::state::{ContainerId, Record, StateDir, process_stat};
 use runtime::sys::process::{pidfd_send_signal, wait};
 use runtime::sys::{Call, CallError};
 
+use super::delete::poststop;
 use super::notify::Notify;
 use super::place::Place;
 use super::{Context, Failure, Verb, write_pid_file};
@@ -160,6 +161,8 @@ pub(super) fn make(
         }
         Err(failure) => {
             directory.remove()?;
+            // OCI runtime-spec runtime.md, "Lifecycle": a failing hook leads to the same end as `delete`.
+            poststop(context, &request.id, &record);
             Err(failure)
         }
     }
@@ -242,7 +245,7 @@ fn finish(directory: &StateDir, record: &mut Record, created: &Created, request:
     record.init = Some((pid.as_raw(), stat.start_time));
     directory.write(record)?;
     if let Some(path) = &request.pid_file {
-        write_pid_file(path, pid.as_raw()).map_err(|error| Failure::new(format!("--pid-file: {error}")))?;
+        write_pid_file(path, pid.as_raw())?;
     }
     if let Some(socket) = &request.pidfd_socket {
         send_pidfd(socket, &created.pidfd, "standard")?;

@@ -2,7 +2,7 @@
 
 use runtime::cgroup::Cgroup;
 use runtime::hooks::{self, State, Status};
-use runtime::state::{Access, Error, Record, StateDir};
+use runtime::state::{Access, ContainerId, Error, Record, StateDir};
 
 use super::{Context, Failure, Verb};
 use crate::args::{Flag, Parsed};
@@ -28,12 +28,13 @@ pub(super) const VERB: Verb = Verb {
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let force = parsed.is_set("force");
     let id = parsed.positionals[0].parse()?;
-    let missing = matches!(StateDir::open(&context.root, &id, Access::Look), Err(Error::Missing(_)));
-    if force && missing {
-        return Ok(0);
-    }
-    let container = context.open(parsed, Access::Change)?;
-    let removable = force || matches!(container.status, Status::Stopped | Status::Created);
+    let directory = match StateDir::open(&context.root, &id, Access::Change) {
+        // Never there, or just removed by somebody else.
+        Err(Error::Missing(_)) if force => return Ok(0),
+        directory => directory?,
+    };
+    let container = context.examine(directory)?;
+    let removable = force || (matches!(container.status, Status::Stopped | Status::Created) && !container.frozen);
     if !removable {
         return Err(Failure::new(format!(
             "container {id} is {}; stop it first, or use --force",
@@ -67,9 +68,15 @@ pub(super) fn destroy(
     super::place::remove(cgroup, record.and_then(|record| record.scope.as_ref()))?;
     let id = directory.id().clone();
     directory.remove()?;
-    let Some((record, hooks)) = record.and_then(|record| Some((record, record.spec.hooks.as_ref()?))) else {
-        return Ok(());
-    };
+    if let Some(record) = record {
+        poststop(context, &id, record);
+    }
+    Ok(())
+}
+
+/// Runs the poststop hooks of a container that is gone, also of one whose making failed.
+pub(super) fn poststop(context: &Context<'_>, id: &ContainerId, record: &Record) {
+    let Some(hooks) = &record.spec.hooks else { return };
     let state = State {
         oci_version: &record.spec.oci_version,
         id: id.as_str(),
@@ -84,5 +91,4 @@ pub(super) fn destroy(
             context.log.warning(&error.to_string());
         }
     }
-    Ok(())
 }

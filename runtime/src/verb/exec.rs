@@ -1,12 +1,15 @@
 //! `exec`: runs one more process in a container.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
 use runtime::hooks::Status;
-use runtime::launch::{self, Exec, Stdio};
+use runtime::launch::{self, Exec, Executed, Stdio};
 use runtime::spec::{self, Capabilities, Process};
 use runtime::state::Access;
+use runtime::sys::CallError;
+use runtime::sys::process::{Block, pidfd_send_signal, wait};
 
 use super::create::{CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, connect_to, send_pidfd};
 use super::foreground::{Foreground, exit_code};
@@ -105,15 +108,26 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         preserve_fds: super::preserved_fds(parsed, false)?,
     })?;
     executed.warnings.iter().for_each(|warning| context.log.warning(warning));
-    if let Some(socket) = &pidfd_socket {
-        send_pidfd(socket, &executed.pidfd, "setns")?;
-    }
-    if let Some(path) = parsed.value("pid-file") {
-        write_pid_file(Path::new(path), executed.pid.as_raw())?;
+    if let Err(error) = announce(parsed, pidfd_socket.as_ref(), &executed) {
+        // Nobody would know of it. Ours and not reaped: the kill hits nothing else.
+        let _ = pidfd_send_signal(&executed.pidfd, libc::SIGKILL);
+        let _ = wait(&executed.pidfd, Block::Yes);
+        return Err(error.into());
     }
     match foreground {
         Some(foreground) => Ok(exit_code(foreground.relay(&executed.pidfd, executed.console, None)?)),
         None => Ok(0),
+    }
+}
+
+/// Tells the caller which process it is.
+fn announce(parsed: &Parsed, socket: Option<&OwnedFd>, executed: &Executed) -> Result<(), CallError> {
+    if let Some(socket) = socket {
+        send_pidfd(socket, &executed.pidfd, "setns")?;
+    }
+    match parsed.value("pid-file") {
+        Some(path) => write_pid_file(Path::new(path), executed.pid.as_raw()),
+        None => Ok(()),
     }
 }
 
@@ -139,7 +153,9 @@ fn process(container: &Container, parsed: &Parsed) -> Result<Process, Failure> {
         cwd.clone_into(&mut process.cwd);
     }
     if let Some(user) = parsed.value("user") {
-        (process.user.uid, process.user.gid) = user_ids(user)?;
+        let (uid, gid) = user_ids(user)?;
+        process.user.uid = uid;
+        process.user.gid = gid.unwrap_or(process.user.gid);
         process.user.additional_gids.clear();
     }
     for gid in parsed.all("additional-gids") {
@@ -178,11 +194,11 @@ fn document(path: &Path) -> Result<Process, spec::LoadError> {
     spec::parse("process", &text)
 }
 
-/// `UID[:GID]`, numbers only: there is no passwd file to trust out here (crun CVE-2026-30892).
-fn user_ids(text: &str) -> Result<(u32, u32), Failure> {
+/// `UID[:GID]`, numbers only: there is no passwd file to trust out here (crun CVE-2026-30892). Without a group it stays the container's.
+fn user_ids(text: &str) -> Result<(u32, Option<u32>), Failure> {
     match text.split_once(':') {
-        Some((uid, gid)) => Ok((id(uid, "user")?, id(gid, "user")?)),
-        None => Ok((id(text, "user")?, 0)),
+        Some((uid, gid)) => Ok((id(uid, "user")?, Some(id(gid, "user")?))),
+        None => Ok((id(text, "user")?, None)),
     }
 }
 
@@ -199,10 +215,10 @@ mod tests {
     #[test]
     fn users() {
         for (text, ids) in [
-            ("0", Some((0, 0))),
-            ("1", Some((1, 0))),
-            ("10:20", Some((10, 20))),
-            ("4294967294", Some((4_294_967_294, 0))),
+            ("0", Some((0, None))),
+            ("1", Some((1, None))),
+            ("10:20", Some((10, Some(20)))),
+            ("4294967294", Some((4_294_967_294, None))),
         ] {
             assert_eq!(user_ids(text).ok(), ids, "{text}");
         }

@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use runtime::cgroup::Cgroup;
-use runtime::spec::NamespaceKind;
-use runtime::state::Access;
+use runtime::spec::{Namespace, NamespaceKind};
+use runtime::state::{Access, Record};
 use runtime::sys::Call;
 use runtime::sys::process::{pidfd_open, pidfd_send_signal, signal_number};
 
@@ -26,24 +26,32 @@ pub(super) const VERB: Verb = Verb {
 
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let name = parsed.positionals.get(1).map_or("SIGTERM", String::as_str);
-    let signal = signal_number(name).ok_or_else(|| {
-        Failure::new(format!("unknown signal {name:?}; a name such as TERM or a number from 1 to 64"))
+    // Signal 0 only asks whether there is somebody, kill(2).
+    let signal = if name == "0" { Some(0) } else { signal_number(name) }.ok_or_else(|| {
+        Failure::new(format!("unknown signal {name:?}; a name such as TERM or a number from 0 to 64"))
     })?;
     let container = context.open(parsed, Access::Look)?;
-    let (record, init) = container.alive("there is nothing to send a signal to")?;
-    // Without a pid namespace the others would live on.
-    let shared = !record
-        .spec
-        .linux
-        .as_ref()
-        .is_some_and(|linux| linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid));
+    let everyone =
+        parsed.is_set("all") || (signal == libc::SIGKILL && !container.record.as_ref().is_some_and(owns_pids));
     match &container.cgroup {
-        Some(cgroup) if parsed.is_set("all") || (shared && signal == libc::SIGKILL) => all(cgroup, signal)?,
+        // Also those that have outlived init.
+        Some(cgroup) if everyone && (container.init.is_some() || !cgroup.processes()?.is_empty()) => {
+            all(cgroup, signal)?
+        }
         Some(_) | None => {
+            let (_, init) = container.alive("there is nothing to send a signal to")?;
             pidfd_send_signal(&init.pidfd, signal).call(|| format!("pidfd_send_signal({}, {signal})", init.pid))?;
         }
     }
     Ok(0)
+}
+
+/// Whether a container has a pid namespace of its own, which ends with its init. In one that it shares the others would live on.
+fn owns_pids(record: &Record) -> bool {
+    let own = |namespace: &Namespace| {
+        namespace.kind == NamespaceKind::Pid && namespace.path.as_deref().is_none_or(str::is_empty)
+    };
+    record.spec.linux.as_ref().is_some_and(|linux| linux.namespaces.iter().any(own))
 }
 
 fn all(cgroup: &Cgroup, signal: i32) -> Result<(), Failure> {

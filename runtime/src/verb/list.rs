@@ -67,6 +67,8 @@ struct Row {
 impl Row {
     fn json(&self) -> serde_json::Value {
         let Self { id, pid, status, created, bundle, rootfs, owner, annotations } = self;
+        // Callers parse it as a time: this is Go's of no time.
+        let created = if created.is_empty() { "0001-01-01T00:00:00Z" } else { created.as_str() };
         serde_json::json!({
             "ociVersion": super::SPEC_VERSION, "id": id, "pid": pid, "status": status, "bundle": bundle, "rootfs": rootfs,
             "created": created, "annotations": annotations, "owner": owner,

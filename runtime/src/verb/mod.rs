@@ -175,7 +175,11 @@ impl<'a> Context<'a> {
 
     /// The container of an id.
     pub(crate) fn container(&self, id: &ContainerId, access: Access) -> Result<Container, Failure> {
-        let directory = StateDir::open(&self.root, id, access)?;
+        self.examine(StateDir::open(&self.root, id, access)?)
+    }
+
+    /// What the container of a directory is doing.
+    pub(crate) fn examine(&self, directory: StateDir) -> Result<Container, Failure> {
         let record = directory.read()?;
         let (status, init) = kept::status(&directory, record.as_ref())?;
         let cgroup = match record.as_ref().filter(|record| !record.cgroup.is_empty()) {
@@ -183,7 +187,7 @@ impl<'a> Context<'a> {
             None => None,
         };
         let frozen = match (&cgroup, status) {
-            (Some(cgroup), Status::Running) => cgroup.frozen()?,
+            (Some(cgroup), Status::Created | Status::Running) => cgroup.frozen()?,
             _ => false,
         };
         Ok(Container { directory, record, status, frozen, init, cgroup })
@@ -205,8 +209,8 @@ impl Container {
     pub(crate) fn status_word(&self) -> &'static str {
         match self.status {
             Status::Creating => "creating",
+            Status::Created | Status::Running if self.frozen => "paused",
             Status::Created => "created",
-            Status::Running if self.frozen => "paused",
             Status::Running => "running",
             Status::Stopped => "stopped",
         }
@@ -292,7 +296,7 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), CallError> {
     temporary.push(".new");
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).call(|| format!("unlink({temporary:?})"));
+            return Err(error).call(|| format!("--pid-file: unlink({temporary:?})"));
         }
         Ok(()) | Err(_) => {}
     }
@@ -301,9 +305,13 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<(), CallError> {
         .create_new(true)
         .mode(0o644)
         .open(&temporary)
-        .call(|| format!("open({temporary:?}, O_CREAT|O_EXCL)"))?;
-    file.write_all(pid.to_string().as_bytes()).call(|| format!("write({temporary:?})"))?;
-    std::fs::rename(&temporary, path).call(|| format!("rename({temporary:?}, {path:?})"))
+        .call(|| format!("--pid-file: open({temporary:?}, O_CREAT|O_EXCL)"))?;
+    let written = file.write_all(pid.to_string().as_bytes()).call(|| format!("--pid-file: write({temporary:?})"));
+    let renamed = || std::fs::rename(&temporary, path).call(|| format!("--pid-file: rename({temporary:?}, {path:?})"));
+    written.and_then(|()| renamed()).inspect_err(|_| {
+        // What went wrong first is what counts.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }
 
 /// Help for the whole program.

@@ -2,6 +2,7 @@
 
 use runtime::hooks::{self, State, Status};
 use runtime::launch::{StartMode, Stdio};
+use runtime::state::Error;
 
 use super::create::{
     BUNDLE, CONSOLE_SOCKET, Made, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, Request, connect_to,
@@ -53,10 +54,12 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let foreground = if detach { None } else { Some(Foreground::new()?) };
     // The record is written before the program runs: killed at any time, this process leaves a container that is known.
     let mut made = make(context, request, stdio, |_| Ok(StartMode::Paired))?;
-    // A container whose poststart hook fails is stopped (OCI runtime-spec runtime.md, "Lifecycle").
-    let started = made.created.start().map_err(Failure::from).and_then(|()| poststart(&made));
+    // From its start on other commands may change the container, and remove it: hooks and the program take their time.
+    let released = |()| Ok(made.directory.release()?);
+    let started = made.created.start().map_err(Failure::from).and_then(released).and_then(|()| poststart(&made));
     if let Err(failure) = started {
-        destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
+        // A container whose poststart hook fails is stopped (OCI runtime-spec runtime.md, "Lifecycle").
+        end(context, made)?;
         return Err(failure);
     }
     let Some(foreground) = foreground else {
@@ -65,9 +68,20 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let console = made.created.console.take();
     let exited = foreground.relay(&made.created.pidfd, console, made.notify.take());
     if !parsed.is_set("keep") {
-        destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
+        end(context, made)?;
     }
     Ok(exit_code(exited?))
+}
+
+/// Removes the container, unless somebody else has done so.
+fn end(context: &Context<'_>, made: Made) -> Result<(), Failure> {
+    match made.directory.retake() {
+        Err(Error::Missing(_)) => Ok(()),
+        taken => {
+            taken?;
+            destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())
+        }
+    }
 }
 
 fn poststart(made: &Made) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! `start`: lets a created container run its program.
 
+use nix::errno::Errno;
 use runtime::hooks::{self, State, Status};
 use runtime::launch;
 use runtime::state::Access;
@@ -26,7 +27,7 @@ pub(super) const VERB: Verb = Verb {
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let container = context.open(parsed, Access::Change)?;
     let (record, init) = container.alive("it cannot be started")?;
-    if container.status != Status::Created {
+    if container.status != Status::Created || container.frozen {
         return Err(Failure::new(format!(
             "container {} is {}; only a created one can be started",
             container.directory.id(),
@@ -46,11 +47,16 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     };
     let notify = Notify::listen(&container.directory, &context.root)?;
     launch::start(connection, launch::Notify::new(&record.spec, &state, state.pid).as_ref())?;
+    // Hooks and the program take their time: from here on other commands may change the container, and remove it.
+    container.directory.release()?;
     if let Some(hooks) = &record.spec.hooks {
         state.status = Status::Running;
         if let Err(error) = hooks::run(&hooks.poststart, "poststart", &state) {
             // OCI runtime-spec runtime.md, "Lifecycle": the container is stopped.
-            pidfd_send_signal(&init.pidfd, libc::SIGKILL).call(|| "pidfd_send_signal(<init>, SIGKILL)".to_owned())?;
+            match pidfd_send_signal(&init.pidfd, libc::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                killed => killed.call(|| "pidfd_send_signal(<init>, SIGKILL)".to_owned())?,
+            }
             return Err(error.into());
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::str::FromStr;
 
 use nix::fcntl::AT_FDCWD;
 use runtime::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
@@ -90,9 +91,9 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
             return Err(Failure::new(format!("--{name}: {problem}")));
         }
     }
-    let signed = |name| parsed.parsed::<i64>(name, "a number");
-    let unsigned = |name| parsed.parsed::<u64>(name, "a number from 0 on");
-    let text = |name| parsed.value(name).map(str::to_owned);
+    let signed = |name| number_of::<i64>(parsed, name, "a number");
+    let unsigned = |name| number_of::<u64>(parsed, name, "a number from 0 on");
+    let text = |name| parsed.value(name).filter(|value| !value.is_empty()).map(str::to_owned);
     let memory = Memory {
         limit: bytes(parsed, "memory")?,
         reservation: bytes(parsed, "memory-reservation")?,
@@ -110,7 +111,8 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
         cpus: text("cpuset-cpus"),
         mems: text("cpuset-mems"),
     };
-    let block_io = BlockIo { weight: parsed.parsed("blkio-weight", "a number from 10 to 1000")?, ..BlockIo::default() };
+    let block_io =
+        BlockIo { weight: number_of(parsed, "blkio-weight", "a number from 10 to 1000")?, ..BlockIo::default() };
     let resources = Resources {
         memory: (memory != Memory::default()).then_some(memory),
         cpu: (cpu != Cpu::default()).then_some(cpu),
@@ -122,6 +124,14 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
         return Err(Failure::new("nothing to update; give --resources or a limit"));
     }
     Ok(resources)
+}
+
+/// A limit; an empty text is none, as with runc.
+fn number_of<T: FromStr>(parsed: &Parsed, name: &'static str, expected: &str) -> Result<Option<T>, String> {
+    match parsed.value(name) {
+        None | Some("") => Ok(None),
+        Some(_) => parsed.parsed(name, expected),
+    }
 }
 
 /// A size as docker writes it: a number, with a letter for a power of 1024 and perhaps `b` or `ib` behind it.
