@@ -64,9 +64,9 @@ impl Parsed {
         self.value(name).is_some_and(|value| value != "false")
     }
 
-    /// The last value of an option.
+    /// The last value of an option. An empty one is none: that is how callers write a variable that is not set.
     pub(crate) fn value(&self, name: &'static str) -> Option<&str> {
-        self.all(name).next_back()
+        self.all(name).next_back().filter(|value| !value.is_empty())
     }
 
     /// All values of an option in order.

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::spec::{Hook, Hooks};
 use crate::sys::process::pidfd_open;
+use crate::sys::signals::unblock_in;
 
 /// How much of a hook's output an error shows, in bytes.
 const OUTPUT_LIMIT: u64 = 2048;
@@ -88,12 +89,24 @@ pub fn runs_in_runtime(hooks: &Hooks) -> bool {
 /// # Errors
 /// The first hook that cannot be started, exits with something other than 0, or overruns its timeout (it is killed).
 pub fn run(hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
+    run_in(None, hooks, list, state)
+}
+
+/// The same in the bundle, where runc and crun run the hooks of a container that is being made.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in_bundle(hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
+    run_in(Some(state.bundle), hooks, list, state)
+}
+
+fn run_in(directory: Option<&Path>, hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
     if hooks.is_empty() {
         return Ok(());
     }
     let state = serde_json::to_vec(state).expect("a state is plain data");
     for (index, hook) in hooks.iter().enumerate() {
-        one(hook, &state).map_err(|(problem, output)| Error {
+        one(hook, directory, &state).map_err(|(problem, output)| Error {
             list: list.to_owned(),
             index,
             path: hook.path.clone(),
@@ -105,7 +118,7 @@ pub fn run(hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
 }
 
 /// Runs one hook; the error is what went wrong and what it printed.
-fn one(hook: &Hook, state: &[u8]) -> Result<(), (String, String)> {
+fn one(hook: &Hook, directory: Option<&Path>, state: &[u8]) -> Result<(), (String, String)> {
     let plain = |problem: String| (problem, String::new());
     let file = |name| {
         memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from).map_err(|e| plain(format!("memfd_create: {e}")))
@@ -121,6 +134,9 @@ fn one(hook: &Hook, state: &[u8]) -> Result<(), (String, String)> {
     }
     let variables = hook.env.iter().filter_map(|variable| variable.split_once('='));
     command.env_clear().envs(variables).stdin(Stdio::from(input)).stdout(duplicate()?).stderr(duplicate()?);
+    directory.map(|directory| command.current_dir(directory));
+    // A `run` in the foreground blocks what it passes on.
+    unblock_in(&mut command);
     let mut child = command.spawn().map_err(|error| plain(format!("execve: {error}")))?;
     let problem = wait(&mut child, hook.timeout);
     let Some(problem) = problem else { return Ok(()) };

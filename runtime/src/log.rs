@@ -20,7 +20,7 @@ impl Log {
     /// Opens the file of `--log`.
     pub(crate) fn open(global: &Parsed) -> Result<Self, String> {
         let json = match global.value("log-format") {
-            None | Some("text" | "") => false,
+            None | Some("text") => false,
             Some("json") => true,
             Some(other) => return Err(format!("--log-format: {other:?} is neither text nor json")),
         };
@@ -32,7 +32,7 @@ impl Log {
                 .open(path)
                 .call(|| format!("open({path:?}, O_APPEND)"))
         };
-        let path = global.value("log").filter(|path| !path.is_empty());
+        let path = global.value("log");
         let file = path.map(open).transpose().map_err(|error| format!("--log: {error}"))?;
         Ok(Self { file, json, debug: global.is_set("debug") })
     }

@@ -23,12 +23,13 @@ fn in_foreground(t: &Test, bundle: &Bundle) -> (Child, String) {
 #[test]
 fn container_in_the_foreground_is_paused_and_updated() {
     test(|t| {
+        differs!(t, Kind::Runc, "1.1 now and then does not come back from that");
         needs!(t, t.cgroups.has("freezer") || t.cgroups.is_v2(), "no freezer");
         let (mut child, id) = in_foreground(t, &t.bundle().args(&["/bin/payload", "hold"]));
         t.runtime(&["pause", &id]).ok();
         assert_eq!(t.runtime(&["state", &id]).json()["status"], "paused");
         t.runtime(&["resume", &id]).ok();
-        if t.cgroups.has("pids") && kind() == Kind::Rt {
+        if t.cgroups.has("pids") {
             t.runtime(&["update", "--pids-limit", "77", &id]).ok();
         }
         t.runtime(&["kill", &id, "TERM"]).ok();

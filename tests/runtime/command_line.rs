@@ -89,6 +89,19 @@ fn options_before_and_after_the_id() {
 }
 
 #[test]
+fn empty_values_are_none() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 takes them for names");
+        let container = t.hold(t.bundle());
+        let empty = ["--cwd=", "--apparmor=", "--process-label=", "--pid-file=", "--console-socket=", "--process="];
+        assert_eq!(container.exec_with(&empty, &["/bin/pwd"]).ok(), "/");
+        t.runtime(&["update", "--kernel-memory", "5m", &container.id]).ok();
+        t.runtime(&["--log=", "--log-format=", "state", &container.id]).ok();
+        container.end();
+    });
+}
+
+#[test]
 fn bundle_is_the_working_folder_by_default() {
     test(|t| {
         let bundle = t.bundle().args(&["/bin/echo", "here"]);

@@ -139,6 +139,23 @@ fn failure_before_start_undoes_the_container() {
     });
 }
 
+/// A `run` in the foreground takes all signals for itself, and its caller is anywhere.
+#[test]
+fn signals_and_working_directory_are_not_the_callers() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 leaves the signals blocked");
+        let log = t.dir.join("hook");
+        let script = format!("grep SigBlk /proc/self/status >>{0}; pwd >>{0}", log.display());
+        let bundle = t.bundle();
+        let lines = format!("SigBlk:\t0000000000000000\n{}\n", bundle.dir.display());
+        t.run(
+            &bundle.set("/hooks/prestart", json!([hook(&script)])).set("/hooks/createRuntime", json!([hook(&script)])),
+        )
+        .ok();
+        assert_eq!(fs::read_to_string(&log).unwrap(), lines.repeat(2));
+    });
+}
+
 #[test]
 fn failure_before_start_leads_to_poststop() {
     test(|t| {

@@ -342,3 +342,14 @@ fn overlay_mount() {
         assert!(!lower.join("made").try_exists().unwrap());
     });
 }
+
+#[test]
+fn file_on_a_directory_is_called_so() {
+    test(|t| {
+        let file = t.dir.join("file");
+        std::fs::write(&file, "").unwrap();
+        // docker tells by these words, and that of a directory on a file has them, too.
+        t.run(&t.bundle().mount("/bin", "bind", &file, &["bind"])).fails(&["bin", "not a directory"]);
+        t.run(&t.bundle().mount("/bin/busybox", "bind", &t.dir, &["bind"])).fails(&["not a directory"]);
+    });
+}

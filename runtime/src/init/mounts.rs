@@ -94,8 +94,16 @@ fn bind(root: &Root, mount: &Mount, source: OwnedFd) -> Result<Option<OwnedFd>, 
     if mount.options.has(Extra::CopySymlink) && is_link(&source) {
         return copy_link(root, mount, &source);
     }
-    let target = target(root, mount, is_directory(&source)?)?;
-    move_mount(&source, &target).call(|| format!("move_mount(<source>, \"/{}\")", mount.destination.display()))?;
+    let directory = is_directory(&source)?;
+    let target = target(root, mount, directory)?;
+    let call = || format!("move_mount(<source>, \"/{}\")", mount.destination.display());
+    match move_mount(&source, &target) {
+        // Callers look for the words of that error.
+        Err(Errno::EINVAL) if !directory && is_directory(&target)? => {
+            return Err(Errno::ENOTDIR).call(|| format!("{}: a file goes to no directory", call()));
+        }
+        moved => moved.call(call)?,
+    }
     leave(source);
     leave(target);
     Ok(None)

@@ -166,8 +166,8 @@ fn supervise(
             Message::Namespaces => {
                 links::give(&plan.links, created.pid)?;
                 if let Some(hooks) = hooks {
-                    hooks::run(&hooks.prestart, "prestart", state)?;
-                    hooks::run(&hooks.create_runtime, "createRuntime", state)?;
+                    hooks::run_in_bundle(&hooks.prestart, "prestart", state)?;
+                    hooks::run_in_bundle(&hooks.create_runtime, "createRuntime", state)?;
                 }
                 channel.go().during(|| "hooks".to_owned())?;
             }

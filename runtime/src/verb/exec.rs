@@ -152,7 +152,8 @@ fn process(container: &Container, parsed: &Parsed) -> Result<Process, Failure> {
     if let Some(cwd) = parsed.value("cwd") {
         cwd.clone_into(&mut process.cwd);
     }
-    if let Some(user) = parsed.value("user") {
+    // Nobody means the container's user by an empty name.
+    if let Some(user) = parsed.all("user").next_back() {
         let (uid, gid) = user_ids(user)?;
         process.user.uid = uid;
         process.user.gid = gid.unwrap_or(process.user.gid);

@@ -154,13 +154,13 @@ impl<'a> Context<'a> {
     pub(crate) fn new(global: &Parsed, log: &'a Log) -> Result<Self, Failure> {
         let hosts_root = rootless::is_hosts_root();
         let rootless = match global.value("rootless") {
-            None | Some("auto" | "") => !hosts_root,
+            None | Some("auto") => !hosts_root,
             Some("true") => true,
             Some("false") => false,
             Some(other) => return Err(Failure::new(format!("--rootless: {other:?} is none of auto, true, false"))),
         };
         let driver = if global.is_set("systemd-cgroup") { Driver::Systemd } else { Driver::FileSystem };
-        let root = match (global.value("root").filter(|root| !root.is_empty()), std::env::var_os("XDG_RUNTIME_DIR")) {
+        let root = match (global.value("root"), std::env::var_os("XDG_RUNTIME_DIR")) {
             (Some(root), _) => PathBuf::from(root),
             (None, Some(directory)) if !hosts_root => Path::new(&directory).join("rt-runtime"),
             (None, _) => PathBuf::from("/run/rt-runtime"),

@@ -94,5 +94,5 @@ fn poststart(made: &Made) -> Result<(), Failure> {
         bundle: &made.record.bundle,
         annotations: &made.record.spec.annotations,
     };
-    Ok(hooks::run(&hooks.poststart, "poststart", &state)?)
+    Ok(hooks::run_in_bundle(&hooks.poststart, "poststart", &state)?)
 }

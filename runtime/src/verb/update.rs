@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::str::FromStr;
 
 use nix::fcntl::AT_FDCWD;
 use runtime::spec::{self, BlockIo, Cpu, Memory, Pids, Resources};
@@ -79,21 +78,23 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
         resources.devices.clear();
         return Ok(resources);
     }
+    let mut ignored = false;
     for name in ["kernel-memory", "kernel-memory-tcp"] {
-        if parsed.value(name).is_some_and(|value| !value.is_empty()) {
+        if parsed.value(name).is_some() {
             context.log.warning(&format!("--{name} has no effect: the kernel has no such limit any more"));
+            ignored = true;
         }
     }
     for (name, problem) in
         [("l3-cache-schema", "Intel RDT is not supported"), ("mem-bw-schema", "Intel RDT is not supported")]
     {
-        if parsed.value(name).is_some_and(|value| !value.is_empty()) {
+        if parsed.value(name).is_some() {
             return Err(Failure::new(format!("--{name}: {problem}")));
         }
     }
-    let signed = |name| number_of::<i64>(parsed, name, "a number");
-    let unsigned = |name| number_of::<u64>(parsed, name, "a number from 0 on");
-    let text = |name| parsed.value(name).filter(|value| !value.is_empty()).map(str::to_owned);
+    let signed = |name| parsed.parsed::<i64>(name, "a number");
+    let unsigned = |name| parsed.parsed::<u64>(name, "a number from 0 on");
+    let text = |name| parsed.value(name).map(str::to_owned);
     let memory = Memory {
         limit: bytes(parsed, "memory")?,
         reservation: bytes(parsed, "memory-reservation")?,
@@ -111,8 +112,7 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
         cpus: text("cpuset-cpus"),
         mems: text("cpuset-mems"),
     };
-    let block_io =
-        BlockIo { weight: number_of(parsed, "blkio-weight", "a number from 10 to 1000")?, ..BlockIo::default() };
+    let block_io = BlockIo { weight: parsed.parsed("blkio-weight", "a number from 10 to 1000")?, ..BlockIo::default() };
     let resources = Resources {
         memory: (memory != Memory::default()).then_some(memory),
         cpu: (cpu != Cpu::default()).then_some(cpu),
@@ -120,23 +120,15 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
         block_io: (block_io != BlockIo::default()).then_some(block_io),
         ..Resources::default()
     };
-    if resources == Resources::default() {
+    if resources == Resources::default() && !ignored {
         return Err(Failure::new("nothing to update; give --resources or a limit"));
     }
     Ok(resources)
 }
 
-/// A limit; an empty text is none, as with runc.
-fn number_of<T: FromStr>(parsed: &Parsed, name: &'static str, expected: &str) -> Result<Option<T>, String> {
-    match parsed.value(name) {
-        None | Some("") => Ok(None),
-        Some(_) => parsed.parsed(name, expected),
-    }
-}
-
 /// A size as docker writes it: a number, with a letter for a power of 1024 and perhaps `b` or `ib` behind it.
 fn bytes(parsed: &Parsed, name: &'static str) -> Result<Option<i64>, Failure> {
-    let Some(text) = parsed.value(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = parsed.value(name) else { return Ok(None) };
     let wrong = || Failure::new(format!("--{name}: {text:?} is no size such as 1000000, 64m, 2g or -1"));
     size(text).map(Some).ok_or_else(wrong)
 }
