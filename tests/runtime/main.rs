@@ -36,4 +36,6 @@ mod sysctl;
 mod systemd;
 mod terminals;
 mod update;
+mod user;
 mod user_namespaces;
+mod user_systemd;

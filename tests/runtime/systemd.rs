@@ -7,12 +7,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tests::{Bundle, Kind, Output, Test, kind, needs, test};
 
+use crate::user::booted;
+
 /// Options in front of every verb.
 const DRIVER: &str = "--systemd-cgroup";
-
-fn booted() -> bool {
-    fs::symlink_metadata("/run/systemd/system").is_ok()
-}
 
 macro_rules! needs_systemd {
     ($t:expr) => {

@@ -1,6 +1,7 @@
 //! The unit of a container.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,21 @@ impl Scope {
             job => bus.job_end(&self.unit, &job?)?,
         }
         self.forget(&mut bus)
+    }
+
+    /// Moves a process of this user to a group of the unit, where the kernel lets nobody but systemd do so: of two groups
+    /// of a user's systemd one writes to the files oneself. cgroups(7), "Delegation Containment"
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn attach(&self, group: &Path, pid: Pid) -> Result<(), Error> {
+        let below: PathBuf = group.iter().skip_while(|part| *part != self.unit.as_str()).skip(1).collect();
+        let below = if below.as_os_str().is_empty() { below } else { Path::new("/").join(below) };
+        let mut body = Writer::default();
+        body.string(&self.unit);
+        body.string(&below.to_string_lossy());
+        body.array(4, |body| body.u32(pid.as_raw().cast_unsigned()));
+        Bus::connect(instance(), &self.unit)?.call("AttachProcessesToUnit", &self.unit, "ssau", &body).map(drop)
     }
 
     fn forget(&self, bus: &mut Bus) -> Result<(), Error> {
