@@ -26,6 +26,7 @@ mod net_devices;
 mod notify;
 mod oom;
 mod paths;
+mod podman;
 mod process;
 mod rootfs;
 mod rootless;

@@ -1,10 +1,11 @@
 //! `--systemd-cgroup` of an ordinary user: scopes made by her own systemd, such as that of `hack/uml-systemd`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use tests::{Bundle, Kind, Output, kind, needs};
+use serde_json::{Value, json};
+use tests::{Bundle, Kind, Output, differs, kind, needs};
 
 use crate::user::{USER, User, managed_test};
 
@@ -108,7 +109,60 @@ fn without_a_bus_it_says_so() {
         let (bundle, _, _) = in_scope(user);
         bundle.write();
         let alone = User { runtime_directory: user.test.dir.join("xdg"), program: user.program.clone(), ..*user };
-        alone.runtime(&[DRIVER, "run", "-b", bundle.dir.to_str().unwrap(), "x"]).fails(&["systemd", "/xdg/bus", "ENOENT"]);
+        alone
+            .runtime(&[DRIVER, "run", "-b", bundle.dir.to_str().unwrap(), "x"])
+            .fails(&["systemd", "/xdg/bus", "ENOENT"]);
         assert_eq!(alone.runtime(&["list", "-q"]).ok(), "");
+        let mut told = user.command(&[DRIVER, "run", "-b", bundle.dir.to_str().unwrap(), "x"]);
+        told.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/no/bus");
+        Output::from(told.output().unwrap()).fails(&["systemd", "/no/bus", "ENOENT"]);
+    });
+}
+
+#[test]
+fn without_a_bus_systemd_itself_is_asked() {
+    managed_test(|user| {
+        needs!(user.test, kind() == Kind::Rt, "others need a bus");
+        let (bundle, scope, group) = in_scope(user);
+        // Her systemd, and no bus.
+        let alone = User { runtime_directory: user.test.dir.join("xdg"), program: user.program.clone(), ..*user };
+        symlink(user.runtime_directory.join("systemd"), alone.runtime_directory.join("systemd")).unwrap();
+        let (id, pid) = run_detached(&alone, &bundle);
+        assert_eq!(user.show(&scope, "ActiveState"), "active");
+        assert_eq!(fs::read_to_string(group.join("cgroup.procs")).unwrap().trim(), pid.to_string());
+        alone.runtime(&["delete", "--force", &id]).ok();
+        assert_eq!(user.show(&scope, "LoadState"), "not-found");
+        assert!(!group.try_exists().unwrap());
+    });
+}
+
+/// cgroupfs, and no path.
+#[test]
+fn a_group_beside_the_callers() {
+    managed_test(|user| {
+        differs!(user.test, Kind::Crun, "1.8 leaves the limits away");
+        let bundle = user.bundle().set("/linux/resources/pids", json!({"limit": 7}));
+        let namespaces: Vec<Value> = bundle.spec["linux"]["namespaces"].as_array().unwrap().clone();
+        let namespaces = namespaces.into_iter().filter(|namespace| namespace["type"] != "cgroup").collect();
+        let bundle = bundle.set("/linux/namespaces", namespaces).sh("cat /proc/self/cgroup");
+        bundle.write();
+        let id = user.test.id();
+        let own = format!("rtt-{id}-caller.scope");
+        let name = format!("--unit={own}");
+        let run = [
+            "--user",
+            "--scope",
+            "--quiet",
+            &name,
+            user.program.to_str().unwrap(),
+            "run",
+            "-b",
+            bundle.dir.to_str().unwrap(),
+            &id,
+        ];
+        let seen = Output::from(user.program("systemd-run", &run).output().unwrap()).ok();
+        assert_eq!(seen, format!("0::/user.slice/user-{USER}.slice/user@{USER}.service/app.slice/{id}"));
+        // From a group that is another's there is none.
+        user.run(&bundle).fails(&["cgroup"]);
     });
 }

@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use runtime::cgroup::{self, Cgroup, Host};
+use runtime::cgroup::{self, Cgroup, Host, Mode};
 use runtime::plan::with_default_devices;
-use runtime::rootless::in_user_namespace;
+use runtime::rootless::{in_user_namespace, is_hosts_root};
 use runtime::spec::{Pids, Resources};
 use runtime::state::{Record, StateDir};
 use runtime::systemd::{Hold, Scope, Start};
@@ -42,7 +42,8 @@ impl Place {
                 let path = path.unwrap_or(&record.id);
                 cgroup::Path::from_str(path)
                     .map_err(|error| Failure::new(format!("config.json: linux.cgroupsPath: {error}")))?;
-                record.cgroup = path.to_owned();
+                let beside = if is_hosts_root() || path.starts_with('/') { None } else { beside_caller(path) };
+                record.cgroup = beside.unwrap_or_else(|| path.to_owned());
             }
         }
         Ok(())
@@ -177,6 +178,17 @@ fn for_birth(resources: &Resources, held: bool) -> Resources {
         resources.pids = Some(Pids { limit: Some(TASKS) });
     }
     resources
+}
+
+/// A relative path of an ordinary user on v2 is beside the group that the caller is in, as with runc: that has processes and can pass no
+/// controllers on, but the one above can, and is this user's if it was delegated. `None`: there is none above.
+fn beside_caller(path: &str) -> Option<String> {
+    let host = Host::detect().ok().filter(|host| host.mode() == Mode::V2);
+    let table = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = table.lines().find_map(|line| line.strip_prefix("0::")).filter(|_| host.is_some())?;
+    let (above, _) = own.rsplit_once('/').filter(|(above, _)| !above.is_empty())?;
+    // One that this cgroup namespace does not show.
+    (!above.contains("/..")).then(|| format!("{above}/{path}"))
 }
 
 /// The kernel's answers to who may make no cgroup there.
