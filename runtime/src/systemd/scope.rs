@@ -10,7 +10,7 @@ use super::Error;
 use super::bus::{Bus, Instance};
 use super::properties::{Property, Value, properties};
 use super::wire::Writer;
-use crate::cgroup::{Host, Mode};
+use crate::cgroup::{Host, Mode, device_allow_list};
 use crate::rootless::is_hosts_root;
 use crate::spec::Resources;
 
@@ -94,6 +94,7 @@ impl Scope {
                 property(body, name, &value);
             }
             limits.iter().for_each(|limit| property(body, limit.name, &Variant::of(&limit.value)));
+            devices(start.resources).iter().for_each(|(name, value)| property(body, name, value));
             asked.iter().for_each(|(name, value)| property(body, name, value));
         });
         body.array(8, |_| {});
@@ -211,6 +212,17 @@ impl Scope {
     }
 }
 
+/// Device rules as systemd keeps them: without them it would allow all devices of a v1 group at the next `daemon-reload`. On v2 it attaches
+/// a program of its own beside ours, and both must allow. What it cannot keep is left to the group.
+fn devices(resources: &Resources) -> Vec<(&'static str, Variant<'static>)> {
+    match Some(&resources.devices).filter(|rules| !rules.is_empty()).and_then(|rules| device_allow_list(rules)) {
+        Some(list) => {
+            vec![("DevicePolicy", Variant::Text("strict")), ("DeviceAllow", Variant::Pairs(list))]
+        }
+        None => Vec::new(),
+    }
+}
+
 /// An ordinary user's systemd is another one.
 fn instance() -> Instance {
     if is_hosts_root() { Instance::System } else { Instance::User }
@@ -230,6 +242,7 @@ enum Variant<'a> {
     Mask(&'a [u8]),
     Pids(Vec<u32>),
     Texts(Vec<String>),
+    Pairs(Vec<(String, String)>),
 }
 
 impl<'a> Variant<'a> {
@@ -275,6 +288,17 @@ fn property(out: &mut Writer, name: &str, value: &Variant<'_>) {
             Variant::Pids(value) => {
                 out.signature("au");
                 out.array(4, |out| value.iter().for_each(|pid| out.u32(*pid)));
+            }
+            Variant::Pairs(value) => {
+                out.signature("a(ss)");
+                out.array(8, |out| {
+                    for (one, other) in value {
+                        out.structure(|out| {
+                            out.string(one);
+                            out.string(other);
+                        });
+                    }
+                });
             }
             Variant::Texts(value) => {
                 out.signature("as");

@@ -52,14 +52,13 @@ impl Place {
     /// Makes it. When it fails, nothing is left.
     pub(super) fn make(context: &Context<'_>, directory: &StateDir, record: &mut Record) -> Result<Self, Failure> {
         let resources = resources(record);
+        let resources = if in_user_namespace() { resources } else { with_default_devices(&resources) };
         let place = match record.scope.clone() {
-            Some(scope) => Self::in_scope(directory, record, &scope, &resources)?,
+            Some(scope) => Self::in_scope(context, directory, record, &scope, &resources)?,
             None => Self::in_file_system(context, directory, record)?,
         };
-        let applied = place.cgroup.as_ref().map_or(Ok(()), |cgroup| {
-            let resources = if in_user_namespace() { resources } else { with_default_devices(&resources) };
-            cgroup.apply(&for_birth(&resources, place.hold.is_some()))
-        });
+        let applied =
+            place.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.apply(&for_birth(&resources, place.hold.is_some())));
         if let Err(error) = applied {
             place.remove(record)?;
             return Err(error.into());
@@ -94,12 +93,22 @@ impl Place {
     }
 
     fn in_scope(
+        context: &Context<'_>,
         directory: &StateDir,
         record: &mut Record,
         scope: &Scope,
         resources: &Resources,
     ) -> Result<Self, Failure> {
         let host = Host::detect()?;
+        if host.mode() != Mode::V2
+            && !resources.devices.is_empty()
+            && cgroup::device_allow_list(&resources.devices).is_none()
+        {
+            context.log.warning(
+                "linux.resources.devices: systemd can keep lists of allowed devices alone; it takes these rules back at its next \
+                 daemon-reload",
+            );
+        }
         let hold = Hold::new()?;
         let limits = for_birth(resources, true);
         let start = Start {
