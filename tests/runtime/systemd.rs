@@ -196,7 +196,8 @@ fn a_reload_leaves_what_was_updated() {
                 same(&options);
             }
         }
-        for (property, value) in [("MemoryHigh", "80000000"), ("MemoryMin", "4096"), ("Documentation", "man:rt(1)")] {
+        for (property, value) in [("MemoryHigh", "80000000"), ("MemoryMin", "4096"), ("Documentation", "\"man:rt(1)\"")]
+        {
             assert_eq!(show(&scope, property), value);
         }
         delete(t, &id, &pid);
