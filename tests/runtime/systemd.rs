@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Bundle, Kind, Output, Test, kind, needs, test};
+use tests::{Bundle, Kind, Output, Test, differs, kind, needs, test};
+
+use crate::user::booted;
 
 /// Options in front of every verb.
 const DRIVER: &str = "--systemd-cgroup";
-
-fn booted() -> bool {
-    fs::symlink_metadata("/run/systemd/system").is_ok()
-}
 
 macro_rules! needs_systemd {
     ($t:expr) => {
@@ -57,6 +55,8 @@ fn delete(t: &Test, id: &str, pid: &str) {
 fn a_container_has_a_scope_with_its_limits() {
     test(|t| {
         needs_systemd!(t);
+        differs!(t, Kind::Runc, "1.1 takes no swap for no limit of it");
+        differs!(t, Kind::Crun, "1.8 tells systemd no limits");
         let (bundle, scope) = in_scope(t, "rtt-deep.slice");
         let bundle = bundle
             .set("/linux/resources/memory", json!({"limit": 64 << 20, "swap": 64 << 20, "reservation": 32 << 20}))
@@ -105,10 +105,110 @@ fn a_container_has_a_scope_with_its_limits() {
     });
 }
 
+/// systemd writes the device rules of its units again then, on v1 in place of those of the container.
+#[test]
+fn a_reload_leaves_the_device_rules() {
+    test(|t| {
+        needs_systemd!(t);
+        differs!(t, Kind::Crun, "1.8 tells systemd no devices");
+        let rule = |allow: bool, major: i64, minor: i64| json!({"allow": allow, "type": "c", "major": major, "minor": minor, "access": "rwm"});
+        let rules = json!([{"allow": false, "access": "rwm"}, rule(true, 10, 229), rule(true, 4, -1)]);
+        let (bundle, scope) = in_scope(t, "system.slice");
+        let bundle = bundle.set("/linux/resources", json!({"devices": rules})).args(&["/bin/payload", "hold"]);
+        let id = run_detached(t, &bundle);
+        let pid = fs::read_to_string(bundle.dir.join("pid")).unwrap();
+        // Allowed, by a pattern too, by default, and not.
+        let made = "mknod /dev/fuse c 10 229; mknod /dev/tty c 4 70; mknod /dev/kmsg c 1 11; mknod /dev/port c 1 4";
+        t.runtime(&["exec", &id, "/bin/sh", "-c", made]).ok();
+        let open = "for it in dev/fuse dev/tty dev/null dev/kmsg dev/port; do { : </$it; } 2>&1 | sed 's/.*: //'; echo $it; done";
+        let seen = || t.runtime(&["exec", &id, "/bin/sh", "-c", open]).ok();
+        let before = seen();
+        assert!(
+            before.ends_with("dev/null\nOperation not permitted\ndev/kmsg\nOperation not permitted\ndev/port"),
+            "{before}"
+        );
+        assert_eq!(before.matches("Operation not permitted").count(), 2, "{before}");
+        Output::from(Command::new("systemctl").arg("daemon-reload").output().unwrap()).ok();
+        assert_eq!(seen(), before);
+        assert_eq!(show(&scope, "DevicePolicy"), "strict");
+        let allowed = show(&scope, "DeviceAllow");
+        // runc looks the name of a major number up.
+        let pattern = ["char-4 rwm", "char-tty rwm"].iter().any(|pattern| allowed.contains(pattern));
+        assert!(pattern && allowed.contains("/dev/char/10:229 rwm"), "{allowed}");
+        delete(t, &id, &pid);
+    });
+}
+
+/// Each update is told to systemd as it is in the files, also one of a part.
+#[test]
+fn a_reload_leaves_what_was_updated() {
+    test(|t| {
+        needs_systemd!(t);
+        needs!(t, kind() == Kind::Rt, "others tell systemd less");
+        let (bundle, scope) = in_scope(t, "system.slice");
+        let bundle = bundle
+            .set("/linux/resources/unified", json!({"memory.high": "80000000", "memory.min": "4096"}))
+            .set("/annotations/org.systemd.property.Documentation", json!("['man:rt(1)']"))
+            .args(&["/bin/payload", "hold"]);
+        let id = run_detached(t, &bundle);
+        let pid = fs::read_to_string(bundle.dir.join("pid")).unwrap();
+        let group = group(&pid);
+        let files = [
+            "cpu.idle",
+            "cpu.max",
+            "cpu.weight",
+            "io.max",
+            "memory.high",
+            "memory.low",
+            "memory.max",
+            "memory.min",
+            "memory.swap.max",
+            "pids.max",
+        ];
+        let read = |file: &str| fs::read_to_string(group.join(file)).unwrap_or_default();
+        let same = |options: &[&str]| {
+            let before = files.map(read);
+            Output::from(Command::new("systemctl").arg("daemon-reload").output().unwrap()).ok();
+            assert_eq!(files.map(read), before, "{options:?}");
+        };
+        for (options, properties) in [
+            (vec!["--cpu-quota", "40000"], vec![("CPUQuotaPerSecUSec", "400ms")]),
+            (vec!["--cpu-period", "50000"], vec![("CPUQuotaPerSecUSec", "800ms"), ("CPUQuotaPeriodUSec", "50ms")]),
+            (vec!["--cpu-quota", "20000"], vec![("CPUQuotaPerSecUSec", "400ms"), ("CPUQuotaPeriodUSec", "50ms")]),
+            (vec!["--cpu-quota", "-1"], vec![("CPUQuotaPerSecUSec", "infinity")]),
+            (vec!["--cpu-share", "2048"], vec![("CPUWeight", "174")]),
+            (vec!["--cpu-idle", "1"], vec![("CPUWeight", "idle")]),
+            (vec!["--cpu-idle", "0"], vec![("CPUWeight", "100")]),
+            (
+                vec!["--memory", "90m", "--memory-swap", "100m"],
+                vec![("MemoryMax", "94371840"), ("MemorySwapMax", "10485760")],
+            ),
+            (vec!["--memory-reservation", "30m"], vec![("MemoryLow", "31457280")]),
+            (vec!["--memory", "-1"], vec![("MemoryMax", "infinity"), ("MemorySwapMax", "infinity")]),
+            (vec!["--pids-limit", "33"], vec![("TasksMax", "33")]),
+        ] {
+            t.runtime(&[&["update"], &options[..], &[&id]].concat()).ok();
+            for (property, value) in properties {
+                assert_eq!(show(&scope, property), value, "{property} after {options:?}");
+            }
+            // A reload takes its time.
+            if ["--cpu-period", "--cpu-idle", "--pids-limit"].contains(&options[0]) {
+                same(&options);
+            }
+        }
+        for (property, value) in [("MemoryHigh", "80000000"), ("MemoryMin", "4096"), ("Documentation", "\"man:rt(1)\"")]
+        {
+            assert_eq!(show(&scope, property), value);
+        }
+        delete(t, &id, &pid);
+    });
+}
+
 #[test]
 fn few_tasks_leave_room_for_the_birth() {
     test(|t| {
         needs_systemd!(t);
+        differs!(t, Kind::Crun, "1.8 wants a slice");
         let (bundle, scope) = in_scope(t, "");
         let bundle = bundle.set("/linux/resources/pids", json!({"limit": 1})).args(&["/bin/payload", "hold"]);
         let id = run_detached(t, &bundle);
@@ -141,6 +241,7 @@ fn create_start_and_delete_by_force() {
 fn what_fails_leaves_no_scope() {
     test(|t| {
         needs_systemd!(t);
+        needs!(t, kind() == Kind::Rt, "words of ours");
         let run = |bundle: &Bundle| {
             bundle.write();
             t.runtime(&[DRIVER, "run", "-b", bundle.dir.to_str().unwrap(), &t.id()])

@@ -14,6 +14,9 @@ use crate::sys::bpf;
 /// By this name our device program is found again among those of others (systemd attaches its own).
 const PROGRAM_NAME: bpf::Name = *b"rt_devices\0\0\0\0\0\0";
 
+/// CPU shares of a group that nobody gave any.
+const DEFAULT_SHARES: u64 = 1024;
+
 const DEVICES: &str = "linux.resources.devices";
 
 /// What is to be done about devices.
@@ -58,6 +61,36 @@ impl Cgroup {
         .map_err(|error| limit(DEVICES, error))?;
         self.fresh.set(false);
         Ok(())
+    }
+
+    /// An update with the CPU time that it comes to, for systemd, which knows shares of a CPU where the files have a quota and a period: one
+    /// of both is nothing to it. Who stops to be idle has the default weight.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn completed(&self, resources: &Resources) -> Result<Resources, Error> {
+        let mut resources = resources.clone();
+        let Some(cpu) = &mut resources.cpu else { return Ok(resources) };
+        let v1 = self.v1_of(Controller::Cpu);
+        let Some(dir) = v1.or(self.v2.as_ref().map(|v2| &v2.dir)) else { return Ok(resources) };
+        let (quota, period) = (cpu.quota.filter(|quota| *quota != 0), cpu.period.filter(|period| *period != 0));
+        if quota.is_some() != period.is_some() {
+            let now = match v1 {
+                Some(_) => ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map(|file| dir.read_if_there(file)),
+                None => [dir.read_if_there("cpu.max"), Ok(None)],
+            };
+            let [now, more] = now;
+            let now = format!("{} {}", now?.unwrap_or_default(), more?.unwrap_or_default());
+            let mut words = now.split_ascii_whitespace();
+            let before = words.next().map(|quota| quota.parse().unwrap_or(-1));
+            cpu.quota = quota.or(before);
+            cpu.period = period.or(words.next().and_then(|period| period.parse().ok()));
+        }
+        if cpu.idle == Some(0) && cpu.shares.is_none_or(|shares| shares == 0) {
+            let idle = dir.read_if_there("cpu.idle")?.is_some_and(|idle| idle.trim() == "1");
+            cpu.shares = idle.then_some(DEFAULT_SHARES);
+        }
+        Ok(resources)
     }
 
     /// Reads what an update of a part needs to know of the rest; a new group has the defaults.

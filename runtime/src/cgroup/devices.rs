@@ -131,6 +131,43 @@ pub(super) struct Line {
 /// # Errors
 /// [`Error::Invalid`] with the JSON path of the rule that v1 cannot express.
 pub(super) fn v1(rules: &[Numbered]) -> Result<Vec<Line>, Error> {
+    let (allowed_by_default, exceptions) = reduce(rules)?;
+    let (first, then) =
+        if allowed_by_default { ("devices.allow", "devices.deny") } else { ("devices.deny", "devices.allow") };
+    let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+    let lines = exceptions.into_iter().map(|(region, access)| {
+        let kind = match region.kind {
+            Kind::Block => 'b',
+            Kind::Char => 'c',
+        };
+        let (major, minor) = (number(region.major), number(region.minor));
+        Line { file: then, value: format!("{kind} {major}:{minor} {}", access.letters()) }
+    });
+    Ok(std::iter::once(Line { file: first, value: "a".to_owned() }).chain(lines).collect())
+}
+
+/// The list that allows what `rules` allow, in the words of systemd's `DeviceAllow` (device or pattern, access). `None`: no such list
+/// has this meaning. systemd.resource-control(5)
+pub fn allow_list(rules: &[spec::DeviceRule]) -> Option<Vec<(String, String)>> {
+    let (allowed_by_default, exceptions) = parse(rules).and_then(|rules| reduce(&rules)).ok()?;
+    let entry = |(region, access): (Region, Access)| {
+        let kind = match region.kind {
+            Kind::Block => "block",
+            Kind::Char => "char",
+        };
+        let device = match (region.major, region.minor) {
+            (None, None) => format!("{kind}-*"),
+            (Some(major), None) => format!("{kind}-{major}"),
+            (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+            (None, Some(_)) => return None,
+        };
+        Some((device, access.letters()))
+    };
+    if allowed_by_default { None } else { exceptions.into_iter().map(entry).collect() }
+}
+
+/// The default, and the exceptions from it.
+fn reduce(rules: &[Numbered]) -> Result<(bool, Vec<(Region, Access)>), Error> {
     let mut allowed_by_default = false;
     let mut exceptions: Vec<(Region, u8)> = Vec::new();
     for &(index, rule) in rules {
@@ -159,18 +196,7 @@ pub(super) fn v1(rules: &[Numbered]) -> Result<Vec<Line>, Error> {
         }
         exceptions.retain(|(_, bits)| *bits != 0);
     }
-    let (first, then) =
-        if allowed_by_default { ("devices.allow", "devices.deny") } else { ("devices.deny", "devices.allow") };
-    let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-    let lines = exceptions.into_iter().map(|(region, bits)| {
-        let kind = match region.kind {
-            Kind::Block => 'b',
-            Kind::Char => 'c',
-        };
-        let (major, minor) = (number(region.major), number(region.minor));
-        Line { file: then, value: format!("{kind} {major}:{minor} {}", Access(bits).letters()) }
-    });
-    Ok(std::iter::once(Line { file: first, value: "a".to_owned() }).chain(lines).collect())
+    Ok((allowed_by_default, exceptions.into_iter().map(|(region, bits)| (region, Access(bits))).collect()))
 }
 
 #[cfg(test)]
@@ -233,6 +259,32 @@ pub(super) mod tests {
             (vec![rule(true, "a", 1, 3, "rwm")], vec!["deny a", "allow b 1:3 rwm", "allow c 1:3 rwm"]),
         ] {
             assert_eq!(lines(&rules).unwrap(), expected, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn lists_for_systemd() {
+        let deny_all = spec::DeviceRule { allow: false, access: Some("rwm".into()), ..Default::default() };
+        for (rules, expected) in [
+            (vec![deny_all.clone()], Some(vec![])),
+            (
+                vec![
+                    deny_all.clone(),
+                    rule(true, "c", -1, -1, "m"),
+                    rule(true, "c", 1, 3, "rw"),
+                    rule(true, "b", 8, -1, "r"),
+                ],
+                Some(vec![("char-*", "m"), ("/dev/char/1:3", "rw"), ("block-8", "r")]),
+            ),
+            (vec![rule(true, "a", -1, -1, "rwm")], None),
+            (vec![rule(true, "a", -1, -1, "rwm"), rule(false, "c", 1, 3, "rwm")], None),
+            (vec![rule(true, "c", -1, 3, "rwm")], None),
+            (vec![rule(true, "c", 1, -1, "rwm"), rule(false, "c", 1, 3, "w")], None),
+            (vec![rule(true, "x", 1, 3, "r")], None),
+        ] {
+            let expected = expected
+                .map(|list| list.into_iter().map(|(device, access)| (device.to_owned(), access.to_owned())).collect());
+            assert_eq!(allow_list(&rules), expected, "{rules:?}");
         }
     }
 

@@ -133,6 +133,11 @@ impl Cgroup {
         self.v2.as_ref().map(|v2| v2.dir.as_fd())
     }
 
+    /// Where the directory of [`Cgroup::clone_into`] is.
+    pub fn unified_path(&self) -> Option<&FsPath> {
+        self.v2.as_ref().map(|v2| v2.dir.path())
+    }
+
     /// The group in each hierarchy, for what a container sees of it.
     #[must_use]
     pub fn hierarchies(&self) -> Vec<Hierarchy<'_>> {

@@ -35,6 +35,7 @@ mod wait;
 
 pub use below::Below;
 pub use controller::Controller;
+pub use devices::allow_list as device_allow_list;
 pub use error::Error;
 pub use group::{Cgroup, Hierarchy};
 pub use host::{Host, Mode};

@@ -8,17 +8,21 @@
 //!                                    the bridge hands the child's pidfd over and ends
 //! ```
 //!
-//! A bridge costs one more short-lived process. It is there for two cases: a user namespace that is joined must own the new
-//! pid namespace, and one cannot come back from a user namespace; and a process must not be born among others that may trace
-//! it while it still has descriptors of the host or the host's root directory (CVE-2016-9962). Which processes may is not to be
-//! known: those of other containers can be in the same pid namespace.
+//! A bridge costs one more short-lived process. It is there for three cases: a user namespace that is joined must own the new
+//! pid namespace, and one cannot come back from a user namespace; a process must not be born among others that may trace
+//! it while it still has descriptors of the host or the host's root directory (CVE-2016-9962): which processes may is not to be
+//! known, those of other containers can be in the same pid namespace; and an ordinary user whose own cgroup is not hers, as that of a
+//! login is not, cannot give birth into another: systemd moves the bridge there, and its child is born where it is.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::Pid;
 
+use super::create::bury;
 use super::error::{During, Error};
 use super::open;
 use super::sync::{Channel, Message, pair};
@@ -26,6 +30,7 @@ use crate::init::{At, Exec, Failure, Step, enter_cgroups};
 use crate::sys::clone::{Clone3, Parent, clone3};
 use crate::sys::process::{Block, exit_now, wait};
 use crate::sys::{Call, CallError};
+use crate::systemd::Scope;
 
 /// Where to be born.
 pub(super) enum Birth<'a> {
@@ -53,11 +58,23 @@ pub(super) struct Bridge<'a> {
     pub joined: &'a Cell<u64>,
 }
 
+/// The cgroup that a process is born into.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Group<'a> {
+    /// Its directory of cgroup2.
+    pub group: Option<BorrowedFd<'a>>,
+    /// Whose systemd moves processes to that directory where the kernel does not let this user.
+    pub unit: Option<(&'a Scope, &'a Path)>,
+}
+
 /// Makes the child.
-pub(super) fn clone(birth: Birth<'_>, kinds: u64, into: Option<BorrowedFd<'_>>) -> Result<Clone3, Error> {
+pub(super) fn clone(birth: Birth<'_>, kinds: u64, into: Group<'_>) -> Result<Clone3, Error> {
     match birth {
-        Birth::Here => direct(kinds, into).during(|| "clone".to_owned()),
-        Birth::In(namespace) => inside(namespace, kinds, into).during(|| "clone".to_owned()),
+        Birth::Here => match direct(kinds, into.group) {
+            Err(error) if error.errno == Errno::EACCES && into.unit.is_some() => bridged(into, |_| sibling(kinds)),
+            cloned => cloned.during(|| "clone".to_owned()),
+        },
+        Birth::In(namespace) => inside(namespace, kinds, into.group).during(|| "clone".to_owned()),
         Birth::Bridged(bridge) => bridged(into, |_| over(&bridge, kinds)),
         Birth::Entering(exec) => bridged(into, |channel| {
             exec.enter(channel.as_fd())?;
@@ -81,20 +98,31 @@ fn inside(namespace: &OwnedFd, kinds: u64, into: Option<BorrowedFd<'_>>) -> Resu
     cloned
 }
 
-fn bridged(
-    into: Option<BorrowedFd<'_>>,
-    over: impl FnOnce(&Channel) -> Result<Clone3, Failure>,
-) -> Result<Clone3, Error> {
+fn bridged(into: Group<'_>, over: impl FnOnce(&Channel) -> Result<Clone3, Failure>) -> Result<Clone3, Error> {
     let clone = || "clone".to_owned();
     let (ours, theirs) = pair().during(clone)?;
-    let between = match direct(0, into).during(clone)? {
-        Clone3::Parent(_, between) => between,
+    let (cloned, unit) = match (direct(0, into.group), into.unit) {
+        (Err(error), Some(unit)) if error.errno == Errno::EACCES => (direct(0, None), Some(unit)),
+        (cloned, _) => (cloned, None),
+    };
+    let between = match cloned.during(clone)? {
+        Clone3::Parent(pid, between) => {
+            drop(theirs);
+            if let Some((unit, group)) = unit {
+                unit.attach(group, pid).map_err(|error| bury(&between, error.into()))?;
+                ours.go().during(clone)?;
+            }
+            between
+        }
         Clone3::Child => {
             drop(ours);
+            if unit.is_some() && theirs.wait().is_err() {
+                // The parent is gone, or is about to kill this process.
+                exit_now(1)
+            }
             return Ok(cross(over, theirs));
         }
     };
-    drop(theirs);
     let born = match ours.next().during(clone)? {
         Message::Born(pidfd) => Ok(pidfd),
         Message::Failed(failure) => Err(Error::Init(failure)),
@@ -159,5 +187,5 @@ pub(super) fn pid_of(pidfd: &OwnedFd) -> Result<Pid, CallError> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
-    pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or(nix::errno::Errno::ESRCH).call(|| format!("read({path:?})"))
+    pid.filter(|pid| *pid > 0).map(Pid::from_raw).ok_or(Errno::ESRCH).call(|| format!("read({path:?})"))
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use nix::unistd::Pid;
 
-use super::birth::{Birth, Bridge, clone};
+use super::birth::{Birth, Bridge, Group, clone};
 use super::error::{During, Error};
 use super::id_map::{UserNamespaces, write_maps};
 use super::notify::{Notify, pass_on};
@@ -75,7 +75,10 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         channel: theirs,
         state,
     };
-    let into = create.cgroup.and_then(|cgroup| cgroup.clone_into());
+    let into = Group {
+        group: create.cgroup.and_then(|cgroup| cgroup.clone_into()),
+        unit: create.unit.zip(create.cgroup.and_then(|cgroup| cgroup.unified_path())),
+    };
     // The maps of a new user namespace are written by this user, who must be let.
     let maps = plan.namespaces.makes(NamespaceKind::User) && !nix::unistd::geteuid().is_root();
     if maps {

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::init::{Failure, Step};
 use crate::plan::PlanError;
 use crate::sys::CallError;
-use crate::{cgroup, hooks, seccomp};
+use crate::{cgroup, hooks, seccomp, systemd};
 
 /// Why a process was not made.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum Error {
     /// The cgroup did not play along.
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    /// systemd did not put a process into its cgroup.
+    #[error(transparent)]
+    Systemd(#[from] systemd::Error),
     /// A step of the parent failed.
     #[error("{step}: {source}")]
     Parent {
@@ -65,7 +68,7 @@ impl Error {
                 _ => Kind::Other,
             },
             Self::Plan(_) | Self::Sandbox(_) | Self::Seccomp(_) => Kind::Invalid,
-            Self::Cgroup(_) | Self::Parent { .. } | Self::Hook(_) | Self::Killed(_) => Kind::Other,
+            Self::Cgroup(_) | Self::Systemd(_) | Self::Parent { .. } | Self::Hook(_) | Self::Killed(_) => Kind::Other,
         }
     }
 }

@@ -3,7 +3,7 @@
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 
-use super::birth::{Birth, clone, pid_of};
+use super::birth::{Birth, Group, clone, pid_of};
 use super::create::streams;
 use super::error::{During, Error};
 use super::notify::{Notify, pass_on};
@@ -69,8 +69,11 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         groups: init::Groups::of_caller(),
     };
     let into = match exec.below {
-        Some(below) => below.clone_into(),
-        None => exec.cgroup.and_then(|cgroup| cgroup.clone_into()),
+        Some(below) => Group { group: below.clone_into(), unit: None },
+        None => Group {
+            group: exec.cgroup.and_then(|cgroup| cgroup.clone_into()),
+            unit: exec.unit.zip(exec.cgroup.and_then(|cgroup| cgroup.unified_path())),
+        },
     };
     let birth = if pid_namespace { Birth::Entering(&child) } else { Birth::Here };
     // The process is born where this one runs, until it is in its groups.

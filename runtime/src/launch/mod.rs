@@ -31,6 +31,7 @@ use nix::unistd::Pid;
 
 use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
+use crate::systemd::Scope;
 
 pub use bundle::{Bundle, Bundles};
 pub use create::{create, start};
@@ -58,6 +59,8 @@ pub struct Create<'a> {
     pub shm: Option<OwnedFd>,
     /// The group its processes are born into; limits are applied by the caller.
     pub cgroup: Option<&'a Cgroup>,
+    /// The unit of that group, whose systemd moves processes there for users who may not ([`Scope::attach`]).
+    pub unit: Option<&'a Scope>,
     /// Standard streams of the init process.
     pub stdio: Stdio,
     /// How it is told to start.
@@ -194,6 +197,8 @@ pub struct Exec<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// A group below it for the process and what it starts.
     pub below: Option<&'a Below>,
+    /// As in [`Create`].
+    pub unit: Option<&'a Scope>,
     /// Standard streams.
     pub stdio: Stdio,
     /// How many descriptors from 3 on the program keeps.

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use super::birth::{Birth, clone};
+use super::birth::{Birth, Group, clone};
 use super::create::{bury, how};
 use super::error::{During, Error};
 use super::id_map::write_maps;
@@ -90,7 +90,7 @@ pub fn sandbox(spec: &SandboxSpec<'_>) -> Result<Sandbox, Error> {
     let child = init::Sandbox { plan: &plan, channel: theirs, proc, filter: filter.as_ref() };
     // Process 1 lets go of the host's root.
     let mounts = if process_one { flag(NamespaceKind::Mount) } else { 0 };
-    let (pid, pidfd) = match clone(Birth::Here, plan.namespaces.clone_flags() | mounts, None)? {
+    let (pid, pidfd) = match clone(Birth::Here, plan.namespaces.clone_flags() | mounts, Group::default())? {
         Clone3::Child => {
             // Closed as all that is not the child's.
             std::mem::forget(ours);

@@ -46,17 +46,31 @@ impl Bus {
     /// Connects, for a call on `unit`.
     pub(super) fn connect(instance: Instance, unit: &str) -> Result<Self, Error> {
         let what = format!("Hello({unit})");
-        let socket = address(instance);
-        let source =
-            |error| Error::Bus { call: what.clone(), source: call_error(format!("connect({socket:?})"), &error) };
-        let stream = match socket.strip_prefix('@') {
-            Some(name) => SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address)),
-            None => UnixStream::connect(&socket),
-        };
-        let stream = stream.map_err(source)?;
+        let told = told(instance);
+        let mut socket = told.clone().unwrap_or_else(|| usual(instance));
+        let mut direct = false;
+        let stream = open(&socket).or_else(|error| {
+            // Where there is no bus, systemd itself can be talked to, as systemctl(1) does.
+            let own = private(instance);
+            match UnixStream::connect(&own) {
+                Ok(stream) if told.is_none() => {
+                    (socket, direct) = (own, true);
+                    Ok(stream)
+                }
+                Ok(_) | Err(_) => Err(error),
+            }
+        });
+        let stream = stream.map_err(|error| Error::Bus {
+            call: what.clone(),
+            source: call_error(format!("connect({socket:?})"), &error),
+        })?;
         let deadline = Instant::now() + PATIENCE;
         let mut bus = Self { stream, socket, serial: 0, what, deadline, ended: Vec::new() };
         bus.authenticate()?;
+        if direct {
+            // It sends all its signals.
+            return Ok(bus);
+        }
         bus.send(DBUS, "/org/freedesktop/DBus", DBUS, "Hello", "", &[], false)?;
         let mut rule = Writer::default();
         // The bus sees to it that only systemd is heard: anybody may send signals of any name.
@@ -69,14 +83,15 @@ impl Bus {
 
     /// Who asks is what the kernel says of the connection: in a user namespace one does not know one's number outside.
     fn authenticate(&mut self) -> Result<(), Error> {
-        self.write(b"\0AUTH EXTERNAL\r\nDATA\r\n")?;
+        // All in one, as systemd's own programs do: a call that comes along with BEGIN is not read by systemd until another one comes.
+        self.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         for expected in ["DATA", "OK "] {
             let line = self.line()?;
             if !line.starts_with(expected) {
                 return Err(self.wrong(format!("refuses this user: {line:?}")));
             }
         }
-        self.write(b"BEGIN\r\n")
+        Ok(())
     }
 
     /// A call on the manager; gives the body of the answer.
@@ -197,20 +212,40 @@ fn call_error(call: String, error: &std::io::Error) -> CallError {
     sys::CallError { call, errno: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)) }
 }
 
-/// The socket of a bus; one with an abstract name begins with `@`.
-fn address(instance: Instance) -> String {
+fn open(socket: &str) -> std::io::Result<UnixStream> {
+    match socket.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address)),
+        None => UnixStream::connect(socket),
+    }
+}
+
+/// systemd's own socket.
+fn private(instance: Instance) -> String {
+    match instance {
+        Instance::System => "/run/systemd/private".to_owned(),
+        Instance::User => format!("{}/systemd/private", runtime_directory()),
+    }
+}
+
+fn runtime_directory() -> String {
+    std::env::var("XDG_RUNTIME_DIR").unwrap_or_else(|_| format!("/run/user/{}", nix::unistd::getuid()))
+}
+
+/// The socket of a bus that the environment names; one with an abstract name begins with `@`.
+fn told(instance: Instance) -> Option<String> {
     let variable = match instance {
         Instance::System => "DBUS_SYSTEM_BUS_ADDRESS",
         Instance::User => "DBUS_SESSION_BUS_ADDRESS",
     };
-    let told = std::env::var(variable).ok().and_then(|addresses| socket_of(&addresses));
-    told.unwrap_or_else(|| match instance {
+    std::env::var(variable).ok().and_then(|addresses| socket_of(&addresses))
+}
+
+/// The socket of a bus.
+fn usual(instance: Instance) -> String {
+    match instance {
         Instance::System => "/run/dbus/system_bus_socket".to_owned(),
-        Instance::User => match std::env::var("XDG_RUNTIME_DIR") {
-            Ok(directory) => format!("{directory}/bus"),
-            Err(_) => format!("/run/user/{}/bus", nix::unistd::getuid()),
-        },
-    })
+        Instance::User => format!("{}/bus", runtime_directory()),
+    }
 }
 
 /// The first unix socket of a list of server addresses.

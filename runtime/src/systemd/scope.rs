@@ -1,6 +1,7 @@
 //! The unit of a container.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::Error;
 use super::bus::{Bus, Instance};
 use super::properties::{Property, Value, properties};
 use super::wire::Writer;
-use crate::cgroup::{Host, Mode};
+use crate::cgroup::{Host, Mode, device_allow_list};
 use crate::rootless::is_hosts_root;
 use crate::spec::Resources;
 
@@ -93,6 +94,7 @@ impl Scope {
                 property(body, name, &value);
             }
             limits.iter().for_each(|limit| property(body, limit.name, &Variant::of(&limit.value)));
+            devices(start.resources).iter().for_each(|(name, value)| property(body, name, value));
             asked.iter().for_each(|(name, value)| property(body, name, value));
         });
         body.array(8, |_| {});
@@ -142,6 +144,21 @@ impl Scope {
             job => bus.job_end(&self.unit, &job?)?,
         }
         self.forget(&mut bus)
+    }
+
+    /// Moves a process of this user to a group of the unit, where the kernel lets nobody but systemd do so: of two groups
+    /// of a user's systemd one writes to the files oneself. cgroups(7), "Delegation Containment"
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn attach(&self, group: &Path, pid: Pid) -> Result<(), Error> {
+        let below: PathBuf = group.iter().skip_while(|part| *part != self.unit.as_str()).skip(1).collect();
+        let below = if below.as_os_str().is_empty() { below } else { Path::new("/").join(below) };
+        let mut body = Writer::default();
+        body.string(&self.unit);
+        body.string(&below.to_string_lossy());
+        body.array(4, |body| body.u32(pid.as_raw().cast_unsigned()));
+        Bus::connect(instance(), &self.unit)?.call("AttachProcessesToUnit", &self.unit, "ssau", &body).map(drop)
     }
 
     fn forget(&self, bus: &mut Bus) -> Result<(), Error> {
@@ -195,6 +212,17 @@ impl Scope {
     }
 }
 
+/// Device rules as systemd keeps them: without them it would allow all devices of a v1 group at the next `daemon-reload`. On v2 it attaches
+/// a program of its own beside ours, and both must allow. What it cannot keep is left to the group.
+fn devices(resources: &Resources) -> Vec<(&'static str, Variant<'static>)> {
+    match Some(&resources.devices).filter(|rules| !rules.is_empty()).and_then(|rules| device_allow_list(rules)) {
+        Some(list) => {
+            vec![("DevicePolicy", Variant::Text("strict")), ("DeviceAllow", Variant::Pairs(list))]
+        }
+        None => Vec::new(),
+    }
+}
+
 /// An ordinary user's systemd is another one.
 fn instance() -> Instance {
     if is_hosts_root() { Instance::System } else { Instance::User }
@@ -214,6 +242,7 @@ enum Variant<'a> {
     Mask(&'a [u8]),
     Pids(Vec<u32>),
     Texts(Vec<String>),
+    Pairs(Vec<(String, String)>),
 }
 
 impl<'a> Variant<'a> {
@@ -259,6 +288,17 @@ fn property(out: &mut Writer, name: &str, value: &Variant<'_>) {
             Variant::Pids(value) => {
                 out.signature("au");
                 out.array(4, |out| value.iter().for_each(|pid| out.u32(*pid)));
+            }
+            Variant::Pairs(value) => {
+                out.signature("a(ss)");
+                out.array(8, |out| {
+                    for (one, other) in value {
+                        out.structure(|out| {
+                            out.string(one);
+                            out.string(other);
+                        });
+                    }
+                });
             }
             Variant::Texts(value) => {
                 out.signature("as");

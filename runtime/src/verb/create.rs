@@ -221,6 +221,7 @@ fn populate(
         rootfs: Rootfs::Directory,
         images: Vec::new(),
         cgroup,
+        unit: record.scope.as_ref(),
         stdio,
         start: start(directory)?,
         lifetime: Lifetime::Own,

@@ -104,6 +104,7 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         process: &process,
         cgroup: inside.as_ref().or(container.cgroup.as_ref()),
         below: None,
+        unit: record.scope.as_ref(),
         stdio,
         preserve_fds: super::preserved_fds(parsed, false)?,
     })?;

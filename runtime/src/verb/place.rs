@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use runtime::cgroup::{self, Cgroup, Host};
+use runtime::cgroup::{self, Cgroup, Host, Mode};
 use runtime::plan::with_default_devices;
-use runtime::rootless::in_user_namespace;
+use runtime::rootless::{in_user_namespace, is_hosts_root};
 use runtime::spec::{Pids, Resources};
 use runtime::state::{Record, StateDir};
 use runtime::systemd::{Hold, Scope, Start};
@@ -42,7 +42,8 @@ impl Place {
                 let path = path.unwrap_or(&record.id);
                 cgroup::Path::from_str(path)
                     .map_err(|error| Failure::new(format!("config.json: linux.cgroupsPath: {error}")))?;
-                record.cgroup = path.to_owned();
+                let beside = if is_hosts_root() || path.starts_with('/') { None } else { beside_caller(path) };
+                record.cgroup = beside.unwrap_or_else(|| path.to_owned());
             }
         }
         Ok(())
@@ -51,14 +52,13 @@ impl Place {
     /// Makes it. When it fails, nothing is left.
     pub(super) fn make(context: &Context<'_>, directory: &StateDir, record: &mut Record) -> Result<Self, Failure> {
         let resources = resources(record);
+        let resources = if in_user_namespace() { resources } else { with_default_devices(&resources) };
         let place = match record.scope.clone() {
-            Some(scope) => Self::in_scope(directory, record, &scope, &resources)?,
+            Some(scope) => Self::in_scope(context, directory, record, &scope, &resources)?,
             None => Self::in_file_system(context, directory, record)?,
         };
-        let applied = place.cgroup.as_ref().map_or(Ok(()), |cgroup| {
-            let resources = if in_user_namespace() { resources } else { with_default_devices(&resources) };
-            cgroup.apply(&for_birth(&resources, place.hold.is_some()))
-        });
+        let applied =
+            place.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.apply(&for_birth(&resources, place.hold.is_some())));
         if let Err(error) = applied {
             place.remove(record)?;
             return Err(error.into());
@@ -93,12 +93,22 @@ impl Place {
     }
 
     fn in_scope(
+        context: &Context<'_>,
         directory: &StateDir,
         record: &mut Record,
         scope: &Scope,
         resources: &Resources,
     ) -> Result<Self, Failure> {
         let host = Host::detect()?;
+        if host.mode() != Mode::V2
+            && !resources.devices.is_empty()
+            && cgroup::device_allow_list(&resources.devices).is_none()
+        {
+            context.log.warning(
+                "linux.resources.devices: systemd can keep lists of allowed devices alone; it takes these rules back at its next \
+                 daemon-reload",
+            );
+        }
         let hold = Hold::new()?;
         let limits = for_birth(resources, true);
         let start = Start {
@@ -177,6 +187,17 @@ fn for_birth(resources: &Resources, held: bool) -> Resources {
         resources.pids = Some(Pids { limit: Some(TASKS) });
     }
     resources
+}
+
+/// A relative path of an ordinary user on v2 is beside the group that the caller is in, as with runc: that has processes and can pass no
+/// controllers on, but the one above can, and is this user's if it was delegated. `None`: there is none above.
+fn beside_caller(path: &str) -> Option<String> {
+    let host = Host::detect().ok().filter(|host| host.mode() == Mode::V2);
+    let table = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = table.lines().find_map(|line| line.strip_prefix("0::")).filter(|_| host.is_some())?;
+    let (above, _) = own.rsplit_once('/').filter(|(above, _)| !above.is_empty())?;
+    // One that this cgroup namespace does not show.
+    (!above.contains("/..")).then(|| format!("{above}/{path}"))
 }
 
 /// The kernel's answers to who may make no cgroup there.

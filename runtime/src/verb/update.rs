@@ -58,7 +58,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let cgroup = container.cgroup("its limits cannot be changed")?;
     // systemd first: it would write its own again at the next reload.
     if let Some(scope) = record.scope.as_ref() {
-        scope.update(&resources)?;
+        scope.update(&cgroup.completed(&resources)?)?;
     }
     cgroup.apply(&resources)?;
     Ok(0)

@@ -215,6 +215,7 @@ impl Server {
                 rootfs: rootfs(&container.task),
                 images: container.task.image_mounts.iter().map(image_mount).collect(),
                 cgroup: container.cgroup.as_ref(),
+                unit: None,
                 stdio,
                 start: StartMode::Paired,
                 lifetime: Lifetime::Parent,

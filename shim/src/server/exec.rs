@@ -72,6 +72,7 @@ impl Server {
                 process: &process,
                 cgroup: container.cgroup.as_ref(),
                 below: group.as_ref(),
+                unit: None,
                 stdio,
                 preserve_fds: 0,
             });

@@ -142,6 +142,7 @@ impl Server {
             process: &process,
             cgroup: container.cgroup.as_ref(),
             below: None,
+            unit: None,
             stdio,
             preserve_fds: 0,
         })
