@@ -25,6 +25,7 @@ use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::Status;
+use crate::launch::Keyring;
 use crate::root::magic_link;
 use crate::spec::{LoadError, Spec, parse};
 use crate::sys::process::pidfd_open;
@@ -115,6 +116,9 @@ pub struct Record {
     pub created: u64,
     /// User id of the creator.
     pub owner: u32,
+    /// The session keyring that it was made with, and that processes which enter it have.
+    #[serde(default, skip_serializing_if = "Keyring::is_own")]
+    pub keyring: Keyring,
     /// The configuration as it was at creation.
     pub spec: Spec,
 }
@@ -133,6 +137,7 @@ impl Record {
             scope: None,
             created: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             owner: nix::unistd::getuid().as_raw(),
+            keyring: Keyring::Own,
             spec,
         }
     }

@@ -17,6 +17,7 @@ mod exit_codes;
 mod hooks;
 mod id_maps;
 mod joins;
+mod keyrings;
 mod landlock;
 mod lifecycle;
 mod mount_options;

@@ -103,6 +103,7 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         below: None,
         stdio,
         preserve_fds: super::preserved_fds(parsed, false)?,
+        keyring: record.keyring,
     })?;
     executed.warnings.iter().for_each(|warning| context.log.warning(warning));
     if let Some(socket) = &pidfd_socket {

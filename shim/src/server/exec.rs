@@ -74,6 +74,7 @@ impl Server {
                 below: group.as_ref(),
                 stdio,
                 preserve_fds: 0,
+                keyring: launch::Keyring::Own,
             });
             executed.map_err(|error| Failure::launch(&error))
         };

@@ -144,6 +144,7 @@ impl Server {
             below: None,
             stdio,
             preserve_fds: 0,
+            keyring: launch::Keyring::Own,
         })
         .map_err(|error| Failure::launch(&error))?;
         let pid = executed.pid;
