@@ -11,6 +11,7 @@ mod capabilities;
 mod cgroups;
 mod clocks;
 mod command_line;
+mod damaged_state;
 mod devices;
 mod exec;
 mod exit_codes;
