@@ -11,6 +11,7 @@
 pub mod cgroup;
 pub mod hooks;
 mod init;
+pub mod json;
 pub mod launch;
 pub mod overlay;
 pub mod plan;

@@ -25,17 +25,15 @@ use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::Status;
+use crate::launch::Keyring;
 use crate::root::magic_link;
-use crate::spec::{LoadError, Spec, parse};
+use crate::spec::{LoadError, Spec, parse, read_record};
 use crate::sys::process::pidfd_open;
 use crate::sys::{Call, CallError};
 use crate::systemd::Scope;
 
 /// Version of [`Record`].
 const VERSION: u32 = 1;
-
-/// Largest record that is read, in bytes.
-const LIMIT: u64 = 32 << 20;
 
 /// Name of a container: letters, digits and `_+-.`, starting neither with a dot nor like an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +113,9 @@ pub struct Record {
     pub created: u64,
     /// User id of the creator.
     pub owner: u32,
+    /// The session keyring that it was made with, and that processes which enter it have.
+    #[serde(default, skip_serializing_if = "Keyring::is_own")]
+    pub keyring: Keyring,
     /// The configuration as it was at creation.
     pub spec: Spec,
 }
@@ -133,6 +134,7 @@ impl Record {
             scope: None,
             created: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             owner: nix::unistd::getuid().as_raw(),
+            keyring: Keyring::Own,
             spec,
         }
     }
@@ -206,13 +208,7 @@ impl StateDir {
     /// # Errors
     /// A damaged or newer record.
     pub fn read(&self) -> Result<Option<Record>, Error> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = match openat(&self.directory, "state.json", flags, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(None),
-            result => result.call(|| format!("openat({:?}, \"state.json\")", self.id.as_str()))?,
-        };
-        let mut text = Vec::new();
-        File::from(file).take(LIMIT).read_to_end(&mut text).call(|| "read(\"state.json\")".to_owned())?;
+        let Some(text) = read_record(&self.directory, Path::new("state.json"))? else { return Ok(None) };
         #[derive(Deserialize)]
         struct Version {
             version: u32,

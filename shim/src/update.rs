@@ -1,5 +1,6 @@
 //! New limits over old ones: what is absent stays.
 
+use runtime::json;
 use std::os::fd::AsFd;
 
 use runtime::spec::{BlockIo, Cpu, Memory, Pids, Resources};
@@ -16,9 +17,9 @@ pub fn rewrite(dir: impl AsFd, resources: &Resources, oom_score_adj: Option<i32>
     const NAME: &str = "config.json";
     let malformed = |what: String| record::Error::Malformed(format!("{NAME}: {what}"));
     let text = record::read_file(&dir, NAME)?.ok_or_else(|| malformed("missing".to_owned()))?;
-    let mut document: Value = serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+    let mut document: Value = json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
     // By way of its text, which needs no second serializer.
-    let resources = serde_json::to_vec(resources).and_then(|text| serde_json::from_slice(&text));
+    let resources = serde_json::to_vec(resources).and_then(|text| json::from_slice(&text));
     let resources: Value = resources.map_err(|error| malformed(error.to_string()))?;
     let root = document.as_object_mut().ok_or_else(|| malformed("not an object".to_owned()))?;
     let linux = root.entry("linux").or_insert_with(|| Value::Object(Map::new()));

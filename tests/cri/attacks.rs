@@ -11,28 +11,13 @@ use proto::v1::{
     PortForwardRequest, UserNamespace,
 };
 use tests::pods::{IMAGE, namespaces_of, pod};
-use tests::{Rtd, maps_ids, needs, pod_test};
+use tests::{maps_ids, needs, pod_test, untouched};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
 
 use crate::client::Spdy;
 use crate::lab::{changed, finish, logged, output, secured, security};
-
-/// A folder of the node with a file in it.
-fn outside(rtd: &Rtd<'_>) -> PathBuf {
-    let folder = rtd.test.dir.join(rtd.test.id());
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("file"), "untouched").unwrap();
-    folder
-}
-
-#[track_caller]
-fn untouched(folder: &Path) {
-    let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["file"], "{folder:?}");
-    assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "untouched");
-}
 
 /// CVE-2020-15257: sockets that others than root can connect to, those of the shims included.
 #[test]
@@ -247,7 +232,7 @@ fn links_in_a_volume_lead_nowhere() {
     pod_test(async |rtd| {
         let config = logged(rtd, "web");
         let id = rtd.run(&config).await.unwrap();
-        let (host, volume, source) = (outside(rtd), rtd.test.dir.join("volume"), outside(rtd));
+        let (host, volume, source) = (rtd.test.outside(), rtd.test.dir.join("volume"), rtd.test.outside());
         fs::create_dir(&volume).unwrap();
         let plant = changed("plant", &format!("ln -s {} /volume/link", host.display()), |config| {
             config.mounts = vec![bind(&volume, "/volume")];
@@ -272,7 +257,7 @@ fn parts_of_an_image_stay_inside() {
     pod_test(async |rtd| {
         let config = logged(rtd, "web");
         let id = rtd.run(&config).await.unwrap();
-        let host = outside(rtd);
+        let host = rtd.test.outside();
         let up = format!("../../../../../../../../..{}", host.display());
         for part in ["..", "../x", "/etc", "etc/../../..", &up, "proc/self/root", "."] {
             let wrong = changed("wrong", "ls /part; cat /part/file", |config| {
@@ -302,7 +287,7 @@ fn logs_are_not_led_elsewhere() {
     pod_test(async |rtd| {
         let config = logged(rtd, "web");
         let id = rtd.run(&config).await.unwrap();
-        let (host, logs) = (outside(rtd), PathBuf::from(&config.log_directory));
+        let (host, logs) = (rtd.test.outside(), PathBuf::from(&config.log_directory));
         fs::create_dir_all(&logs).unwrap();
         symlink(host.join("file"), logs.join("link.log")).unwrap();
         symlink(host.join("made"), logs.join("made.log")).unwrap();
@@ -339,7 +324,7 @@ fn users_of_a_pod_are_nobody_on_the_node() {
         // A user namespace has no power over the network of the node.
         namespaces_of(&mut config).network = NamespaceMode::Pod as i32;
         let id = rtd.run(&config).await.unwrap();
-        let host = outside(rtd);
+        let host = rtd.test.outside();
         let with = |name: &str, script: &str, given: Option<UserNamespace>| {
             changed(name, script, |config| {
                 config.mounts = vec![bind(&host, "/host")];

@@ -72,10 +72,14 @@ fn users_and_groups() {
             assert_eq!(line(&seen, "Groups"), groups, "{name}");
         }
         // What cannot be is said when the container is made.
-        let refused: [(Change, Code); 3] = [
+        let refused: [(Change, Code); 6] = [
             (|s| s.run_as_group = id(1), Code::InvalidArgument),
             (|s| s.run_as_username = "nobody-knows".into(), Code::Unknown),
             (|s| s.run_as_user = id(-1), Code::InvalidArgument),
+            // CVE-2024-40635: what does not fit into the kernel's number became root.
+            (|s| s.run_as_user = id(1 << 32), Code::InvalidArgument),
+            (|s| s.run_as_user = id(i64::MAX), Code::InvalidArgument),
+            (|s| s.run_as_user = id(i64::MIN), Code::InvalidArgument),
         ];
         for (change, code) in refused {
             let error = rtd.create(&pod, &secured("wrong", "true", change), &config).await.unwrap_err();

@@ -85,6 +85,15 @@ async fn get_stuck(
     one
 }
 
+/// The disk is given up: the container that waited for it has been killed, and all is removed.
+async fn give_up(rtd: &mut Rtd<'_>, mut fuse: Fuse, id: &str, one: &str) {
+    fuse.abort();
+    rtd.stop_pod(id).await.unwrap();
+    assert_eq!(rtd.ended(one).await.exit_code, 137);
+    drop(fuse);
+    rtd.remove_pod(id).await.unwrap();
+}
+
 async fn stop_pod_within(rtd: &mut Rtd<'_>, id: &str) -> Result<(), Status> {
     let request = within(LIMIT, StopPodSandboxRequest { pod_sandbox_id: id.to_owned() });
     rtd.runtime.stop_pod_sandbox(request).await.map(|_| ())
@@ -159,7 +168,7 @@ fn a_volume_that_hangs_before_its_container_is_started() {
 #[test]
 fn a_volume_that_hangs_under_a_container() {
     pod_test(async |rtd| {
-        let mut fuse = fuse!(rtd);
+        let fuse = fuse!(rtd);
         let config = pod("stuck");
         let id = rtd.run(&config).await.unwrap();
         let wanted = with_volume(&fuse, "until [ -e /go/now ]; do usleep 10000; done; echo x > /data/x.log");
@@ -183,11 +192,7 @@ fn a_volume_that_hangs_under_a_container() {
         let began = Instant::now();
         late(began, stop_pod_within(rtd, &id).await, "containers");
 
-        fuse.abort();
-        rtd.stop_pod(&id).await.unwrap();
-        assert_eq!(rtd.ended(&one).await.exit_code, 137);
-        drop(fuse);
-        rtd.remove_pod(&id).await.unwrap();
+        give_up(rtd, fuse, &id, &one).await;
     });
 }
 
@@ -195,7 +200,7 @@ fn a_volume_that_hangs_under_a_container() {
 #[test]
 fn a_folder_of_logs_that_hangs() {
     pod_test(async |rtd| {
-        let mut fuse = fuse!(rtd);
+        let fuse = fuse!(rtd);
         let config = PodSandboxConfig { log_directory: fuse.dir.display().to_string(), ..pod("stuck") };
         let id = rtd.run(&config).await.unwrap();
         let wanted = changed("one", "until [ -e /go/now ]; do usleep 10000; done; exec yes", |_| {});
@@ -214,11 +219,7 @@ fn a_folder_of_logs_that_hangs() {
         rtd.restart().await;
         others_go_on(rtd).await;
 
-        fuse.abort();
-        rtd.stop_pod(&id).await.unwrap();
-        assert_eq!(rtd.ended(&one).await.exit_code, 137);
-        drop(fuse);
-        rtd.remove_pod(&id).await.unwrap();
+        give_up(rtd, fuse, &id, &one).await;
     });
 }
 

@@ -5,9 +5,15 @@
 // calls decide SOCKET
 // Or is a file system that answers late: config.json in it is FILE, and each read of it waits for a line on standard input:
 // calls late DIRECTORY FILE
+// Or runs a program with a key in a session keyring of its own; tells the key of the session keyring; offers one to whoever joins a session
+// keyring by that name, and stays:
+// calls with-key KEY TEXT PROGRAM [ARG...]
+// calls key KEY
+// calls offer-key KEYRING KEY TEXT
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,6 +23,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -185,8 +192,53 @@ static int late(const char *directory, const char *path) {
     }
 }
 
+// A key in the session keyring of that name, a new one without a name.
+static long keep_key(const char *keyring, const char *key, const char *text) {
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, keyring) < 0)
+        return -1;
+    return syscall(SYS_add_key, "user", key, text, strlen(text), KEY_SPEC_SESSION_KEYRING);
+}
+
+static int with_key(char **args) {
+    if (keep_key(NULL, args[0], args[1]) < 0)
+        return 125;
+    execvp(args[2], args + 2);
+    return 127;
+}
+
+static int tell_key(const char *key) {
+    char text[100] = "";
+    long found = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", key, 0);
+    if (found < 0)
+        puts(errno == ENOKEY ? "none" : strerror(errno));
+    else if (syscall(SYS_keyctl, KEYCTL_READ, found, text, sizeof text - 1) < 0)
+        puts(strerror(errno));
+    else
+        puts(text);
+    return 0;
+}
+
+static int offer_key(char **args) {
+    // All rights for the owner's other processes, which need not possess it.
+    const unsigned all = 0x3f3f0000;
+    long key = keep_key(args[0], args[1], args[2]);
+    long keyring = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
+    if (key < 0 || syscall(SYS_keyctl, KEYCTL_SETPERM, key, all) < 0 || syscall(SYS_keyctl, KEYCTL_SETPERM, keyring, all) < 0)
+        puts(strerror(errno));
+    else
+        puts("offered");
+    fflush(stdout);
+    return pause();
+}
+
 int main(int argc, char **argv) {
     long a[6] = {0};
+    if (argc > 4 && !strcmp(argv[1], "with-key"))
+        return with_key(argv + 2);
+    if (argc == 3 && !strcmp(argv[1], "key"))
+        return tell_key(argv[2]);
+    if (argc == 5 && !strcmp(argv[1], "offer-key"))
+        return offer_key(argv + 2);
     if (argc == 3 && !strcmp(argv[1], "decide"))
         return decide(argv[2]);
     if (argc == 4 && !strcmp(argv[1], "late"))

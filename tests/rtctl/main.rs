@@ -10,6 +10,7 @@ mod cdi;
 mod changes;
 mod copy;
 mod crash;
+mod damaged;
 mod disk_usage;
 mod events;
 mod exec;

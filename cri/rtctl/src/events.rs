@@ -1,5 +1,6 @@
 //! Events: told by the shim and by commands, read by `rtctl events`. [`shim::events`] has the format.
 
+use runtime::json;
 use std::collections::BTreeMap;
 
 use cri::network::Attachment;
@@ -58,7 +59,7 @@ pub(crate) struct Told(Map<String, Value>);
 impl Told {
     /// Reads a line; `None` for what is no event.
     pub(crate) fn parse(line: &[u8]) -> Option<Told> {
-        let told = Told(serde_json::from_slice(line).ok()?);
+        let told = Told(json::from_slice(line).ok()?);
         (told.nanos() > 0 && told.0.get("Actor").is_some_and(Value::is_object)).then_some(told)
     }
 

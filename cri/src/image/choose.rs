@@ -1,5 +1,6 @@
 //! Which images of a source are meant, and what belongs to them.
 
+use runtime::json;
 use serde::Deserialize;
 
 use super::config::ImageConfig;
@@ -177,7 +178,7 @@ impl Reading<'_> {
         let what = format!("{}: manifest.json", self.what);
         let rule = |reason: String| Error::Document { what: what.clone(), reason };
         let bytes = opened.read(b"manifest.json", self.limits.document_bytes)?;
-        let list: Vec<DockerImage> = serde_json::from_slice(&bytes).map_err(|error| rule(error.to_string()))?;
+        let list: Vec<DockerImage> = json::from_slice(&bytes).map_err(|error| rule(error.to_string()))?;
         if list.len() > self.limits.images {
             return Err(Error::Limit { what, allowed: self.limits.images as u64, unit: "images" });
         }

@@ -2,6 +2,7 @@
 //!
 //! Source: OCI image-spec config.md. Members we do not use stay in the blob, whose digest is the image's id.
 
+use runtime::json;
 use std::collections::BTreeMap;
 
 use oci_spec::image::ImageConfiguration;
@@ -80,8 +81,8 @@ impl ImageConfig {
     /// [`Error::Document`]: not JSON, a member of a wrong type, layers of a kind that is not known.
     pub fn parse(bytes: &[u8], what: &str) -> Result<ImageConfig, Error> {
         let rule = |reason: String| Error::Document { what: what.into(), reason };
-        let document: ImageConfiguration = serde_json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
-        let docker: DockerImage = serde_json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
+        let document: ImageConfiguration = json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
+        let docker: DockerImage = json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
         if document.rootfs().typ() != "layers" {
             return Err(rule(format!("rootfs.type is {:?}, allowed is \"layers\"", document.rootfs().typ())));
         }

@@ -3,6 +3,7 @@
 //! Source: OCI image-spec manifest.md and image-index.md; docker's schema 2 is the same with other media types.
 //! A document that could be read as a manifest and as an index is refused (CVE-2021-41190).
 
+use runtime::json;
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
@@ -165,7 +166,7 @@ struct Shape {
 /// Checks that the document has the shape that its descriptor announced, and no second one.
 fn check_shape(bytes: &[u8], announced: Kind, what: &str) -> Result<(), Error> {
     let rule = |reason: String| Error::Document { what: what.into(), reason };
-    let shape: Shape = serde_json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
+    let shape: Shape = json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
     let both =
         shape.manifests.is_some() && (shape.config.is_some() || shape.layers.is_some() || shape.fs_layers.is_some());
     if both {
@@ -192,7 +193,7 @@ fn check_shape(bytes: &[u8], announced: Kind, what: &str) -> Result<(), Error> {
 pub(crate) fn parse_manifest(bytes: &[u8], what: &str, limits: &Limits) -> Result<Manifest, Error> {
     check_shape(bytes, Kind::Manifest, what)?;
     let rule = |reason: String| Error::Document { what: what.into(), reason };
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
+    let manifest: Manifest = json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
     if manifest.schema_version != 2 {
         return Err(rule(format!("schemaVersion is {}, allowed is 2", manifest.schema_version)));
     }
@@ -226,7 +227,7 @@ pub(crate) fn parse_manifest(bytes: &[u8], what: &str, limits: &Limits) -> Resul
 pub(crate) fn parse_index(bytes: &[u8], what: &str, limits: &Limits) -> Result<Index, Error> {
     check_shape(bytes, Kind::Index, what)?;
     let rule = |reason: String| Error::Document { what: what.into(), reason };
-    let index: Index = serde_json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
+    let index: Index = json::from_slice(bytes).map_err(|error| rule(error.to_string()))?;
     if index.schema_version != 2 {
         return Err(rule(format!("schemaVersion is {}, allowed is 2", index.schema_version)));
     }

@@ -4,6 +4,7 @@
 //! that is there is whole; one without a valid seal is never used.
 
 use nix::errno::Errno;
+use runtime::json;
 use runtime::sys::CallError;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +84,7 @@ pub(crate) fn sealed(layers: &Dir, name: &str, id: &Digest) -> Result<Option<(Di
         Ok(None) | Err(Error::Limit { .. } | Error::Damaged { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Ok(seal) = serde_json::from_slice::<Seal>(&bytes) else { return Ok(None) };
+    let Ok(seal) = json::from_slice::<Seal>(&bytes) else { return Ok(None) };
     let names_valid = seal.implied.iter().all(|text| unescape(text).is_some());
     let has_tree = dir.stat_of(TREE.as_bytes())?.is_some_and(|stat| is_dir(&stat));
     let whole = seal.version == VERSION && seal.id == *id && names_valid && has_tree;

@@ -1,5 +1,6 @@
 //! What a network is: a JSON document that outlives restarts.
 
+use runtime::json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -89,12 +90,12 @@ impl Network {
         struct Version {
             version: u32,
         }
-        let Version { version } = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let Version { version } = json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if version > VERSION {
             let reason = format!("version {version} is newer than {VERSION}: use the programs that wrote it");
             return Err(damaged(reason));
         }
-        let network: Network = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let network: Network = json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         network.check().map_err(|error| damaged(error.to_string()))?;
         Ok(network)
     }

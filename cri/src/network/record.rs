@@ -1,5 +1,6 @@
 //! Who is attached: one JSON document for each network namespace that containers are attached in, true until the next restart.
 
+use runtime::json;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -146,11 +147,11 @@ impl Book {
         struct Version {
             version: u32,
         }
-        let Version { version } = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let Version { version } = json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if version > VERSION {
             return Err(damaged(format!("version {version} is newer than {VERSION}: use the programs that wrote it")));
         }
-        serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
+        json::from_slice(bytes).map_err(|error| damaged(error.to_string()))
     }
 
     /// Replaces the records.

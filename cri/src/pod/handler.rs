@@ -1,5 +1,6 @@
 //! Runtime handlers: what runs the containers of a pod, and what its containers get by that.
 
+use runtime::json;
 use std::collections::HashMap;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ impl Engine {
 
 /// Whether a program says so. OCI runtime-spec features.md, `linux.namespaces`
 fn makes_user_namespaces(text: &[u8]) -> bool {
-    let Ok(said) = serde_json::from_slice::<serde_json::Value>(text) else { return false };
+    let Ok(said) = json::from_slice::<serde_json::Value>(text) else { return false };
     said["linux"]["namespaces"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "user"))
 }
 

@@ -1,5 +1,6 @@
 //! What verbose statuses tell beside the fields of the interface: JSON by name, as `crictl inspect` shows it.
 
+use runtime::json;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -49,7 +50,7 @@ async fn told(read: impl FnOnce() -> Value + Send + 'static) -> Result<HashMap<S
 
 /// A document of ours; null where there is none.
 fn document(path: &Path) -> Value {
-    std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    std::fs::read(path).ok().and_then(|text| json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 /// The environment is where programs get their passwords.

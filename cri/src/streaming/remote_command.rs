@@ -9,6 +9,7 @@
 //!
 //! On a WebSocket the streams are channels, and need not be opened.
 
+use runtime::json::Part;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -233,8 +234,8 @@ async fn resize(mut reader: Reader, sizes: mpsc::Sender<Size>) {
 
 /// Takes the first size off the text; `None`: it is not complete.
 fn take_size(text: &mut BytesMut) -> Option<Size> {
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Size>();
-    let size = values.next()?.ok()?;
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Part<Size>>();
+    let Part(size) = values.next()?.ok()?;
     let taken = values.byte_offset();
     text.advance(taken);
     Some(size)

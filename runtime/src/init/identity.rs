@@ -38,7 +38,7 @@ pub(super) fn die_with_parent() -> Result<(), CallError> {
 
 /// A session keyring of its own; kernels without keyrings, and users out of quota, have nothing to hide or to share.
 pub(super) fn hide_keyring() -> Result<(), CallError> {
-    match new_session_keyring(c"_ses") {
+    match new_session_keyring() {
         Ok(()) | Err(Errno::ENOSYS | Errno::EDQUOT) => Ok(()),
         Err(errno) => Err(errno).call(|| "keyctl(KEYCTL_JOIN_SESSION_KEYRING)".to_owned()),
     }

@@ -236,6 +236,7 @@ pub(crate) struct Exec<'a> {
     pub bridged: bool,
     pub streams: Streams,
     pub preserve_fds: u32,
+    pub keyring: Keyring,
     pub memory_policy: Option<plan::MemoryPolicy>,
     /// The container's root directory, where its mount namespace does not say.
     pub root: Option<OwnedFd>,
@@ -522,7 +523,9 @@ impl Exec<'_> {
             sys::process::set_ids(0, 0).call(|| "setresuid(0, 0, 0)".to_owned()).at(Step::UserNamespace)?;
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
-        identity::hide_keyring().at(Step::Session)?;
+        if self.keyring == Keyring::Own {
+            identity::hide_keyring().at(Step::Session)?;
+        }
         set_personality(self.personality).at(Step::Session)?;
         console::connect_exec(self).at(Step::Console)?;
         let identity = identity::assume(self.process, identity::Labels::none(), self.bounds, self.groups)?;

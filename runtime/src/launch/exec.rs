@@ -63,6 +63,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         bridged: pid_namespace,
         streams: streams(exec.stdio),
         preserve_fds: exec.preserve_fds,
+        keyring: exec.keyring,
         memory_policy: memory_policy.transpose()?,
         root,
         bounds: Bounds { filter: filter.as_ref(), landlock: landlock.as_ref() },

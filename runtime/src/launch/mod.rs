@@ -28,6 +28,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Below, Cgroup};
 use crate::spec::{Process, Spec};
@@ -84,14 +85,21 @@ pub struct Sharing {
     pub root: RootChange,
 }
 
-/// Session keyring of an init process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Session keyring of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Keyring {
     /// A new one.
     #[default]
     Own,
     /// The caller's: its keys are in reach of the container.
     Inherited,
+}
+
+impl Keyring {
+    pub(crate) fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
 }
 
 /// How an init process gets to its root directory.
@@ -203,6 +211,8 @@ pub struct Exec<'a> {
     pub stdio: Stdio,
     /// How many descriptors from 3 on the program keeps.
     pub preserve_fds: u32,
+    /// Its session keyring.
+    pub keyring: Keyring,
 }
 
 /// A process started by [`Exec`].

@@ -5,6 +5,7 @@
 //! "io.rt.landlock": "{\"fs\": 2, \"net\": 3, \"scoped\": 3, \"paths\": [{\"access\": 2, \"paths\": [\"/data\"]}], \"ports\": [{\"access\": 2, \"port\": 443}]}"
 //! ```
 
+use crate::json;
 use std::collections::BTreeMap;
 
 use super::{PlanError, refuse};
@@ -32,7 +33,7 @@ pub struct Landlock {
 pub fn landlock(annotations: &BTreeMap<String, String>) -> Result<Option<Landlock>, PlanError> {
     let Some(text) = annotations.get(ANNOTATION) else { return Ok(None) };
     let at = format!("annotations[{ANNOTATION:?}]");
-    let value = serde_json::from_str(text).map_err(|error| refuse(&at, format!("is no JSON: {error}")))?;
+    let value = json::from_str(text).map_err(|error| refuse(&at, format!("is no JSON: {error}")))?;
     let member = Member::new(&value, at)?;
     let mask = |member: &Member<'_>, name: &str| {
         member.number(name, 0, i64::MAX).map(|number| number.unwrap_or(0).unsigned_abs())

@@ -17,7 +17,6 @@ pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
         text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>();
     let end = text.len().min(start + column);
     let mut open: Vec<Open> = Vec::new();
-    let mut path = String::new();
     let mut at = 0;
     let mut is_key = false;
     while at < end {
@@ -30,10 +29,8 @@ pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
             }
             b'[' => open.push(Open::Array(0)),
             b'}' | b']' => {
-                path = render(&open[..open.len().saturating_sub(1)]);
                 open.pop();
                 is_key = false;
-                continue;
             }
             b',' => match open.last_mut() {
                 Some(Open::Object(_)) => is_key = true,
@@ -50,10 +47,8 @@ pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
             }
             _ => {}
         }
-        if !byte.is_ascii_whitespace() {
-            path = render(&open);
-        }
     }
+    let path = render(&open);
     if path.is_empty() { ".".to_owned() } else { path }
 }
 
@@ -65,9 +60,16 @@ fn string_end(text: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Longest path in bytes that is said; what is deeper is not of a document that means anything.
+const LONGEST: usize = 500;
+
 fn render(open: &[Open]) -> String {
     let mut path = String::new();
     for container in open {
+        if path.len() > LONGEST {
+            path.truncate(path.floor_char_boundary(LONGEST));
+            return path + "...";
+        }
         match container {
             Open::Object(key) if key.is_empty() => {}
             Open::Object(key) => {
@@ -111,6 +113,15 @@ mod tests {
         }
         assert_eq!(path_at(text, 3, 1), ".");
         assert_eq!(path_at(b"", 1, 0), ".");
+    }
+
+    /// Whoever writes a document does not decide on the time and the length of the answer.
+    #[test]
+    fn paths_of_any_depth() {
+        let text = "[".repeat(1 << 20);
+        assert_eq!(path_at(text.as_bytes(), 1, text.len()), format!("{}[0...", "[0]".repeat(166)));
+        let text = format!("{{\"{}\":{{\"b\":1", "ä".repeat(1 << 20));
+        assert_eq!(path_at(text.as_bytes(), 1, text.len()), format!("{}...", "ä".repeat(250)));
     }
 
     proptest! {

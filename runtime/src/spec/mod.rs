@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use linux::*;
-pub use load::{LoadError, load, parse, read};
+pub use load::{LoadError, load, parse, read, read_record};
 pub use member::{Member, Wrong, number_set};
 pub use process::*;
 

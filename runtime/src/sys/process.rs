@@ -327,14 +327,15 @@ pub fn set_domainname(name: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A new session keyring, keyctl(2) KEYCTL_JOIN_SESSION_KEYRING, so that keys of the caller are out of reach.
+/// A new session keyring, keyctl(2) KEYCTL_JOIN_SESSION_KEYRING, so that keys of the caller are out of reach. Without a name: by one, the
+/// keyring would be joined that another process of the same user has made under it, in whichever container.
 ///
 /// # Errors
 /// ENOSYS, EDQUOT.
-pub fn new_session_keyring(name: &CStr) -> Result<(), Errno> {
+pub fn new_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
-    // SAFETY: `name` is a C string that outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
+    // SAFETY: a null pointer asks for a keyring without a name.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) })?;
     Ok(())
 }
 

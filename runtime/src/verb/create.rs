@@ -151,6 +151,7 @@ pub(super) fn make(
         enter_user_namespace(&request.spec)?;
     }
     let mut record = Record::new(&request.id, request.bundle.clone(), String::new(), request.spec.clone());
+    record.keyring = request.sharing.keyring;
     Place::name(context, &mut record)?;
     let directory = StateDir::create(&context.root, &request.id)?;
     match fill(context, &directory, &mut record, &request, stdio, start) {

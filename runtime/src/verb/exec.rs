@@ -107,6 +107,7 @@ fn inner(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         unit: record.scope.as_ref(),
         stdio,
         preserve_fds: super::preserved_fds(parsed, false)?,
+        keyring: record.keyring,
     })?;
     executed.warnings.iter().for_each(|warning| context.log.warning(warning));
     if let Err(error) = announce(parsed, pidfd_socket.as_ref(), &executed) {

@@ -1,5 +1,6 @@
 //! `features`: what this program honours, for callers that ask before they use it.
 
+use runtime::json;
 use runtime::plan::{LANDLOCK, MEMORY_FLAGS, MEMORY_MODES};
 use serde_json::Value;
 
@@ -89,7 +90,7 @@ fn run(_: &Context<'_>, _: &Parsed) -> Result<u8, Failure> {
         all.sort_by_key(|capability| capability.index());
         all.iter().map(ToString::to_string).collect()
     };
-    let mut features: Value = serde_json::from_str(include_str!("features.json")).expect("it is JSON");
+    let mut features: Value = json::from_str(include_str!("features.json")).expect("it is JSON");
     features["ociVersionMax"] = SPEC_VERSION.into();
     features["mountOptions"] = MOUNT_OPTIONS.into();
     features["linux"]["capabilities"] = capabilities.into();

@@ -1,5 +1,6 @@
 //! `spec`: writes a configuration to start from.
 
+use runtime::json;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,7 +43,7 @@ fn run(_: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
 
 /// A shell with the usual mounts, namespaces and masks, and three capabilities.
 fn example() -> Value {
-    let mut spec: Value = serde_json::from_str(include_str!("spec.json")).expect("it is JSON");
+    let mut spec: Value = json::from_str(include_str!("spec.json")).expect("it is JSON");
     spec["ociVersion"] = SPEC_VERSION.into();
     spec
 }
@@ -52,7 +53,7 @@ fn example() -> Value {
 /// groups in it (CVE-2023-25809).
 fn rootless() -> Value {
     let mut spec = example();
-    let other: Value = serde_json::from_str(include_str!("spec_rootless.json")).expect("it is JSON");
+    let other: Value = json::from_str(include_str!("spec_rootless.json")).expect("it is JSON");
     let linux = spec["linux"].as_object_mut().expect("it is an object");
     linux.remove("resources");
     linux.insert("namespaces".to_owned(), other["namespaces"].clone());

@@ -75,6 +75,7 @@ impl Server {
                 unit: None,
                 stdio,
                 preserve_fds: 0,
+                keyring: launch::Keyring::Own,
             });
             executed.map_err(|error| Failure::launch(&error))
         };

@@ -145,6 +145,7 @@ impl Server {
             unit: None,
             stdio,
             preserve_fds: 0,
+            keyring: launch::Keyring::Own,
         })
         .map_err(|error| Failure::launch(&error))?;
         let pid = executed.pid;

@@ -7,6 +7,7 @@
 //!
 //! The shim is the subreaper: what a program leaves running becomes its child. The loop waits for the program, up to [`LIMIT`].
 
+use runtime::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
@@ -169,7 +170,7 @@ fn message(log: &Path, said: &Path) -> String {
 
 /// The message of a record of a log, if it is an error.
 fn error_of(line: &str) -> Option<String> {
-    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    let record: serde_json::Value = json::from_str(line).ok()?;
     let grave = matches!(record["level"].as_str(), Some("error" | "fatal"));
     grave.then(|| record["msg"].as_str().map(|text| text.trim().to_owned())).flatten()
 }

@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
-use tests::{Kind, differs, kind, needs, test};
+use tests::{Kind, differs, kind, needs, test, untouched};
 
-use super::{link, outside, untouched};
+use super::link;
 
 /// CVE-2026-41579, CVE-2026-47766: /dev of the image is a symlink; default devices and links were made behind it.
 #[test]
@@ -15,7 +15,7 @@ fn devices_are_not_made_through_a_symlink() {
     test(|t| {
         differs!(t, Kind::Crun, "1.8 is older than the fix");
         differs!(t, Kind::Runc, "1.1 is older than the fix");
-        let host = outside(t);
+        let host = t.outside();
         let bundle = t.bundle();
         link(&bundle, "dev", &host);
         t.run(&bundle);
@@ -37,7 +37,7 @@ fn devices_are_not_made_through_a_symlink() {
 fn console_is_not_made_through_a_symlink() {
     test(|t| {
         differs!(t, Kind::Crun, "1.8 is older than the fix");
-        let host = outside(t);
+        let host = t.outside();
         let mut bundle = t.bundle().set("/process/terminal", json!(true));
         bundle.spec["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev");
         symlink(host.join("made"), bundle.rootfs().join("dev/console")).unwrap();
@@ -60,7 +60,7 @@ fn console_is_not_made_through_a_symlink() {
 fn planted_null_device_of_the_host_is_not_opened() {
     test(|t| {
         needs!(t, kind() == Kind::Rt, "runc 1.1 and crun 1.8 are older than the fix");
-        let host = outside(t);
+        let host = t.outside();
         let bundle = t
             .bundle()
             .mount("/dev/null", "bind", host.join("file"), &["bind"])
@@ -110,7 +110,7 @@ fn console_is_not_a_file_by_the_name_of_the_terminal() {
     test(|t| {
         differs!(t, Kind::Runc, "1.1 is older than the fix");
         differs!(t, Kind::Crun, "1.8 is older than the fix");
-        let (host, names) = (outside(t), t.dir.join(t.id()));
+        let (host, names) = (t.outside(), t.dir.join(t.id()));
         fs::create_dir(&names).unwrap();
         for number in 0..64 {
             symlink(host.join("file"), names.join(number.to_string())).unwrap();

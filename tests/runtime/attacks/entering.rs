@@ -50,7 +50,7 @@ fn entering_process_shows_nothing_of_the_host() {
         differs!(t, Kind::Runc, "1.1 shows its program, a copy in memory");
         let binary = program("rt-runtime");
         let before = fs::read(&binary).unwrap();
-        let host = super::outside(t);
+        let host = t.outside();
         let secret = host.join("file");
         let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"];
         let bundle = t.bundle().capabilities(&["bounding", "effective", "permitted"], &all);
@@ -69,7 +69,8 @@ fn entering_process_shows_nothing_of_the_host() {
         println!("{seen}");
         assert!(!seen.contains("programs 0\n"), "{seen}");
         let looks = seen.lines().find_map(|line| line.strip_prefix("looks ")).unwrap();
-        assert_ne!(looks, "0");
+        // Where there is one processor for both, few are seen.
+        assert!(looks.parse::<usize>().unwrap() > rounds / 20, "{looks} looks");
         // The container's own streams, its own busybox, and what of the runtime stays until execve.
         let harmless = |line: &str| {
             ["looks ", "programs ", "descriptor pipe:[", "descriptor socket:[", "descriptor anon_inode:"]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 
 use serde_json::json;
-use tests::{Kind, differs, kind, test};
+use tests::{Kind, differs, kind, needs, test};
 
 /// runc 1.5.3 notes: without a mount namespace of its own the host's tree is not to be changed.
 #[test]
@@ -25,6 +25,8 @@ fn hosts_cgroup_options_are_never_changed() {
     test(|t| {
         differs!(t, Kind::Runc, "1.1 is older than the fix");
         let before = cgroup_mounts();
+        let option = |line: &String| line.contains("nsdelegate") || line.contains("memory_recursiveprot");
+        needs!(t, before.iter().any(option), "the host's control groups have no options to lose");
         for own in [false, true] {
             let bundle = if own { t.bundle().namespace("cgroup", None) } else { t.bundle() };
             let bundle = bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
@@ -98,6 +100,30 @@ fn groups_beside_the_containers_are_not_entered() {
         assert!(!output.stdout.contains(&format!("{}/{name}\n", t.marker())), "{output}");
         beside.iter().for_each(|group| fs::remove_dir(group).unwrap());
         container.end();
+    });
+}
+
+/// CVE-2025-23266: a hook is a program of the host. What the image says about the environment of the container's program, such as
+/// LD_PRELOAD, is not for it.
+#[test]
+fn hooks_have_nothing_of_the_images_environment() {
+    test(|t| {
+        differs!(t, Kind::Runc, "1.1 gives a hook without an environment the container's");
+        for list in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+            for own in [None, Some("OWN=1")] {
+                let mut hook = json!({"path": "/bin/sh", "args": ["sh", "-c", "echo; set; false"]});
+                if let Some(own) = own {
+                    hook["env"] = json!([own]);
+                }
+                let bundle = t.bundle().set("/hooks", json!({list: [hook]}));
+                let bundle = bundle.push("/process/env", json!("LD_PRELOAD=./evil.so"));
+                let output = t.run(&bundle);
+                assert_ne!(output.code, 0, "{list}: {output}");
+                assert!(!output.stderr.contains("evil"), "{list}, {own:?}: {output}");
+                assert!(kind() != Kind::Rt || output.stderr.contains("PWD="), "{list}, {own:?}: {output}");
+                assert!(kind() != Kind::Rt || own.is_none_or(|own| output.stderr.contains(&own[..4])), "{output}");
+            }
+        }
     });
 }
 

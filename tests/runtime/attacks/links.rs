@@ -5,16 +5,16 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use serde_json::json;
-use tests::{Kind, differs, kind, test};
+use tests::{Kind, differs, kind, needs, test, untouched};
 
-use super::{link, outside, untouched, upwards};
+use super::{link, upwards};
 
 /// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: proc and sys of the image are symlinks.
 #[test]
 fn kernel_file_systems_are_not_mounted_through_symlinks() {
     test(|t| {
         for name in ["proc", "sys"] {
-            let host = outside(t);
+            let host = t.outside();
             let bundle = t.bundle();
             fs::create_dir(bundle.rootfs().join("elsewhere")).unwrap();
             link(&bundle, name, "elsewhere");
@@ -28,12 +28,55 @@ fn kernel_file_systems_are_not_mounted_through_symlinks() {
     });
 }
 
+/// CVE-2025-24965, CVE-2026-84042: the file with which crun's handler for virtual machines finds its configuration is a link of the image.
+#[test]
+fn nothing_is_written_for_a_handler() {
+    test(|t| {
+        for name in [".krun_config.json", ".krun_vm.json", "config.json"] {
+            let host = t.outside();
+            let bundle = t.bundle().set("/annotations", json!({"run.oci.handler": "krun"}));
+            symlink(host.join("made"), bundle.rootfs().join(name)).unwrap();
+            t.run(&bundle).ok();
+            untouched(&host);
+        }
+    });
+}
+
+/// CVE-2026-119101, CVE-2026-115520, CVE-2026-119614: an archive and an image with a link where a volume was mounted have it mounted from
+/// anywhere on the host. There is no restore: the verb is not known, whatever comes with it.
+#[test]
+fn there_is_no_restore() {
+    test(|t| {
+        needs!(t, kind() == Kind::Rt, "runc and crun have one, by CRIU");
+        let (host, archive) = (t.outside(), t.outside());
+        let bundle = t.bundle().mount("/data", "bind", &host, &["bind", "ro"]);
+        symlink(&host, bundle.rootfs().join("data")).unwrap();
+        bundle.write();
+        fs::write(archive.join("descriptors.json"), json!(["/dev/null", "/dev/null", host]).to_string()).unwrap();
+        let before = archive.join("descriptors.json").metadata().unwrap().modified().unwrap();
+        let (dir, archived) = (bundle.dir.to_str().unwrap(), archive.to_str().unwrap());
+        let held = t.hold(t.bundle());
+        for verb in ["restore", "checkpoint"] {
+            for id in [t.id(), held.id.clone()] {
+                let output = t.runtime(&[verb, "--bundle", dir, "--image-path", archived, &id]);
+                output.fails(&[verb]);
+            }
+        }
+        assert_eq!(t.runtime(&["list", "-q"]).ok(), held.id);
+        assert_eq!(held.status(), "running");
+        held.end();
+        untouched(&host);
+        assert_eq!(fs::read_dir(&archive).unwrap().count(), 2);
+        assert_eq!(archive.join("descriptors.json").metadata().unwrap().modified().unwrap(), before);
+    });
+}
+
 /// The same of what is mounted below /dev; such a link is refused even if it stays inside.
 #[test]
 fn folders_below_dev_are_not_mounted_through_symlinks() {
     test(|t| {
         for name in ["pts", "shm", "mqueue"] {
-            let host = outside(t);
+            let host = t.outside();
             for target in [&host, &PathBuf::from("/elsewhere")] {
                 let mut bundle = t.bundle();
                 fs::create_dir(bundle.rootfs().join("elsewhere")).unwrap();
@@ -51,10 +94,10 @@ fn folders_below_dev_are_not_mounted_through_symlinks() {
 #[test]
 fn targets_stay_below_the_root() {
     test(|t| {
-        let source = outside(t);
+        let source = t.outside();
         for (link_at, target) in [("a", "a/b/c"), ("a", "a"), ("a", "a/file"), ("x", "x/../x/y")] {
             for absolute in [true, false] {
-                let host = outside(t);
+                let host = t.outside();
                 let bundle = t.bundle().mount(&format!("/{target}"), "bind", &source, &["bind"]);
                 let to = if absolute {
                     host.clone()
@@ -93,7 +136,7 @@ fn forests_of_links() {
         differs!(t, Kind::Runc, "1.1 is older than the fixes");
         differs!(t, Kind::Crun, "1.8 is older than the fixes");
         let rounds: usize = std::env::var("RT_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
-        let (source, host) = (outside(t), outside(t));
+        let (source, host) = (t.outside(), t.outside());
         fs::create_dir(host.join("t")).unwrap();
         let bundle = t.bundle();
         let mut mounted = 0;

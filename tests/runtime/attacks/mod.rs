@@ -13,22 +13,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use tests::{Bundle, Test};
-
-/// A folder on the host that nothing may touch, and its listing.
-fn outside(t: &Test) -> PathBuf {
-    let folder = t.dir.join(t.id());
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("file"), "untouched").unwrap();
-    folder
-}
-
-#[track_caller]
-fn untouched(folder: &Path) {
-    let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["file"], "{folder:?}");
-    assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "untouched");
-}
+use tests::Bundle;
 
 /// Replaces a folder of the root file system by a symlink.
 fn link(bundle: &Bundle, name: &str, target: impl AsRef<Path>) {

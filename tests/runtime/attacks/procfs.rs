@@ -1,11 +1,13 @@
 //! Writes to procfs that are led to other files: labels, scores, kernel parameters.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
-use tests::{Bundle, Kind, Test, differs, kind, needs, test};
+use tests::{Bundle, Kind, Test, differs, kind, needs, test, untouched};
 
 const PORT: &str = "sys/net/ipv4/ip_unprivileged_port_start";
 
@@ -73,17 +75,64 @@ fn a_volume_on_proc_gets_nothing() {
     });
 }
 
-/// The label itself, where the kernel has AppArmor: the container has it, or is not made.
+/// A profile in the kernel, for as long as the test takes.
+struct Profile(String);
+
+impl Profile {
+    fn load(t: &Test) -> Self {
+        let profile =
+            Self(format!("profile {} flags=(attach_disconnected) {{ file, capability, signal, }}", t.marker()));
+        profile.parse("-r");
+        profile
+    }
+
+    fn parse(&self, verb: &str) {
+        let mut parser = Command::new("apparmor_parser").args([verb, "-K"]).stdin(Stdio::piped()).spawn().unwrap();
+        parser.stdin.take().unwrap().write_all(self.0.as_bytes()).unwrap();
+        assert!(parser.wait().unwrap().success());
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        self.parse("-R");
+    }
+}
+
+/// The label itself, where the kernel has AppArmor: the container has it although the volume is on /proc, or a link that comes and goes
+/// is in its place, and one that is not loaded is not passed over.
 #[test]
-fn a_volume_on_proc_gets_no_label() {
+fn apparmor_labels_are_not_written_to_a_volume() {
     test(|t| {
         let enabled = fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'));
         needs!(t, enabled, "the kernel has no AppArmor, or it is off (hack/uml-systemd has one)");
+        let profile = Profile::load(t);
+        let label = format!("{} (enforce)", t.marker());
         let fake = fake(t);
-        let bundle = covered(t.bundle(), &fake).set("/process/apparmorProfile", json!("unconfined//no-such"));
-        let output = t.run(&bundle.sh("cat /real/self/attr/current"));
+        let bundle = covered(t.bundle(), &fake).sh("cat /real/self/attr/current");
+        let output = t.run(&bundle.set("/process/apparmorProfile", json!("unconfined//no-such")));
         unwritten(&fake);
         assert_ne!(output.code, 0, "ran without its label: {output}");
+        let covered = || covered(t.bundle(), &fake).set("/process/apparmorProfile", json!(t.marker()));
+        assert_eq!(t.run(&covered().sh("cat /real/self/attr/current")).ok().trim_end(), label);
+        unwritten(&fake);
+        let container = t.hold(covered());
+        assert_eq!(container.exec(&["/bin/cat", "/real/self/attr/current"]).ok().trim_end(), label);
+        container.end();
+        unwritten(&fake);
+        let bundle = t.bundle().set("/process/apparmorProfile", json!(t.marker())).sh("cat /proc/self/attr/current");
+        let rootfs = bundle.rootfs();
+        assert!(Command::new("cp").arg("-r").arg(&fake).arg(rootfs.join("fake")).status().unwrap().success());
+        symlink("fake", rootfs.join("link")).unwrap();
+        super::races::while_swapped(&rootfs.join("proc"), &rootfs.join("link"), || {
+            for _ in 0..30 {
+                let output = t.run(&bundle);
+                unwritten(&rootfs.join("fake"));
+                // Refused when the link is there first.
+                assert!(output.code != 0 || output.stdout.trim_end() == label, "{output}");
+            }
+        });
+        drop(profile);
     });
 }
 
@@ -94,7 +143,7 @@ fn parameters_are_not_led_elsewhere() {
         differs!(t, Kind::Runc, "1.1 is older than the fix");
         differs!(t, Kind::Crun, "1.8 is older than the fix");
         let (name, value) = ("net.ipv4.ip_unprivileged_port_start", "777");
-        let host = super::outside(t);
+        let host = t.outside();
         let folder = t.dir.join(t.id());
         fs::create_dir(&folder).unwrap();
         symlink(host.join("file"), folder.join("ip_unprivileged_port_start")).unwrap();
@@ -103,7 +152,7 @@ fn parameters_are_not_led_elsewhere() {
         for (target, source) in [(at.as_str(), &file), ("/proc/sys/net/ipv4", &folder), ("/proc/sys/net", &folder)] {
             let bundle = t.bundle().set("/linux/sysctl", json!({name: value})).mount(target, "bind", source, &["bind"]);
             let output = t.run(&bundle);
-            super::untouched(&host);
+            untouched(&host);
             assert_ne!(output.code, 0, "{target}: {output}");
             assert!(kind() != Kind::Rt || output.stderr.contains("ip_unprivileged_port_start"), "{target}: {output}");
         }

@@ -1,16 +1,18 @@
 //! What is swapped while it is looked up: a thread exchanges a folder of a shared volume for a link, as a second container would.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
-use tests::{Bundle, Kind, Test, differs, kind, needs, test};
+use tests::{Bundle, Kind, Test, differs, kind, needs, test, untouched};
 
-use super::{outside, upwards};
+use super::upwards;
 
 /// Mounts of one container; each is a try.
 const MOUNTS: usize = 250;
@@ -31,7 +33,7 @@ impl Drop for End<'_> {
 }
 
 /// Exchanges two names as fast as it goes while `body` runs.
-fn while_swapped(one: &Path, other: &Path, body: impl FnOnce()) {
+pub(super) fn while_swapped(one: &Path, other: &Path, body: impl FnOnce()) {
     let end = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -69,7 +71,7 @@ fn mount_targets() {
     test(|t| {
         needs!(t, kind() == Kind::Rt, "runc 1.1 and crun 1.8 take seconds for so many mounts");
         for relative in [false, true] {
-            let host = outside(t);
+            let host = t.outside();
             fs::create_dir(host.join("t")).unwrap();
             let source = t.dir.join(t.id());
             fs::create_dir(&source).unwrap();
@@ -94,8 +96,8 @@ fn missing_targets() {
     test(|t| {
         needs!(t, kind() == Kind::Rt, "runc 1.1 and crun 1.8 take seconds for so many mounts");
         for file in [false, true] {
-            let host = outside(t);
-            let folder = outside(t);
+            let host = t.outside();
+            let folder = t.outside();
             let source = if file { folder.join("file") } else { folder };
             let volume = volume(t, &host);
             while_swapped(&volume.join("d"), &volume.join("link"), || {
@@ -107,11 +109,51 @@ fn missing_targets() {
                     };
                     let bundle = many(t, &volume, &source, target);
                     t.run(&bundle).ok();
-                    super::untouched(&host);
+                    untouched(&host);
                     fs::remove_dir_all(bundle.dir).unwrap();
                 }
             });
         }
+    });
+}
+
+/// CVE-2026-119101, CVE-2026-115520: a read-only mount is writable between its making and its change, a moment too short for tries:
+/// the calls tell. What is attached is read-only already, and stays as it is.
+#[test]
+fn read_only_mounts() {
+    test(|t| {
+        needs!(t, kind() == Kind::Rt, "runc 1.1 and crun 1.8 mount first and change then");
+        needs!(t, Command::new("strace").arg("-V").output().is_ok(), "strace is not installed");
+        let source = t.outside();
+        let mut bundle = t.bundle().unset("/linux/readonlyPaths").mount("/v", "bind", &source, &["rbind", "ro"]);
+        bundle = bundle.mount("/new", "tmpfs", "tmpfs", &["ro", "tmpcopyup"]);
+        let bundle = bundle.mount("/v", "bind", &source, &["bind", "rro"]).sh("echo x >/v/file || echo x >/new/file");
+        bundle.write();
+        let (log, run) = (t.dir.join("calls"), ["run", "--bundle", bundle.dir.to_str().unwrap(), &t.id()]);
+        let run = t.command(&run);
+        let mut strace = Command::new("strace");
+        strace.args(["-ff", "-e", "trace=move_mount,mount_setattr", "-o"]).arg(&log);
+        let output = strace.arg(run.get_program()).args(run.get_args()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr).matches("Read-only").count(), 2, "{output:?}");
+        let mut all = 0;
+        for entry in fs::read_dir(&t.dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if !entry.file_name().unwrap().to_str().unwrap().starts_with("calls.") {
+                continue;
+            }
+            let calls = fs::read_to_string(entry).unwrap();
+            let mut attached = HashSet::new();
+            for call in calls.lines() {
+                let mount = call.split(['(', ',']).nth(1);
+                if call.starts_with("move_mount(") {
+                    attached.insert(mount);
+                } else if call.contains("MOUNT_ATTR_RDONLY") {
+                    assert!(!attached.contains(&mount), "{call}\nin {calls}");
+                }
+            }
+            all += attached.len();
+        }
+        assert!(all > 8, "{all} mounts were attached");
+        untouched(&source);
     });
 }
 

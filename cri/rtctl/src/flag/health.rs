@@ -1,5 +1,6 @@
 //! `--health-*` and the health check of an image.
 
+use runtime::json;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -127,7 +128,7 @@ impl HealthFlags {
             };
         }
         let mut check: Healthcheck = match image {
-            Some(value) => serde_json::from_value(value.clone())
+            Some(value) => json::from_value(value.clone())
                 .map_err(|error| format!("the image's health check: {error}; leave it out with --no-healthcheck"))?,
             None => Healthcheck::default(),
         };
@@ -162,7 +163,7 @@ fn test(command: &str) -> Result<Vec<String>, String> {
     if !command.starts_with('[') {
         return Ok(vec!["CMD-SHELL".to_owned(), command.to_owned()]);
     }
-    let list: Result<Vec<String>, _> = serde_json::from_str(command);
+    let list: Result<Vec<String>, _> = json::from_str(command);
     match list {
         Ok(list) if ["CMD", "CMD-SHELL", "NONE"].contains(&list.first().map_or("", String::as_str)) => Ok(list),
         Ok(list) => Ok([vec!["CMD".to_owned()], list].concat()),

@@ -1,5 +1,6 @@
 //! What systemd's journal has of a container, by way of `journalctl -o json`.
 
+use runtime::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -71,7 +72,7 @@ fn arguments(query: &Query<'_>) -> Vec<String> {
 
 /// Reads an entry: the record, and the cursor of it. `None` for what is no output of a container.
 pub(crate) fn parse(line: &[u8]) -> Option<(Record<'static>, String)> {
-    let entry: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let entry: Map<String, Value> = json::from_slice(line).ok()?;
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     let message = match entry.get("MESSAGE")? {
         Value::String(text) => text.clone().into_bytes(),

@@ -5,6 +5,7 @@
 //! | CRI | `<time> <stdout\|stderr> <F\|P> <text>`: `F` ends a line, after `P` it goes on in the next record of the stream |
 //! | docker | `{"log":"text\\n","stream":"stdout","attrs":{},"time":".."}`: the newline ends a line |
 
+use runtime::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -60,7 +61,7 @@ fn docker(line: &[u8]) -> Option<Record<'_>> {
         #[serde(borrow)]
         time: Cow<'a, str>,
     }
-    let Document { log, stream, attrs, time } = serde_json::from_slice(line).ok()?;
+    let Document { log, stream, attrs, time } = json::from_slice(line).ok()?;
     let stream = match &*stream {
         "stdout" => Stream::Stdout,
         "stderr" => Stream::Stderr,

@@ -3,7 +3,8 @@
 //! Changed by `network connect` and `network disconnect` under the container's lock; what it is in now, with which addresses, is
 //! known by `cri::network`.
 
-use std::io::ErrorKind;
+use nix::fcntl::AT_FDCWD;
+use runtime::json;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -38,14 +39,10 @@ impl Endpoints {
     pub(crate) fn read(dir: &Path) -> Result<Endpoints> {
         let path = dir.join(FILE);
         let shown = || path.display().to_string();
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Endpoints::new(String::new(), Vec::new(), Vec::new()));
-            }
-            Err(error) => return Err(error).with_context(shown),
+        let Some(text) = runtime::spec::read_record(AT_FDCWD, &path)? else {
+            return Ok(Endpoints::new(String::new(), Vec::new(), Vec::new()));
         };
-        let endpoints: Endpoints = serde_json::from_slice(&text).with_context(shown)?;
+        let endpoints: Endpoints = json::from_slice(&text).with_context(shown)?;
         if endpoints.version > VERSION {
             bail!("{}: version {} is newer than {VERSION}: use the rtctl that wrote it", shown(), endpoints.version);
         }

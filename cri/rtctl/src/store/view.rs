@@ -1,7 +1,7 @@
 //! Containers as commands see them.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use shim::client::Connection;
@@ -65,11 +65,11 @@ impl Container {
     pub(crate) fn load(roots: &Roots, id: &str) -> Result<Option<Container>> {
         let dir = roots.container(id);
         let Some(directory) = Directory::open(&dir)? else { return Ok(None) };
-        let record = match std::fs::read(dir.join("container.json")) {
-            Ok(text) => parse(&text),
+        let record = match runtime::spec::read_record(&directory, Path::new("container.json")) {
+            Ok(Some(text)) => parse(&text),
             // Not finished, or half removed: see shim::local.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => Err(format!("container.json: {error}")),
+            Ok(None) => return Ok(None),
+            Err(error) => Err(error.to_string()),
         };
         let status = directory.status().map_err(|error| error.to_string());
         let name = name::of(roots, id);
@@ -126,7 +126,7 @@ impl Container {
 
     /// `config.json`.
     pub(crate) fn spec(&self) -> Result<runtime::spec::Spec> {
-        let spec = runtime::spec::load(self.directory()?, std::path::Path::new("config.json"));
+        let spec = runtime::spec::load(self.directory()?, Path::new("config.json"));
         spec.map_err(|error| anyhow!("container {}: {error}", self.shown()))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: distribution-spec 1.1, "Error Codes".
 
+use runtime::json;
 use serde::Deserialize;
 
 /// Most letters of one answer that are shown.
@@ -30,12 +31,12 @@ struct Loose {
 /// What the body of a refusal says: `: CODE: message`; empty if it says nothing that can be shown.
 pub(crate) fn detail(body: &[u8]) -> String {
     let mut texts: Vec<String> = Vec::new();
-    if let Ok(errors) = serde_json::from_slice::<Errors>(body) {
+    if let Ok(errors) = json::from_slice::<Errors>(body) {
         for Refusal { code, message } in errors.errors.into_iter().take(5) {
             let parts = [code, message].into_iter().flatten().filter(|text| !text.is_empty());
             texts.push(parts.collect::<Vec<_>>().join(": "));
         }
-    } else if let Ok(Loose { error, error_description, details, message }) = serde_json::from_slice(body) {
+    } else if let Ok(Loose { error, error_description, details, message }) = json::from_slice(body) {
         let parts = [error, error_description, details, message].into_iter().flatten().filter(|text| !text.is_empty());
         texts.push(parts.collect::<Vec<_>>().join(": "));
     }

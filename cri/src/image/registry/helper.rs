@@ -4,6 +4,7 @@
 //!
 //! Source: docker/docker-credential-helpers, protocol.
 
+use runtime::json;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -54,7 +55,7 @@ impl Helper {
     pub(crate) fn get(&self, server: &str) -> Result<Option<Credentials>, Error> {
         let Some(answer) = self.run("get", server.as_bytes())? else { return Ok(None) };
         let record: Record =
-            serde_json::from_slice(&answer).map_err(|_| self.failed("get", "answered with no JSON record"))?;
+            json::from_slice(&answer).map_err(|_| self.failed("get", "answered with no JSON record"))?;
         Ok(match (record.username.as_str(), record.secret.is_empty()) {
             (_, true) => None,
             (TOKEN_USER, false) => Some(Credentials::IdentityToken { token: record.secret }),

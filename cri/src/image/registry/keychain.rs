@@ -2,6 +2,7 @@
 //!
 //! Source: docker CLI, "Configuration files", `auths`, `credHelpers`, `credsStore`; containers-auth.json(5).
 
+use runtime::json;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -69,7 +70,7 @@ impl Keychain {
         let Some(auths) = config.get("auths") else { return Ok(Credentials::Anonymous) };
         let auths = auths.as_object().ok_or_else(|| self.rule("auths: expected an object"))?;
         let Some((name, entry)) = find_entry(auths, host) else { return Ok(Credentials::Anonymous) };
-        let entry: AuthConfig = serde_json::from_value(entry.clone()).map_err(|_| {
+        let entry: AuthConfig = json::from_value(entry.clone()).map_err(|_| {
             self.rule(&format!("auths[{name:?}]: expected strings: auth, identitytoken, registrytoken"))
         })?;
         entry.credentials().map_err(|reason| self.rule(&format!("auths[{name:?}]: {reason}")))
@@ -143,7 +144,7 @@ impl Keychain {
             return Ok(Map::new());
         }
         // The text of the error could show a secret: only the place is told.
-        serde_json::from_slice(&bytes)
+        json::from_slice(&bytes)
             .map_err(|error| self.rule(&format!("line {}, column {}: no JSON object", error.line(), error.column())))
     }
 

@@ -1,5 +1,6 @@
 //! The documents and blobs of one repository, from the first place that has them.
 
+use runtime::json;
 use std::sync::Arc;
 
 use reqwest::Method;
@@ -161,7 +162,7 @@ struct Typed {
 fn media_type(headers: &HeaderMap, bytes: &[u8]) -> Result<String, String> {
     let announced = text(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
     let announced = announced.split(';').next().unwrap_or_default().trim();
-    let Ok(Typed { media_type }) = serde_json::from_slice::<Typed>(bytes) else {
+    let Ok(Typed { media_type }) = json::from_slice::<Typed>(bytes) else {
         return Err(format!("the answer is no JSON document but {}", super::answer::printable(announced)));
     };
     let vague = ["", "application/json", "application/octet-stream", "text/plain"].contains(&announced);

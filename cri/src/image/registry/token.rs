@@ -2,6 +2,7 @@
 //!
 //! Source: distribution-spec, "Token Authentication" and "OAuth2 Token Authentication" of docker's registry.
 
+use runtime::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -124,7 +125,7 @@ pub(crate) async fn ask(wanted: &Wanted, registry: &Endpoint, purpose: Purpose) 
     let body = read_body(&call, answer, ANSWER_MAX).await?;
     let no_token =
         || Fault::Answer { call: call.clone(), reason: "the answer of the token server holds no token".into() };
-    let answer: Answer = serde_json::from_slice(&body).map_err(|_| no_token())?;
+    let answer: Answer = json::from_slice(&body).map_err(|_| no_token())?;
     let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token).ok_or_else(no_token)?;
     let header = bearer(&token).ok_or_else(no_token)?;
     let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs).max(DEFAULT_LIFE);

@@ -1,5 +1,6 @@
 //! What belongs to the images that are checked: their documents, read and checked, their blobs and layers.
 
+use runtime::json;
 use std::collections::BTreeSet;
 
 use super::super::config::ImageConfig;
@@ -173,7 +174,7 @@ impl Inventory {
 }
 
 fn is_layout(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(text).is_ok_and(|value| value["imageLayoutVersion"] == "1.0.0")
+    json::from_slice::<serde_json::Value>(text).is_ok_and(|value| value["imageLayoutVersion"] == "1.0.0")
 }
 
 /// The entries of the images asked for. A name is found even if its image cannot be read.

@@ -6,6 +6,7 @@
 //!  the rest, image by image ─▶ fetched again; a layer that stays damaged loses its seal: it is never used
 //! ```
 
+use runtime::json;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cancel::Cancel;
@@ -141,7 +142,7 @@ impl Store {
         let Some(file) = self.open_blob(digest)? else { return Ok(None) };
         let Ok(bytes) = read_bounded(file, self.limits.document_bytes, || digest.to_string()) else { return Ok(None) };
         let Ok(manifest) = parse_manifest(&bytes, "", &self.limits) else { return Ok(None) };
-        let media_type = serde_json::from_slice::<serde_json::Value>(&bytes)
+        let media_type = json::from_slice::<serde_json::Value>(&bytes)
             .ok()
             .and_then(|value| value["mediaType"].as_str().map(str::to_owned))
             .filter(|text| Kind::of(text, "").ok() == Some(Kind::Manifest))

@@ -8,6 +8,7 @@
 //!
 //! Source: CNI specification, section 1 "Network configuration format"; libcni's `NetworkConfFromFile` for the folder.
 
+use runtime::json;
 use serde_json::{Map, Value};
 
 use super::name::{NetworkName, PluginType};
@@ -136,7 +137,7 @@ fn member(path: &str, reason: impl Into<String>) -> ConfigError {
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, ConfigError> {
-    match serde_json::from_slice(bytes) {
+    match json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(ConfigError::Document("must be a JSON object".to_owned())),
         Err(error) => Err(ConfigError::Document(format!("is not JSON: {error}"))),

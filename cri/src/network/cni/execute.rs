@@ -6,6 +6,7 @@
 //!                    group)                             │ deadline: SIGKILL to the group
 //! ```
 
+use runtime::json;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -280,7 +281,7 @@ fn parse_error(bytes: &[u8]) -> Option<PluginMessage> {
         msg: Option<String>,
         details: Option<String>,
     }
-    let raw: Raw = serde_json::from_slice(bytes).ok()?;
+    let raw: Raw = json::from_slice(bytes).ok()?;
     if raw.code.is_none() && raw.msg.is_none() {
         return None;
     }

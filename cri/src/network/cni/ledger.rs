@@ -9,6 +9,7 @@
 //!
 //! A record goes when DEL has succeeded, and never before. What cannot be read is kept and told.
 
+use runtime::json;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
@@ -258,9 +259,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     struct Head {
         version: u32,
     }
-    let head: Head = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let head: Head = json::from_slice(bytes).map_err(|error| error.to_string())?;
     if head.version != VERSION {
         return Err(format!("version {} is not {VERSION}, the one this program knows", head.version));
     }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    json::from_slice(bytes).map_err(|error| error.to_string())
 }

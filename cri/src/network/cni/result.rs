@@ -2,6 +2,7 @@
 //!
 //! Source: CNI specification, section 5 "Result types"; libcni's types for 0.3.1, 0.4.0, 1.0.0 and 1.1.0.
 
+use runtime::json;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -220,15 +221,14 @@ pub(crate) struct Answer {
 /// # Errors
 /// The rule that is broken, with its place.
 pub(crate) fn parse(bytes: &[u8], version: Version) -> Result<Answer, String> {
-    let raw: Value = serde_json::from_slice(bytes).map_err(|error| format!("is not JSON: {error}"))?;
+    let raw: Value = json::from_slice(bytes).map_err(|error| format!("is not JSON: {error}"))?;
     from_value(raw, version)
 }
 
 pub(crate) fn from_value(mut raw: Value, version: Version) -> Result<Answer, String> {
     let Value::Object(object) = &mut raw else { return Err("is not a JSON object".to_owned()) };
     let said = said_version(object)?;
-    let attachment: Attachment =
-        Deserialize::deserialize(&*object).map_err(|error: serde_json::Error| error.to_string())?;
+    let attachment: Attachment = json::from_value(&*object).map_err(|error| error.to_string())?;
     for (at, ip) in attachment.ips.iter().enumerate() {
         if let Some(index) = ip.interface.filter(|index| *index >= attachment.interfaces.len()) {
             return Err(format!("ips[{at}].interface: there is no interfaces[{index}]"));

@@ -1,5 +1,6 @@
 //! VERSION: which versions a plugin speaks, and so which one a network is used with.
 
+use runtime::json;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -86,7 +87,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Version>, String> {
     struct Raw {
         supported_versions: Vec<String>,
     }
-    let raw: Raw = serde_json::from_slice(bytes).map_err(|error| format!("is no list of versions: {error}"))?;
+    let raw: Raw = json::from_slice(bytes).map_err(|error| format!("is no list of versions: {error}"))?;
     Ok(common(raw.supported_versions.iter().map(String::as_str)))
 }
 

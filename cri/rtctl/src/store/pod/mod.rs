@@ -18,7 +18,7 @@ pub(crate) mod remove;
 pub(crate) mod serve;
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use shim::client::Connection;
@@ -76,10 +76,10 @@ impl Pod {
     pub(crate) fn load(roots: &Roots, id: &str) -> Result<Option<Pod>> {
         let dir = roots.pod(id);
         let Some(directory) = Directory::open(&dir)? else { return Ok(None) };
-        let record = match std::fs::read(dir.join("pod.json")) {
-            Ok(text) => parse(&text),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => Err(format!("pod.json: {error}")),
+        let record = match runtime::spec::read_record(&directory, Path::new("pod.json")) {
+            Ok(Some(text)) => parse(&text),
+            Ok(None) => return Ok(None),
+            Err(error) => Err(error.to_string()),
         };
         let status = local::sandbox_status(&directory).map_err(|error| error.to_string());
         let removing = dir.join("removing").try_exists().unwrap_or(true);

@@ -1,5 +1,6 @@
 //! `volume.json`: what a volume was made with. It never changes.
 
+use nix::fcntl::AT_FDCWD;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,9 +10,6 @@ use super::super::id;
 
 /// Version of the record. A newer one is refused, an older one is read.
 pub(crate) const VERSION: u32 = 1;
-
-/// Largest record that is read.
-const LIMIT: u64 = 1 << 20;
 
 /// `volume.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,22 +33,15 @@ pub(super) fn read(dir: &Path, name: &str, created: u64) -> Result<Record, Strin
         version: u32,
     }
     let path = dir.join("volume.json");
-    match std::fs::metadata(&path) {
-        Ok(meta) if meta.len() > LIMIT => return Err(format!("volume.json is larger than {LIMIT} bytes")),
-        Ok(_) | Err(_) => {}
-    }
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Record {
-                version: VERSION,
-                created,
-                anonymous: id::is_id(name),
-                labels: BTreeMap::new(),
-                options: BTreeMap::new(),
-            });
-        }
-        Err(error) => return Err(format!("volume.json: {error}")),
+    let text = runtime::spec::read_record(AT_FDCWD, &path).map_err(|error| error.to_string())?;
+    let Some(text) = text else {
+        return Ok(Record {
+            version: VERSION,
+            created,
+            anonymous: id::is_id(name),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+        });
     };
     let version: Version = runtime::spec::parse("volume.json", &text).map_err(|error| error.to_string())?;
     if version.version > VERSION {
