@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use linux::*;
 pub use load::{LoadError, load, parse, read};
+pub(crate) use load::{End, whole};
 pub use member::{Member, Wrong, number_set};
 pub use process::*;
 

@@ -36,7 +36,7 @@ use runtime::launch;
 use runtime::root::magic_link;
 use runtime::rootless;
 use runtime::state::{self as kept, Access, ContainerId, Init, Record, StateDir};
-use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
+use runtime::sys::mount::{Attributes, Depth, attr, open_tree_attr};
 use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
 use runtime::sys::{Call, CallError, own_program};
 
@@ -246,14 +246,13 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
     if flags.contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
-    let copy = match open_tree(AT_FDCWD, c"/proc/self/exe", Depth::Single) {
+    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+    let copy = match open_tree_attr(AT_FDCWD, c"/proc/self/exe", Depth::Single, readonly) {
         // An ordinary user makes no mounts, but copies, which nobody can mount.
         Err(Errno::EPERM | Errno::EINVAL) if rootless::is_sealed()? => return Ok(()),
         Err(Errno::EPERM) => rootless::sealed_copy()?,
         copy => {
-            let copy = copy.call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
-            let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
-            mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
+            let copy = copy.call(|| "open_tree_attr(\"/proc/self/exe\", OPEN_TREE_CLONE, RDONLY)".to_owned())?;
             if exchanged(&copy) {
                 return Ok(());
             }

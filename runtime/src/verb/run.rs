@@ -2,6 +2,7 @@
 
 use runtime::hooks::{self, State, Status};
 use runtime::launch::{StartMode, Stdio};
+use runtime::state::Error;
 
 use super::create::{
     BUNDLE, CONSOLE_SOCKET, Made, NO_NEW_KEYRING, NO_PIVOT, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, Request, connect_to,
@@ -59,13 +60,22 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
         return Err(failure);
     }
+    // Until it has ended, other commands may pause, change and delete it.
+    made.directory.release()?;
     let Some(foreground) = foreground else {
         return made.notify.map_or(Ok(0), |notify| notify.relay(&made.created.pidfd, made.created.pid.as_raw()));
     };
     let console = made.created.console.take();
     let exited = foreground.relay(&made.created.pidfd, console, made.notify.take());
     if !parsed.is_set("keep") {
-        destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
+        match made.directory.retake() {
+            // `delete --force` was faster.
+            Err(Error::Missing(_)) => {}
+            result => {
+                result?;
+                destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())?;
+            }
+        }
     }
     Ok(exit_code(exited?))
 }
