@@ -332,6 +332,7 @@ fn foreground_run_passes_signals_on() {
 #[test]
 fn others_change_and_delete_what_runs_in_the_foreground() {
     test(|t| {
+        differs!(t, Kind::Crun, "1.8: its delete fails where its run was faster");
         let bundle = t.bundle().args(&["/bin/payload", "hold"]);
         bundle.write();
         let id = t.id();

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use linux::*;
-pub use load::{LoadError, load, parse, read};
 pub(crate) use load::{End, whole};
+pub use load::{LoadError, load, parse, read};
 pub use member::{Member, Wrong, number_set};
 pub use process::*;
 

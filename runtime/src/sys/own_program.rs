@@ -217,10 +217,7 @@ mod tests {
         let base = 0x7f00_0000_0000;
         let read = libc::PROT_READ;
         let expected = Plan {
-            again: vec![
-                (base, 0x39000, read, 0),
-                (base + 0x39000, 0x17_8000, read | libc::PROT_EXEC, 0x38000),
-            ],
+            again: vec![(base, 0x39000, read, 0), (base + 0x39000, 0x17_8000, read | libc::PROT_EXEC, 0x38000)],
             copied: vec![(base + 0x1b_1000, 0x11000)],
             relocated: Some((base + 0x1b_1000, 0xd000)),
             code: (base, base + 0x1b_0a90),

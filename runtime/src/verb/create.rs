@@ -155,6 +155,8 @@ pub(super) fn make(
     request.plan = Some(Plan::new(&request.spec)?);
     if users_at_start().1 != 0 {
         enter_user_namespace(&request.spec)?;
+        // It is of the mount namespace before.
+        request.directory = None;
     }
     let spec = std::mem::take(&mut request.spec);
     let mut record = Record::new(&request.id, request.bundle.clone(), String::new(), spec);
