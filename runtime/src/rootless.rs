@@ -24,12 +24,12 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::stat::stat;
-use nix::unistd::{geteuid, getgid, getpid, getuid};
+use nix::unistd::{getgid, getpid, getuid};
 
 use crate::launch::pair;
 use crate::spec::IdMapping;
 use crate::sys::clone::{Clone3, Parent, clone3};
-use crate::sys::process::{Block, Exited, exit_now, wait};
+use crate::sys::process::{Block, Exited, exit_now, users_at_start, wait};
 use crate::sys::{Call, CallError};
 
 const SEALS: SealFlag =
@@ -39,7 +39,7 @@ const SEALS: SealFlag =
 #[must_use]
 pub fn is_hosts_root() -> bool {
     static ROOT: OnceLock<bool> = OnceLock::new();
-    *ROOT.get_or_init(|| geteuid().is_root() && !in_user_namespace())
+    *ROOT.get_or_init(|| users_at_start().1 == 0 && !in_user_namespace())
 }
 
 /// Inode of the initial user namespace (`enum init_ns_ino` of linux/nsfs.h).

@@ -10,6 +10,7 @@
 //! The status is not kept but looked at: a process id counts only together with its start time, `created` means that init
 //! still listens.
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,7 +29,7 @@ use crate::hooks::Status;
 use crate::launch::Keyring;
 use crate::root::magic_link;
 use crate::spec::{LoadError, Spec, parse, read_record};
-use crate::sys::process::pidfd_open;
+use crate::sys::process::{pidfd_open, users_at_start};
 use crate::sys::{Call, CallError};
 use crate::systemd::Scope;
 
@@ -133,7 +134,7 @@ impl Record {
             cgroup,
             scope: None,
             created: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-            owner: nix::unistd::getuid().as_raw(),
+            owner: users_at_start().0,
             keyring: Keyring::Own,
             spec,
         }
@@ -155,6 +156,8 @@ pub struct StateDir {
     parent: OwnedFd,
     directory: File,
     access: Access,
+    /// Whether there may be a socket in it.
+    socket: Cell<bool>,
 }
 
 impl StateDir {
@@ -176,7 +179,9 @@ impl StateDir {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists(id.clone())),
             result => {
                 result.call(|| format!("mkdir({path:?}, 0700)"))?;
-                Self::open(root, id, Access::Change)
+                let made = Self::open(root, id, Access::Change)?;
+                made.socket.set(false);
+                Ok(made)
             }
         }
     }
@@ -200,7 +205,7 @@ impl StateDir {
             Access::Look => {}
             Access::Change => lock(&directory, id)?,
         }
-        Ok(Self { id: id.clone(), parent, directory, access })
+        Ok(Self { id: id.clone(), parent, directory, access, socket: Cell::new(true) })
     }
 
     /// Reads the record; `None`: the container's making was cut off before there was one.
@@ -225,14 +230,30 @@ impl StateDir {
     /// # Errors
     /// The call that failed; the old record is still there then.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
+        self.prepare(record)?;
+        self.publish()
+    }
+
+    /// Writes a record that [`StateDir::publish`] puts in the place of the old one.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn prepare(&self, record: &Record) -> Result<(), Error> {
         let text = serde_json::to_vec(record).expect("a record is plain data");
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let call = |name: &str| format!("{name}({:?}, \"state.json.new\")", self.id.as_str());
         let file = openat(&self.directory, "state.json.new", flags, Mode::from_bits_truncate(0o600));
         let mut file = File::from(file.call(|| call("openat"))?);
-        file.write_all(&text).call(|| call("write"))?;
-        renameat(&self.directory, "state.json.new", &self.directory, "state.json").call(|| call("renameat"))?;
-        Ok(())
+        Ok(file.write_all(&text).call(|| call("write"))?)
+    }
+
+    /// Replaces the record by the one that was prepared.
+    ///
+    /// # Errors
+    /// The call that failed; the old record is still there then.
+    pub fn publish(&self) -> Result<(), Error> {
+        let call = || format!("renameat({:?}, \"state.json.new\")", self.id.as_str());
+        Ok(renameat(&self.directory, "state.json.new", &self.directory, "state.json").call(call)?)
     }
 
     /// The socket that init will listen on.
@@ -242,6 +263,7 @@ impl StateDir {
     pub fn listen(&self) -> Result<OwnedFd, Error> {
         let socket = seqpacket(SockFlag::empty())?;
         let address = self.socket_address()?;
+        self.socket.set(true);
         bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address).call(|| "bind(\"start.sock\")".to_owned())?;
         listen(&socket, Backlog::new(8).expect("8 is in range")).call(|| "listen(\"start.sock\")".to_owned())?;
         Ok(socket)
@@ -298,13 +320,14 @@ impl StateDir {
     /// # Errors
     /// The call that failed.
     pub fn remove(self) -> Result<(), Error> {
-        for name in ["state.json", "start.sock"] {
-            self.unlink(name)?;
+        self.unlink("state.json")?;
+        if self.socket.get() {
+            self.unlink("start.sock")?;
         }
         match self.remove_directory() {
             // A command that was cut off has left more, and who notifies systemd.
             Err(error) if error.errno == Errno::ENOTEMPTY => {
-                for name in ["state.json.new", "notify/notify.sock"] {
+                for name in ["state.json.new", "start.sock", "notify/notify.sock"] {
                     self.unlink(name)?;
                 }
                 match unlinkat(&self.directory, "notify", UnlinkatFlags::RemoveDir) {

@@ -10,6 +10,9 @@
 //!  delete     delete --force of a running container
 //! ```
 //!
+//! Beside the time that passes there is that of the processors, of the program and of all that it has waited for: other work on the machine
+//! adds little to that.
+//!
 //! LIVE containers of each program run meanwhile. A program named `floor` is `hack/floor.c` and only runs. `crun` is what others are compared with.
 
 use std::collections::BTreeMap;
@@ -19,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use rustix::process::{Pid, WaitOptions, set_child_subreaper, waitpid};
 use serde_json::{Value, json};
 
@@ -26,6 +31,21 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "usage: oci-bench BUNDLE ROUNDS LIVE NAME=PROGRAM...";
 const OPERATIONS: [&str; 4] = ["run", "lifecycle", "exec", "delete"];
+
+/// How long something took.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    passed: Duration,
+    processors: Duration,
+}
+
+impl std::ops::Add for Took {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { passed: self.passed + other.passed, processors: self.processors + other.processors }
+    }
+}
 
 /// A runtime, with its bundles and its state.
 struct Runtime {
@@ -54,7 +74,7 @@ fn main() -> Result<()> {
             held.push((runtime.name.clone(), runtime.hold()?));
         }
     }
-    let mut times: BTreeMap<(usize, String), Vec<Duration>> = BTreeMap::new();
+    let mut times: BTreeMap<(usize, String), Vec<Took>> = BTreeMap::new();
     // The first two rounds warm the caches.
     for round in 0..rounds + 2 {
         for (number, operation) in OPERATIONS.into_iter().enumerate() {
@@ -78,7 +98,7 @@ fn main() -> Result<()> {
         let runtime = runtimes.iter().find(|runtime| runtime.name == *name).ok_or(USAGE)?;
         runtime.end(id)?;
     }
-    report(&mut times);
+    report(&times);
     Ok(())
 }
 
@@ -110,7 +130,7 @@ impl Runtime {
     }
 
     /// Does one operation, and returns how long it took; nothing if the program does not have it.
-    fn measure(&mut self, operation: &str) -> Result<Option<Duration>> {
+    fn measure(&mut self, operation: &str) -> Result<Option<Took>> {
         let id = self.id();
         if self.name == "floor" {
             let mut floor = Command::new(&self.program);
@@ -173,12 +193,19 @@ impl Runtime {
     }
 }
 
-fn time(mut command: Command) -> Result<Duration> {
+fn time(mut command: Command) -> Result<Took> {
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    let from = Instant::now();
+    let (before, from) = (processors()?, Instant::now());
     let status = command.status()?;
-    let time = from.elapsed();
-    if status.success() { Ok(time) } else { Err(format!("{command:?}: {status}").into()) }
+    let took = Took { passed: from.elapsed(), processors: processors()?.saturating_sub(before) };
+    if status.success() { Ok(took) } else { Err(format!("{command:?}: {status}").into()) }
+}
+
+/// What all children that were waited for have used.
+fn processors() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(microseconds.try_into()?))
 }
 
 /// Waits for a container's process.
@@ -188,16 +215,25 @@ fn wait(pid: i32) -> Result<()> {
     Ok(())
 }
 
-fn report(times: &mut BTreeMap<(usize, String), Vec<Duration>>) {
-    for list in times.values_mut() {
-        list.sort_unstable();
-    }
-    let at = |list: &[Duration], part: usize| list[(list.len() - 1) * part / 10].as_secs_f64() * 1000.0;
-    println!("| operation | program | median ms | p10 | p90 | against crun |\n|---|---|---|---|---|---|");
-    for ((operation, name), list) in times.iter() {
-        let crun = times.get(&(*operation, "crun".to_owned())).map(|list| at(list, 5));
-        let ratio = crun.map_or_else(|| "-".to_owned(), |crun| format!("{:.2}", at(list, 5) / crun));
+fn report(times: &BTreeMap<(usize, String), Vec<Took>>) {
+    let at = |list: &[Took], of: fn(&Took) -> Duration, part: usize| {
+        let mut sorted: Vec<Duration> = list.iter().map(of).collect();
+        sorted.sort_unstable();
+        sorted[(sorted.len() - 1) * part / 10].as_secs_f64() * 1000.0
+    };
+    let passed: fn(&Took) -> Duration = |took| took.passed;
+    let processors: fn(&Took) -> Duration = |took| took.processors;
+    println!(
+        "| operation | program | median ms | p10 | p90 | against crun | of processors, median ms | against crun |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for ((operation, name), list) in times {
+        let crun = times.get(&(*operation, "crun".to_owned()));
+        let ratio =
+            |of| crun.map_or_else(|| "-".to_owned(), |crun| format!("{:.2}", at(list, of, 5) / at(crun, of, 5)));
         let operation = OPERATIONS[*operation];
-        println!("| {operation} | {name} | {:.2} | {:.2} | {:.2} | {ratio} |", at(list, 5), at(list, 1), at(list, 9));
+        let [low, middle, high] = [1, 5, 9].map(|part| at(list, passed, part));
+        print!("| {operation} | {name} | {middle:.2} | {low:.2} | {high:.2} | {} ", ratio(passed));
+        println!("| {:.2} | {} |", at(list, processors, 5), ratio(processors));
     }
 }

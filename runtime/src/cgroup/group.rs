@@ -138,6 +138,12 @@ impl Cgroup {
         self.v2.as_ref().map(|v2| v2.dir.path())
     }
 
+    /// Whether it is on a unified hierarchy alone.
+    #[must_use]
+    pub fn is_unified(&self) -> bool {
+        self.v1.is_empty()
+    }
+
     /// The group in each hierarchy, for what a container sees of it.
     #[must_use]
     pub fn hierarchies(&self) -> Vec<Hierarchy<'_>> {

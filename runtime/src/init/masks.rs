@@ -7,34 +7,38 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::leave;
-use super::mounts::is_directory;
 use crate::plan::Plan;
 use crate::root::{Links, Root};
 use crate::sys::mount::{
-    Attributes, Depth, attr, fsconfig_create, fsconfig_string, fsmount, fsopen, mount_setattr, move_mount, open_tree,
+    Attributes, Depth, attr, fsconfig_create, fsconfig_string, fsmount, fsopen, move_mount, open_tree, open_tree_attr,
 };
 use crate::sys::{Call, CallError};
 
 /// Hides and protects the paths of the plan. `null` is a detached mount of the host's null device, checked by the parent.
-pub(super) fn apply(plan: &Plan, root: &Root, null: Option<&OwnedFd>) -> Result<(), CallError> {
+pub(super) fn apply(plan: &Plan, root: &Root, mut null: Option<OwnedFd>) -> Result<(), CallError> {
     let mut file = Cover::new();
     let mut directory = Cover::new();
     for path in &plan.masked {
-        let Some(target) = find(root, path)? else { continue };
         let call = || format!("move_mount(<mask>, \"/{}\")", path.display());
-        if is_directory(&target)? {
-            let mount = directory.next(empty_directory)?;
-            move_mount(&mount, &target).call(call)?;
-            directory.attached(mount);
-            leave(target);
-        } else {
-            let mount = file.next(|| {
-                null.expect("the parent opened it for the masks").try_clone().call(|| "dup(<null>)".to_owned())
-            })?;
-            move_mount(&mount, &target).call(call)?;
-            file.attached(mount);
-            leave(target);
-        }
+        let target = match root.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, Links::InRoot) {
+            Ok(target) => {
+                let mount = directory.next(empty_directory)?;
+                move_mount(&mount, &target).call(call)?;
+                directory.attached(mount);
+                target
+            }
+            Err(error) if error.errno == Errno::ENOENT => continue,
+            // A file; or a directory by now, on which a file cannot be mounted.
+            Err(error) if error.errno == Errno::ENOTDIR => {
+                let Some(target) = find(root, path)? else { continue };
+                let mount = file.next(|| Ok(null.take().expect("the parent opened it for the masks")))?;
+                move_mount(&mount, &target).call(call)?;
+                file.attached(mount);
+                target
+            }
+            Err(error) => return Err(error),
+        };
+        leave(target);
     }
     [file, directory].into_iter().filter_map(|cover| cover.0).for_each(leave);
     plan.readonly.iter().try_for_each(|path| protect(root, path))
@@ -79,10 +83,9 @@ pub(crate) fn empty_directory() -> Result<OwnedFd, CallError> {
 
 fn protect(root: &Root, path: &Path) -> Result<(), CallError> {
     let Some(target) = find(root, path)? else { return Ok(()) };
-    let mount = open_tree(&target, c"", Depth::Recursive).call(|| format!("open_tree(\"/{}\")", path.display()))?;
     let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
-    mount_setattr(&mount, Depth::Recursive, readonly)
-        .call(|| format!("mount_setattr(\"/{}\", RDONLY)", path.display()))?;
+    let mount = open_tree_attr(&target, c"", Depth::Recursive, readonly)
+        .call(|| format!("open_tree_attr(\"/{}\", RDONLY)", path.display()))?;
     move_mount(&mount, &target).call(|| format!("move_mount(<read-only>, \"/{}\")", path.display()))?;
     leave(mount);
     leave(target);

@@ -399,7 +399,8 @@ impl Create<'_> {
             RootChange::Chroot => change_root(&root).at(Step::Root)?,
         }
         self.propagation(&root).at(Step::Root)?;
-        masks::apply(plan, &root, self.null.as_ref()).at(Step::Masks)?;
+        masks::apply(plan, &root, self.null.take()).at(Step::Masks)?;
+        made.leave();
         Ok(root)
     }
 

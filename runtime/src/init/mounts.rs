@@ -30,6 +30,14 @@ pub(super) struct Made {
     fresh: Option<(PathBuf, OwnedFd)>,
 }
 
+impl Made {
+    /// No later step works on them.
+    pub(super) fn leave(self) {
+        let Self { proc, devpts, fresh } = self;
+        [proc, devpts, fresh.map(|(_, fd)| fd)].into_iter().flatten().for_each(leave);
+    }
+}
+
 /// Makes the mounts of the plan in their order.
 pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure> {
     let mut made = Made::default();
@@ -283,7 +291,7 @@ pub(crate) fn is_link(fd: &OwnedFd) -> bool {
 }
 
 /// Whether a descriptor is of a directory.
-pub(super) fn is_directory(fd: &OwnedFd) -> Result<bool, CallError> {
+fn is_directory(fd: &OwnedFd) -> Result<bool, CallError> {
     let mode = fstat(fd).call(|| "fstat(<source>)".to_owned())?.st_mode;
     Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }

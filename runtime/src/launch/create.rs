@@ -16,21 +16,45 @@ use crate::init::{self, Bounds, Groups, Streams, Wait};
 use crate::plan::{Plan, PlanError, Source};
 use crate::rootless;
 use crate::seccomp;
-use crate::spec::NamespaceKind;
+use crate::spec::{NamespaceKind, Spec};
 use crate::sys::Call;
 use crate::sys::clone::Clone3;
 use crate::sys::process::{Block, close_many, pidfd_send_signal, wait};
+
+/// An init process that makes itself into the container's, while its parent can do something else.
+pub struct Making<'a> {
+    plan: Plan,
+    spec: &'a Spec,
+    state: State<'a>,
+    created: Created,
+    channel: Channel,
+    paired: bool,
+}
 
 /// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
 /// nothing is left of it.
 ///
 /// # Errors
 /// [`Error`]; [`Error::kind`] tells missing programs apart.
-pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
-    let plan = Plan::new(create.spec)?;
+pub fn create(create: Create<'_>) -> Result<Created, Error> {
+    begin(create)?.complete()
+}
+
+/// The part of [`create`] that ends with the birth of the process. [`Making::complete`] must follow, or it is left behind.
+///
+/// # Errors
+/// As there.
+pub fn begin(mut create: Create<'_>) -> Result<Making<'_>, Error> {
+    let plan = match create.plan.take() {
+        Some(plan) => plan,
+        None => Plan::new(create.spec)?,
+    };
     let seccomp = create.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let filter = seccomp.map(seccomp::compile).transpose().map_err(Error::Seccomp)?;
-    let bundle = open::directory(create.bundle).during(|| "bundle".to_owned())?;
+    let bundle = match create.directory.take() {
+        Some(bundle) => bundle,
+        None => open::directory(create.bundle).during(|| "bundle".to_owned())?,
+    };
     let mut joined = open::namespaces(&plan)?;
     let mut users = UserNamespaces::new(&plan, joined.user.as_ref());
     let state = State {
@@ -45,10 +69,11 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
         let problem = "SELinux is not active on this host (there is no /sys/fs/selinux)".to_owned();
         return Err(Error::Plan(PlanError { at: "linux.mountLabel".to_owned(), problem }));
     }
+    // Before all else that is the child's: what both sides close is a range then.
+    let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let rootfs = open::rootfs(&create.rootfs, &plan, &bundle, &mut users)?;
     let sources = open::sources(&plan, &bundle, create.shm.take(), &create.images, &mut users)?;
     drop(users);
-    let (ours, theirs) = pair().during(|| "sync".to_owned())?;
     let paired = matches!(create.start, StartMode::Paired);
     let child = init::Create {
         join: std::mem::take(&mut joined.others),
@@ -98,14 +123,31 @@ pub fn create(mut create: Create<'_>) -> Result<Created, Error> {
     // The child's end must be open in the child alone, or its end of file would never come.
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let state = State { pid: pid.as_raw(), ..state };
-    let mut created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None, notify: None };
-    match supervise(&plan, &mut created, &ours, &state, create.spec.hooks.as_ref()) {
-        Ok(()) => {
-            created.notify = Notify::new(create.spec, &state, state.pid);
-            created.channel = paired.then_some(ours);
-            Ok(created)
+    let created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None, notify: None };
+    Ok(Making { plan, spec: create.spec, state, created, channel: ours, paired })
+}
+
+impl Making<'_> {
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.created.pid
+    }
+
+    /// Waits until it is made.
+    ///
+    /// # Errors
+    /// [`Error`]: it has ended, and nothing is left of it.
+    pub fn complete(self) -> Result<Created, Error> {
+        let Self { plan, spec, state, mut created, channel, paired } = self;
+        match supervise(&plan, &mut created, &channel, &state, spec.hooks.as_ref()) {
+            Ok(()) => {
+                created.notify = Notify::new(spec, &state, state.pid);
+                created.channel = paired.then_some(channel);
+                Ok(created)
+            }
+            Err(error) => Err(bury(&created.pidfd, error)),
         }
-        Err(error) => Err(bury(&created.pidfd, error)),
     }
 }
 

@@ -31,11 +31,12 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Below, Cgroup};
+use crate::plan::Plan;
 use crate::spec::{Process, Spec};
 use crate::systemd::Scope;
 
 pub use bundle::{Bundle, Bundles};
-pub use create::{create, start};
+pub use create::{Making, begin, create, start};
 pub use error::{Error, Kind};
 pub use exec::exec;
 pub use layers::try_mapped_layers;
@@ -50,8 +51,12 @@ pub struct Create<'a> {
     pub id: &'a str,
     /// Directory that relative paths of the spec start from.
     pub bundle: &'a Path,
+    /// That directory, where it is open already.
+    pub directory: Option<OwnedFd>,
     /// What it is to be.
     pub spec: &'a Spec,
+    /// What that comes to, where it is known already.
+    pub plan: Option<Plan>,
     /// Where its root file system comes from.
     pub rootfs: Rootfs,
     /// What is mounted instead of the sources of bind mounts.

@@ -24,7 +24,7 @@ use crate::plan::{Device, DeviceKind, Extra, Mount, Plan, PlanError, Source};
 use crate::root::{Links, Root, clean};
 use crate::rootless::in_user_namespace;
 use crate::spec::NamespaceKind;
-use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
+use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree, open_tree_attr, open_tree_nofollow};
 use crate::sys::{Call, CallError};
 
 /// Opens a directory without reading it.
@@ -62,14 +62,12 @@ fn root_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
 }
 
 fn from_directory(plan: &Plan, bundle: &OwnedFd) -> Result<OwnedFd, CallError> {
-    let path = &plan.root;
-    let root = root_directory(plan, bundle)?;
-    let mount = open_tree(&root, c"", Depth::Recursive).call(|| format!("open_tree({path:?})"))?;
+    // Nothing but a directory has an entry for itself.
+    let path = CString::new([plan.root.as_os_str().as_bytes(), b"/."].concat()).expect("the plan refuses NUL bytes");
     // What is mounted in the container must not reach the host, whatever propagation the root ends up with.
     let propagation = if plan.root_propagation.0 == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
-    mount_setattr(&mount, Depth::Recursive, Attributes { propagation, ..Attributes::default() })
-        .call(|| format!("mount_setattr({path:?}, propagation)"))?;
-    Ok(mount)
+    open_tree_attr(bundle, &path, Depth::Recursive, Attributes { propagation, ..Attributes::default() })
+        .call(|| format!("open_tree_attr(<bundle>, {path:?}, propagation)"))
 }
 
 /// Detached mounts of the bind sources, by index of the mounts.
@@ -206,9 +204,9 @@ pub(super) fn devices(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Error> {
 
 fn host_device(device: &Device) -> Result<OwnedFd, CallError> {
     let path = Path::new("/").join(&device.path);
-    let fd = openat(AT_FDCWD, &path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
-        .call(|| format!("open({path:?}, O_PATH|O_NOFOLLOW)"))?;
-    let found = fstat(&fd).call(|| format!("fstat({path:?})"))?;
+    let name = CString::new(path.as_os_str().as_bytes()).expect("the plan refuses NUL bytes");
+    let mount = open_tree_nofollow(AT_FDCWD, &name).call(|| format!("open_tree({path:?}, AT_SYMLINK_NOFOLLOW)"))?;
+    let found = fstat(&mount).call(|| format!("fstat({path:?})"))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
     let same = match device.kind {
         DeviceKind::Character(major, minor) => {
@@ -222,7 +220,7 @@ fn host_device(device: &Device) -> Result<OwnedFd, CallError> {
     if !same {
         return Err(Errno::ENXIO).call(|| format!("open({path:?}): not the device {:?} on this host", device.kind));
     }
-    open_tree(&fd, c"", Depth::Single).call(|| format!("open_tree({path:?})"))
+    Ok(mount)
 }
 
 /// The namespaces to join; the user and pid namespaces apart, which a process is born into.
@@ -279,17 +277,16 @@ pub(super) fn cgroups(
     let unified = hierarchies.iter().all(|hierarchy| hierarchy.unified);
     let mut trees = Vec::with_capacity(hierarchies.len());
     for hierarchy in hierarchies {
-        let call = || format!("open_tree({:?})", hierarchy.mount_point);
+        let call = || format!("open_tree_attr({:?})", hierarchy.mount_point);
+        let attributes = Attributes { propagation: libc::MS_PRIVATE, ..mount.options.attributes };
         let tree = if hierarchy.unified && unified && view == CgroupView::Host {
             let path =
                 CString::new(hierarchy.mount_point.as_os_str().as_bytes()).expect("a mount point has no NUL byte");
-            open_tree(AT_FDCWD, &path, Depth::Single).call(call)
+            open_tree_attr(AT_FDCWD, &path, Depth::Single, attributes)
         } else {
-            open_tree(hierarchy.group, c"", Depth::Single).call(call)
+            open_tree_attr(hierarchy.group, c"", Depth::Single, attributes)
         };
-        let tree = tree.during(|| format!("mounts[{index}]"))?;
-        let attributes = Attributes { propagation: libc::MS_PRIVATE, ..mount.options.attributes };
-        mount_setattr(&tree, Depth::Single, attributes).call(call).during(|| format!("mounts[{index}]"))?;
+        let tree = tree.call(call).during(|| format!("mounts[{index}]"))?;
         let name = if unified {
             PathBuf::new()
         } else {
@@ -302,12 +299,10 @@ pub(super) fn cgroups(
 
 /// What a container without a cgroup sees: all of the host, of which nothing can be changed (CVE-2023-25809).
 fn hosts_cgroups() -> Result<OwnedFd, CallError> {
-    let call = |name: &str| format!("{name}(\"/sys/fs/cgroup\")");
-    let tree = open_tree(AT_FDCWD, c"/sys/fs/cgroup", Depth::Recursive).call(|| call("open_tree"))?;
     let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     let attributes = Attributes { set, propagation: libc::MS_PRIVATE, ..Attributes::default() };
-    mount_setattr(&tree, Depth::Recursive, attributes).call(|| call("mount_setattr"))?;
-    Ok(tree)
+    open_tree_attr(AT_FDCWD, c"/sys/fs/cgroup", Depth::Recursive, attributes)
+        .call(|| "open_tree_attr(\"/sys/fs/cgroup\", AT_RECURSIVE)".to_owned())
 }
 
 /// What a container sees of the cgroup hierarchies.

@@ -175,6 +175,9 @@ fn capabilities(sets: Option<&spec::Capabilities>, at: &str) -> Result<Capabilit
 
 /// A capability of the set.
 fn first(set: CapSet) -> Option<Capability> {
+    if set == CapSet::default() {
+        return None;
+    }
     caps::all().into_iter().find(|capability| set.has(*capability))
 }
 

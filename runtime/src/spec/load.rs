@@ -86,14 +86,14 @@ pub fn read_record(directory: impl AsFd, path: &Path) -> Result<Option<Vec<u8>>,
 fn read_regular(directory: impl AsFd, path: &Path, flags: OFlag, limit: u64) -> Result<Vec<u8>, LoadError> {
     // Nobody may ever write to a named pipe, or to a terminal.
     let file = open(directory, path, flags | OFlag::O_NONBLOCK)?;
-    if !file.metadata().is_ok_and(|found| found.is_file()) {
+    let Some(found) = file.metadata().ok().filter(std::fs::Metadata::is_file) else {
         return Err(LoadError::Invalid {
             document: name(path),
             at: ".".to_owned(),
             problem: "is not a regular file".to_owned(),
         });
-    }
-    contents(file, path, limit)
+    };
+    contents(&file, End::At(found.len()), path, limit)
 }
 
 /// Reads a document, at most 16 MiB.
@@ -101,7 +101,7 @@ fn read_regular(directory: impl AsFd, path: &Path, flags: OFlag, limit: u64) -> 
 /// # Errors
 /// [`LoadError::Open`], [`LoadError::Read`], [`LoadError::TooLarge`].
 pub fn read(directory: impl AsFd, path: &Path) -> Result<Vec<u8>, LoadError> {
-    contents(open(directory, path, OFlag::empty())?, path, LIMIT)
+    contents(&open(directory, path, OFlag::empty())?, End::Empty, path, LIMIT)
 }
 
 fn open(directory: impl AsFd, path: &Path, flags: OFlag) -> Result<File, LoadError> {
@@ -110,14 +110,48 @@ fn open(directory: impl AsFd, path: &Path, flags: OFlag) -> Result<File, LoadErr
     openat(directory, path, flags, Mode::empty()).map(File::from).map_err(failed)
 }
 
-fn contents(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let mut text = Vec::with_capacity(32 << 10);
+fn contents(file: &File, end: End, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    file.take(limit + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > limit {
-        return Err(LoadError::TooLarge { path: path.to_owned(), limit });
+    match whole(file, end, limit).map_err(failed)? {
+        Some(text) => Ok(text),
+        None => Err(LoadError::TooLarge { path: path.to_owned(), limit }),
     }
-    Ok(text)
+}
+
+/// How the end of a file is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A read returns nothing.
+    Empty,
+    /// The file is that long; if not, a read returns nothing.
+    At(u64),
+}
+
+/// Reads a file in as few calls as its end can be known by; `None`: it has more bytes than `limit`.
+fn whole(mut file: impl Read, end: End, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut text = vec![0; 16 << 10];
+    let mut length = 0;
+    loop {
+        if length == text.len() {
+            text.resize(length * 2, 0);
+        }
+        let count = match file.read(&mut text[length..]) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            result => result?,
+        };
+        length += count;
+        let ended = match end {
+            End::Empty => false,
+            End::At(size) => length as u64 == size,
+        };
+        if length as u64 > limit {
+            return Ok(None);
+        }
+        if count == 0 || ended {
+            text.truncate(length);
+            return Ok(Some(text));
+        }
+    }
 }
 
 /// Parses a JSON document, naming the path of what is wrong.
@@ -135,4 +169,37 @@ pub fn parse<T: DeserializeOwned>(document: &str, text: &[u8]) -> Result<T, Load
             problem: problem.to_owned(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives a few bytes at a time.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.1.min(buffer.len());
+            Read::read(&mut self.0, &mut buffer[..count])
+        }
+    }
+
+    #[test]
+    fn files_are_read_to_their_end() {
+        let long: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        for text in [&b""[..], b"{}", &long] {
+            let size = text.len() as u64;
+            // A size that is wrong, as file systems elsewhere may tell it, is no end.
+            for end in [End::Empty, End::At(size), End::At(0), End::At(size + 1)] {
+                for step in [1, 7, 1 << 20] {
+                    assert_eq!(whole(Slow(text, step), end, size).unwrap().as_deref(), Some(text), "{end:?} {step}");
+                }
+            }
+            assert_eq!(whole(text, End::Short, size).unwrap().as_deref(), Some(text));
+        }
+        for end in [End::Empty, End::Short, End::At(100_000)] {
+            assert_eq!(whole(&long[..], end, 99_999).unwrap(), None, "{end:?}");
+        }
+    }
 }

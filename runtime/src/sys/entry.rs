@@ -4,6 +4,8 @@
 //! ignores SIGPIPE: some twenty system calls, twice for a program that executes itself once more, and an ignored signal that a
 //! container would inherit. What is needed of it is done here: descriptors 0, 1 and 2 are open.
 
+use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -28,19 +30,67 @@ macro_rules! entry {
 /// Where the kernel put the program's arguments, and how many bytes they have.
 static ARGUMENTS: (AtomicPtr<u8>, AtomicUsize) = (AtomicPtr::new(std::ptr::null_mut()), AtomicUsize::new(0));
 
+/// The array of their addresses, and how many there are; the environment's follows.
+static ARRAY: (AtomicPtr<*mut u8>, AtomicUsize) = (AtomicPtr::new(std::ptr::null_mut()), AtomicUsize::new(0));
+
 /// Notes where the arguments are; for [`entry`](crate::entry).
 ///
 /// # Safety
 /// The arguments must be what main gets.
 pub unsafe fn keep_arguments(count: i32, arguments: *const *mut u8) {
-    let Some(last) = usize::try_from(count).ok().and_then(|count| count.checked_sub(1)) else { return };
-    // SAFETY: main gets an array of that many C strings, which the kernel puts one behind the other.
-    let (first, end) = unsafe {
-        let last = *arguments.add(last);
-        (*arguments, last.add(std::ffi::CStr::from_ptr(last.cast()).count_bytes()))
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return };
+    // SAFETY: main gets an array of that many C strings.
+    let strings = unsafe { strings(arguments, count) };
+    // SAFETY: as above.
+    ARGUMENTS.0.store(unsafe { *arguments }, Ordering::Relaxed);
+    ARGUMENTS.1.store(strings.len() - 1, Ordering::Relaxed);
+    ARRAY.0.store(arguments.cast_mut(), Ordering::Relaxed);
+    ARRAY.1.store(count, Ordering::Relaxed);
+}
+
+/// What a program begins with on its stack, by address.
+pub(super) struct Stack {
+    /// Where the stack began.
+    pub(super) start: usize,
+    /// The arguments.
+    pub(super) arguments: Range<usize>,
+    /// The environment.
+    pub(super) environment: Range<usize>,
+}
+
+/// What the kernel put on the stack of this program; `None` without [`entry`](crate::entry).
+pub(super) fn stack() -> Option<Stack> {
+    let (array, count) = (ARRAY.0.load(Ordering::Relaxed).cast_const(), ARRAY.1.load(Ordering::Relaxed));
+    if array.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel puts two arrays on the stack, which end with a null pointer each, below the strings that they point to. They
+    // stay there, and nobody writes to them.
+    let (arguments, environment) = unsafe {
+        let variables = array.add(count + 1);
+        let mut more = 0;
+        while !(*variables.add(more)).is_null() {
+            more += 1;
+        }
+        (strings(array, count), strings(variables, more))
     };
-    ARGUMENTS.0.store(first, Ordering::Relaxed);
-    ARGUMENTS.1.store(end.addr() - first.addr(), Ordering::Relaxed);
+    // The number of arguments lies below their array.
+    let start = array.addr() - size_of::<usize>();
+    let environment = if environment.is_empty() { arguments.end..arguments.end } else { environment };
+    Some(Stack { start, arguments, environment })
+}
+
+/// Where the strings of an array are, which the kernel puts one behind the other, the last one's end included.
+///
+/// # Safety
+/// The array must have that many C strings.
+unsafe fn strings(array: *const *mut u8, count: usize) -> Range<usize> {
+    let Some(last) = count.checked_sub(1) else { return 0..0 };
+    // SAFETY: the caller's promise.
+    let (first, last) = unsafe { (*array, *array.add(last)) };
+    // SAFETY: as above.
+    let length = unsafe { CStr::from_ptr(last.cast()) }.count_bytes();
+    first.addr()..last.addr() + length + 1
 }
 
 /// Replaces what /proc/PID/cmdline and ps(1) show by `title`, as far as it fits: the arguments tell paths of the host. They

@@ -11,6 +11,7 @@ pub mod entry;
 pub mod landlock;
 pub mod mount;
 pub mod network;
+pub mod own_program;
 pub mod packet;
 pub mod process;
 pub mod scheduling;

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
@@ -153,6 +154,50 @@ pub fn open_tree(at: impl AsFd, path: &CStr, depth: Depth) -> Result<OwnedFd, Er
     let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC.cast_unsigned() | AT_EMPTY_PATH | depth.flag();
     // SAFETY: `path` is a C string that outlives the call.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_fd().as_raw_fd(), path.as_ptr(), flags) })
+}
+
+/// As [`open_tree`], but a symbolic link at the end is not followed.
+///
+/// # Errors
+/// As there.
+pub fn open_tree_nofollow(at: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC.cast_unsigned() | AT_SYMLINK_NOFOLLOW;
+    // SAFETY: `path` is a C string that outlives the call.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, at.as_fd().as_raw_fd(), path.as_ptr(), flags) })
+}
+
+/// [`open_tree`] and [`mount_setattr`] of the copy. KERNEL(6.15): open_tree_attr, one call for both.
+///
+/// # Errors
+/// As there.
+pub fn open_tree_attr(at: impl AsFd, path: &CStr, depth: Depth, attributes: Attributes) -> Result<OwnedFd, Errno> {
+    const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
+    static MISSING: AtomicBool = AtomicBool::new(false);
+    if !MISSING.load(Ordering::Relaxed) {
+        let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC.cast_unsigned() | AT_EMPTY_PATH | depth.flag();
+        let Attributes { set, clear, propagation } = attributes;
+        let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+        // SAFETY: `path` is a C string and the structure lives until the call returns; the size given is its own.
+        let made = owned(unsafe {
+            libc::syscall(
+                SYS_OPEN_TREE_ATTR,
+                at.as_fd().as_raw_fd(),
+                path.as_ptr(),
+                flags,
+                &raw const attributes,
+                size_of::<libc::mount_attr>(),
+            )
+        });
+        match made {
+            Ok(copy) => return Ok(copy),
+            // A filter around us may answer for what it does not know.
+            Err(Errno::ENOSYS | Errno::EPERM) => MISSING.store(true, Ordering::Relaxed),
+            Err(errno) => return Err(errno),
+        }
+    }
+    let copy = open_tree(at, path, depth)?;
+    mount_setattr(&copy, depth, attributes)?;
+    Ok(copy)
 }
 
 /// Attaches the detached mount `from` on the object behind `to`, move_mount(2).

@@ -297,6 +297,16 @@ pub fn set_file_ids(uid: u32, gid: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The real and the effective user id that this program was started with, getauxval(3): for programs that do not change theirs, without
+/// a system call.
+#[must_use]
+pub fn users_at_start() -> (u32, u32) {
+    // SAFETY: plain integers.
+    let (real, effective) = unsafe { (libc::getauxval(libc::AT_UID), libc::getauxval(libc::AT_EUID)) };
+    let id = |value: libc::c_ulong| u32::try_from(value).unwrap_or(u32::MAX);
+    (id(real), id(effective))
+}
+
 /// Supplementary groups, setgroups(2).
 ///
 /// # Errors

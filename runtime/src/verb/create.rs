@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
+use nix::unistd::Pid;
 use runtime::cgroup::Cgroup;
 use runtime::launch::{
     self, Create, Created, Keyring, Lifetime, ProcessOne, RootChange, Rootfs, Sharing, StartMode, Stdio,
 };
+use runtime::plan::Plan;
 use runtime::rootless;
 use runtime::spec::{self, NamespaceKind, Spec};
 use runtime::state::{ContainerId, Record, StateDir, process_stat};
-use runtime::sys::process::{pidfd_send_signal, wait};
+use runtime::sys::process::{pidfd_send_signal, users_at_start, wait};
 use runtime::sys::{Call, CallError};
 
 use super::delete::poststop;
@@ -89,7 +91,10 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
 pub(super) struct Request {
     pub(super) id: ContainerId,
     pub(super) bundle: PathBuf,
+    directory: Option<OwnedFd>,
     pub(super) spec: Spec,
+    /// What `spec` comes to, once it was checked.
+    plan: Option<Plan>,
     pub(super) console_socket: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     preserve_fds: u32,
@@ -120,7 +125,9 @@ impl Request {
         Ok(Self {
             id,
             bundle,
+            directory: Some(directory),
             spec,
+            plan: None,
             console_socket: parsed.value("console-socket").map(PathBuf::from),
             pid_file: parsed.value("pid-file").map(PathBuf::from),
             preserve_fds: super::preserved_fds(parsed, true)?,
@@ -142,19 +149,22 @@ pub(super) struct Made {
 /// Makes a container: state directory ▸ cgroup ▸ init ▸ record. What was made is unmade when a later part fails.
 pub(super) fn make(
     context: &Context<'_>,
-    request: Request,
+    mut request: Request,
     stdio: Stdio,
     start: impl FnOnce(&StateDir) -> Result<StartMode, Failure>,
 ) -> Result<Made, Failure> {
-    runtime::plan::Plan::new(&request.spec)?;
-    if !nix::unistd::geteuid().is_root() {
+    request.plan = Some(Plan::new(&request.spec)?);
+    if users_at_start().1 != 0 {
         enter_user_namespace(&request.spec)?;
+        // It is of the mount namespace before.
+        request.directory = None;
     }
-    let mut record = Record::new(&request.id, request.bundle.clone(), String::new(), request.spec.clone());
+    let spec = std::mem::take(&mut request.spec);
+    let mut record = Record::new(&request.id, request.bundle.clone(), String::new(), spec);
     record.keyring = request.sharing.keyring;
     Place::name(context, &mut record)?;
     let directory = StateDir::create(&context.root, &request.id)?;
-    match fill(context, &directory, &mut record, &request, stdio, start) {
+    match fill(context, &directory, &mut record, &mut request, stdio, start) {
         Ok((created, cgroup, notify)) => {
             created.warnings.iter().for_each(|warning| context.log.warning(warning));
             context.log.debug(|| format!("container {}: init is process {}", record.id, created.pid));
@@ -187,13 +197,17 @@ fn fill(
     context: &Context<'_>,
     directory: &StateDir,
     record: &mut Record,
-    request: &Request,
+    request: &mut Request,
     stdio: Stdio,
     start: impl FnOnce(&StateDir) -> Result<StartMode, Failure>,
 ) -> Result<(Created, Option<Cgroup>, Option<Notify>), Failure> {
     // From here on `delete --force` can find whatever a killed `create` leaves.
     directory.write(record)?;
     let notify = Notify::prepare(directory, &mut record.spec, &context.root)?;
+    if notify.is_some() {
+        // It has one more mount now.
+        request.plan = None;
+    }
     let place = Place::make(context, directory, record)?;
     let created = match populate(directory, record, place.cgroup.as_ref(), stdio, start, request) {
         Ok(created) => created,
@@ -213,12 +227,14 @@ fn populate(
     cgroup: Option<&Cgroup>,
     stdio: Stdio,
     start: impl FnOnce(&StateDir) -> Result<StartMode, Failure>,
-    request: &Request,
+    request: &mut Request,
 ) -> Result<Created, Failure> {
-    let created = launch::create(Create {
+    let making = launch::begin(Create {
         id: &record.id,
         bundle: &record.bundle,
+        directory: request.directory.take(),
         spec: &record.spec,
+        plan: request.plan.take(),
         rootfs: Rootfs::Directory,
         images: Vec::new(),
         cgroup,
@@ -231,7 +247,12 @@ fn populate(
         preserve_fds: request.preserve_fds,
         sharing: request.sharing,
     })?;
-    let written = finish(directory, record, &created, request);
+    // Most of the record is written while init is at work.
+    let init = start_of(making.pid());
+    record.init = init.as_ref().ok().copied();
+    let prepared = init.and_then(|_| Ok(directory.prepare(record)?));
+    let created = making.complete()?;
+    let written = prepared.and_then(|()| finish(directory, &created, request));
     if let Err(failure) = written {
         // Ours and not reaped: the kill hits nothing else.
         let _ = pidfd_send_signal(&created.pidfd, libc::SIGKILL);
@@ -241,11 +262,15 @@ fn populate(
     Ok(created)
 }
 
-fn finish(directory: &StateDir, record: &mut Record, created: &Created, request: &Request) -> Result<(), Failure> {
-    let pid = created.pid;
+/// A process as a record has it.
+fn start_of(pid: Pid) -> Result<(i32, u64), Failure> {
     let stat = process_stat(pid).ok_or_else(|| Failure::new(format!("read(\"/proc/{pid}/stat\"): init has ended")))?;
-    record.init = Some((pid.as_raw(), stat.start_time));
-    directory.write(record)?;
+    Ok((pid.as_raw(), stat.start_time))
+}
+
+fn finish(directory: &StateDir, created: &Created, request: &Request) -> Result<(), Failure> {
+    let pid = created.pid;
+    directory.publish()?;
     if let Some(path) = &request.pid_file {
         write_pid_file(path, pid.as_raw())?;
     }

@@ -21,21 +21,24 @@ mod update;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks::Status;
 use runtime::launch;
+use runtime::root::magic_link;
 use runtime::rootless;
 use runtime::state::{self as kept, Access, ContainerId, Init, Record, StateDir};
-use runtime::sys::mount::{Attributes, Depth, attr, mount_setattr, open_tree};
+use runtime::sys::mount::{Attributes, Depth, attr, open_tree_attr};
 use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
-use runtime::sys::{Call, CallError};
+use runtime::sys::{Call, CallError, own_program};
 
 use crate::args::{Flag, GLOBAL, Parsed};
 use crate::log::Log;
@@ -236,9 +239,9 @@ impl Container {
     }
 }
 
-/// Re-executes this program from a read-only mount of its own file, unless it already runs from one: a container that gets
-/// hold of the program by /proc/PID/exe of a process that enters it cannot write to it (CVE-2019-5736). The mount is attached
-/// nowhere and goes with the process.
+/// Has this process run from a read-only mount of its own file, unless it already does: a container that gets hold of the program by
+/// /proc/PID/exe of a process that enters it cannot write to it (CVE-2019-5736). The mount is attached nowhere and goes with the process.
+/// Where the kernel does not let the file be exchanged under a process, the program is executed once more.
 pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
     close_range(3 + preserved, CloseRange::OnExec)
         .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserved))?;
@@ -247,24 +250,37 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
     if flags.contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
-    let copy = match open_tree(AT_FDCWD, c"/proc/self/exe", Depth::Single) {
+    let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
+    let copy = match open_tree_attr(AT_FDCWD, c"/proc/self/exe", Depth::Single, readonly) {
         // An ordinary user makes no mounts, but copies, which nobody can mount.
         Err(Errno::EPERM | Errno::EINVAL) if rootless::is_sealed()? => return Ok(()),
         Err(Errno::EPERM) => rootless::sealed_copy()?,
         copy => {
-            let copy = copy.call(|| "open_tree(\"/proc/self/exe\", OPEN_TREE_CLONE)".to_owned())?;
-            let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
-            mount_setattr(&copy, Depth::Single, readonly).call(|| "mount_setattr(<own program>, RDONLY)".to_owned())?;
+            let copy = copy.call(|| "open_tree_attr(\"/proc/self/exe\", OPEN_TREE_CLONE, RDONLY)".to_owned())?;
+            if exchanged(&copy) {
+                return Ok(());
+            }
             copy
         }
     };
+    execute_again(&copy)
+}
+
+/// Whether this process runs from the mount now.
+fn exchanged(mount: &OwnedFd) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = open(magic_link(mount).as_str(), flags, Mode::empty());
+    file.and_then(own_program::run_from).is_ok()
+}
+
+fn execute_again(copy: &OwnedFd) -> Result<(), Failure> {
     let args = Argv::new(std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec));
     let env = Argv::new(std::env::vars_os().map(|(name, value)| {
         use std::os::unix::ffi::OsStrExt;
         [name.as_bytes(), b"=", value.as_bytes()].concat()
     }));
     let (Some(args), Some(env)) = (args, env) else { return Err(Failure::new("an argument has a NUL byte")) };
-    let errno = execveat(&copy, &args, &env);
+    let errno = execveat(copy, &args, &env);
     Err(Failure::new(format!("execveat(<own program>): {errno}")))
 }
 

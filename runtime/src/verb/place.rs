@@ -157,7 +157,8 @@ impl Place {
 
 /// Kills what is in a container's cgroup, and removes it. What is already gone is done.
 pub(super) fn remove(cgroup: Option<&Cgroup>, scope: Option<&Scope>) -> Result<(), Failure> {
-    if let Some(cgroup) = cgroup {
+    // On a unified hierarchy the removal tells whether there is somebody to be killed.
+    if let Some(cgroup) = cgroup.filter(|cgroup| scope.is_some() || !cgroup.is_unified()) {
         cgroup.kill()?;
     }
     if let Some(scope) = scope {

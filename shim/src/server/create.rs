@@ -211,7 +211,9 @@ impl Server {
             launch::create(launch::Create {
                 id,
                 bundle: &container.path,
+                directory: None,
                 spec: &container.spec,
+                plan: None,
                 rootfs: rootfs(&container.task),
                 images: container.task.image_mounts.iter().map(image_mount).collect(),
                 cgroup: container.cgroup.as_ref(),
