@@ -191,7 +191,7 @@ fn address(number: impl TryInto<usize>) -> Result<usize, Errno> {
 mod tests {
     use super::*;
 
-    fn header(kind: u32, flags: u32, offset: u64, address: u64, file: u64, memory: u64) -> Header {
+    fn header(kind: u32, flags: u32, offset: u64, address: u64, (file, memory): (u64, u64)) -> Header {
         Header {
             p_type: kind,
             p_flags: flags,
@@ -207,12 +207,12 @@ mod tests {
     #[test]
     fn what_is_mapped_again_and_what_is_copied() {
         let table = [
-            header(libc::PT_PHDR, READABLE, 0x40, 0x40, 0x230, 0x230),
-            header(libc::PT_LOAD, READABLE, 0, 0, 0x384b4, 0x384b4),
-            header(libc::PT_LOAD, READABLE | EXECUTABLE, 0x384c0, 0x394c0, 0x17_75d0, 0x17_75d0),
-            header(libc::PT_LOAD, READABLE | WRITABLE, 0x1a_fa90, 0x1b_1a90, 0xb9b8, 0xc570),
-            header(libc::PT_LOAD, READABLE | WRITABLE, 0x1b_b448, 0x1b_e448, 0x2bc8, 0x8cb8),
-            header(PT_GNU_RELRO, READABLE, 0x1a_fa90, 0x1b_1a90, 0xb9b8, 0xc570),
+            header(libc::PT_PHDR, READABLE, 0x40, 0x40, (0x230, 0x230)),
+            header(libc::PT_LOAD, READABLE, 0, 0, (0x384b4, 0x384b4)),
+            header(libc::PT_LOAD, READABLE | EXECUTABLE, 0x384c0, 0x394c0, (0x17_75d0, 0x17_75d0)),
+            header(libc::PT_LOAD, READABLE | WRITABLE, 0x1a_fa90, 0x1b_1a90, (0xb9b8, 0xc570)),
+            header(libc::PT_LOAD, READABLE | WRITABLE, 0x1b_b448, 0x1b_e448, (0x2bc8, 0x8cb8)),
+            header(PT_GNU_RELRO, READABLE, 0x1a_fa90, 0x1b_1a90, (0xb9b8, 0xc570)),
         ];
         let base = 0x7f00_0000_0000;
         let read = libc::PROT_READ;
