@@ -50,7 +50,11 @@ fn processes_have_their_label() {
         let bundle = labelled(t).set("/process/noNewPrivileges", json!(true));
         assert_eq!(t.run(&bundle.sh(SHOW)).ok(), PROCESS);
         let plain = t.bundle();
-        assert_eq!(t.run(&plain.sh(SHOW)).ok(), "system_u:system_r:kernel_t:s0-s0:c0.c1023", "none asked");
+        assert_eq!(
+            t.run(&plain.sh(SHOW)).ok(),
+            "system_u:system_r:spc_t:s0-s0:c0.c1023",
+            "none asked: what the policy says"
+        );
         let container = t.hold(labelled(t));
         assert_eq!(container.exec(&["sh", "-c", SHOW]).ok(), PROCESS);
         let other = "system_u:system_r:spc_t:s0:c9";

@@ -54,10 +54,12 @@ impl Engine {
     }
 }
 
-/// The labels of a container; a privileged one is confined by none.
+/// The labels of a container. The processes of a privileged one are confined by none; the policy may have one for who executes files of
+/// containers (`spc_t`), so its files have theirs.
 pub(super) fn of_container(pod: &PodRecord, config: &ContainerConfig) -> Option<Labels> {
-    let labels = pod.labels.as_ref().filter(|_| !config.privileged)?;
-    Some(selinux::of_container(labels, config.selinux.as_ref()))
+    let labels = selinux::of_container(pod.labels.as_ref()?, config.selinux.as_ref());
+    let process = if config.privileged { String::new() } else { labels.process };
+    Some(Labels { process, ..labels })
 }
 
 fn random() -> std::io::Result<u32> {

@@ -15,7 +15,7 @@ const CATEGORIES: u32 = 1024;
 /// What a pod's programs and files are labelled with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
-    /// Label of processes.
+    /// Label of processes; empty is none.
     pub process: String,
     /// Label of files.
     pub mount: String,
