@@ -1,6 +1,6 @@
 //! Overlay mounts that are attached nowhere: file systems from layers.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,17 @@ pub enum Syncing {
     OnRequest,
 }
 
+/// What an overlay is mounted with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options<'a> {
+    /// Of the writable layer.
+    pub syncing: Syncing,
+    /// Those of fsmount(2).
+    pub attributes: u64,
+    /// SELinux context of all files; none: each has that of its layer.
+    pub context: Option<&'a CStr>,
+}
+
 pub(crate) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
     openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .call(|| format!("open({path:?}, O_PATH|O_DIRECTORY)"))
@@ -32,18 +43,25 @@ pub(crate) fn directory(path: &Path) -> Result<OwnedFd, CallError> {
 /// # Errors
 /// The call that failed.
 pub fn mount(lower: &[PathBuf], upper: Option<&(PathBuf, PathBuf)>, syncing: Syncing) -> Result<OwnedFd, CallError> {
-    let lower = lower.iter().map(|path| directory(path)).collect::<Result<Vec<_>, _>>()?;
-    let upper = upper.map(|(upper, work)| Ok((directory(upper)?, directory(work)?))).transpose()?;
-    mount_open(&lower, upper.as_ref(), syncing, 0)
+    mount_with(lower, upper, Options { syncing, attributes: 0, context: None })
 }
 
-/// As [`mount`], of open directories; `attributes` are those of fsmount(2). KERNEL(6.13) takes layers as descriptors; before, one
-/// string names them all.
+/// As [`mount`], with options.
+pub(crate) fn mount_with(
+    lower: &[PathBuf],
+    upper: Option<&(PathBuf, PathBuf)>,
+    options: Options<'_>,
+) -> Result<OwnedFd, CallError> {
+    let lower = lower.iter().map(|path| directory(path)).collect::<Result<Vec<_>, _>>()?;
+    let upper = upper.map(|(upper, work)| Ok((directory(upper)?, directory(work)?))).transpose()?;
+    mount_open(&lower, upper.as_ref(), options)
+}
+
+/// As [`mount_with`], of open directories. KERNEL(6.13) takes layers as descriptors; before, one string names them all.
 pub(crate) fn mount_open(
     lower: &[OwnedFd],
     upper: Option<&(OwnedFd, OwnedFd)>,
-    syncing: Syncing,
-    attributes: u64,
+    options: Options<'_>,
 ) -> Result<OwnedFd, CallError> {
     let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
     let by_descriptor = || {
@@ -56,11 +74,11 @@ pub(crate) fn mount_open(
     match by_descriptor() {
         // No such parameter, or not by descriptor: 6.1 answers EOPNOTSUPP.
         Err(Errno::EINVAL | Errno::EBADF | Errno::EOPNOTSUPP) => {
-            return mount_by_path(lower, upper, syncing, attributes);
+            return mount_by_path(lower, upper, options);
         }
         result => result.call(|| "fsconfig(<overlay>, lowerdir+, upperdir, workdir)".to_owned())?,
     }
-    finish(&fs, upper.is_some(), syncing, attributes)
+    finish(&fs, upper.is_some(), options)
 }
 
 /// The layers by their names in /proc/self/fd, seen from there: fsconfig(2) takes no more than 255 bytes, enough for some 80
@@ -68,8 +86,7 @@ pub(crate) fn mount_open(
 fn mount_by_path(
     lower: &[OwnedFd],
     upper: Option<&(OwnedFd, OwnedFd)>,
-    syncing: Syncing,
-    attributes: u64,
+    options: Options<'_>,
 ) -> Result<OwnedFd, CallError> {
     let fs = fsopen(c"overlay").call(|| "fsopen(\"overlay\")".to_owned())?;
     let c_string = |text: String| CString::new(text).expect("descriptor numbers have no NUL byte");
@@ -92,15 +109,19 @@ fn mount_by_path(
     })();
     let mount = configured
         .call(|| format!("fsconfig(<overlay>, lowerdir={names:?}, upperdir, workdir)"))
-        .and_then(|()| finish(&fs, upper.is_some(), syncing, attributes));
+        .and_then(|()| finish(&fs, upper.is_some(), options));
     fchdir(&here).call(|| "fchdir(<before>)".to_owned())?;
     mount
 }
 
-fn finish(fs: &OwnedFd, writable: bool, syncing: Syncing, attributes: u64) -> Result<OwnedFd, CallError> {
-    if writable && syncing == Syncing::Never {
+fn finish(fs: &OwnedFd, writable: bool, options: Options<'_>) -> Result<OwnedFd, CallError> {
+    if writable && options.syncing == Syncing::Never {
         fsconfig_flag(fs, c"volatile").call(|| "fsconfig(<overlay>, \"volatile\")".to_owned())?;
     }
+    if let Some(context) = options.context {
+        fsconfig_string(fs, c"context", context)
+            .call(|| format!("fsconfig(<overlay>, \"context\", {:?})", context.to_string_lossy()))?;
+    }
     fsconfig_create(fs).call(|| "fsconfig(<overlay>, FSCONFIG_CMD_CREATE)".to_owned())?;
-    fsmount(fs, attributes).call(|| "fsmount(<overlay>)".to_owned())
+    fsmount(fs, options.attributes).call(|| "fsmount(<overlay>)".to_owned())
 }

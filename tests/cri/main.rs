@@ -26,6 +26,7 @@ mod reboot;
 mod restart;
 mod retries;
 mod security;
+mod selinux;
 mod settings;
 mod stats;
 mod streams;

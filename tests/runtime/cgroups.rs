@@ -156,6 +156,31 @@ fn block_io_weight_and_throttle() {
 }
 
 #[test]
+fn huge_pages() {
+    test(|t| {
+        needs!(t, t.cgroups.has("hugetlb"), "no hugetlb controller");
+        let resources = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 6 << 20}]});
+        let value = limit(t, &resources, "hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max");
+        assert_eq!(value, (6 << 20).to_string());
+    });
+}
+
+#[test]
+fn remote_memory() {
+    test(|t| {
+        needs!(t, t.cgroups.has("rdma"), "no rdma controller");
+        let devices = fs::read_dir("/sys/class/infiniband").into_iter().flatten();
+        let Some(device) = devices.map(|entry| entry.unwrap().file_name().into_string().unwrap()).next() else {
+            return t.skip("no RDMA device");
+        };
+        let resources = json!({"rdma": {device.clone(): {"hcaHandles": 3, "hcaObjects": 10000}}});
+        let value = limit(t, &resources, "rdma", "rdma.max", "rdma.max");
+        let line = value.lines().find(|line| line.starts_with(&device)).unwrap();
+        assert_eq!(line.trim(), format!("{device} hca_handle=3 hca_object=10000"));
+    });
+}
+
+#[test]
 fn unified_is_written_as_it_is() {
     test(|t| {
         needs!(t, t.cgroups.is_v2() && t.cgroups.has("pids"), "no cgroup v2 with the pids controller");

@@ -35,6 +35,7 @@ mod rootfs;
 mod rootless;
 mod scheduling;
 mod seccomp;
+mod selinux;
 mod sockets;
 mod sysctl;
 mod systemd;

@@ -105,6 +105,83 @@ fn programs_of_other_abis() {
     });
 }
 
+/// What the kernel answers to getpid(2) by x32, without a filter: -38 where it has no x32.
+fn has_x32(t: &Test) -> bool {
+    let has = t.run(&t.bundle().args(&["/bin/calls", "x32", "39"])).stdout == "1\n";
+    if !has {
+        t.skip("the kernel runs no x32 programs");
+    }
+    has
+}
+
+#[test]
+fn x32_has_numbers_of_its_own() {
+    test(|t| {
+        if !supported(t) || !has_x32(t) {
+            return;
+        }
+        // ioctl is 514 there, 16 is nothing; without a rule it would be EBADF.
+        let profile = denying(json!([{"names": ["ioctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99}]));
+        assert_eq!(t.run(&t.bundle().args(&["/bin/calls", "x32", "514", "77"])).ok(), "-9");
+        for (abi, number, answered) in
+            [("x32", "514", "-99"), ("x32", "16", ENOSYS), ("x86-64", "16", "-99"), ("i386", "54", "-99")]
+        {
+            assert_eq!(answer(t, &profile, &[abi, number, "77"]), answered, "{abi} {number}");
+        }
+        // And 54, which is ioctl on i386, is setsockopt of the others (x32: 541).
+        let profile = denying(json!([{"names": ["setsockopt"], "action": "SCMP_ACT_ERRNO", "errnoRet": 98}]));
+        for (abi, number, answered) in
+            [("x86-64", "54", "-98"), ("x32", "541", "-98"), ("i386", "366", "-98"), ("i386", "54", "-9")]
+        {
+            assert_eq!(answer(t, &profile, &[abi, number, "77"]), answered, "{abi} {number}");
+        }
+    });
+}
+
+#[test]
+fn x32_has_the_answers_of_the_rules() {
+    test(|t| {
+        if !supported(t) || !has_x32(t) {
+            return;
+        }
+        let equals = |value: u64| json!([{"index": 1, "op": "SCMP_CMP_EQ", "value": value}]);
+        let profile = denying(json!([
+            {"names": ["times"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["getpgrp"], "action": "SCMP_ACT_ERRNO", "errnoRet": 200},
+            {"names": ["syslog"], "action": "SCMP_ACT_KILL_PROCESS"},
+            {"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 97, "args": equals(7)},
+        ]));
+        assert_eq!(answer(t, &profile, &["x32", "39"]), "1", "getpid");
+        assert_eq!(answer(t, &profile, &["x32", "100"]), EPERM, "times");
+        assert_eq!(answer(t, &profile, &["x32", "111"]), "-200", "getpgrp");
+        assert_eq!(answer(t, &profile, &["x32", "140", "0", "7"]), "-97", "getpriority");
+        assert_ne!(answer(t, &profile, &["x32", "140", "0", "8"]), "-97", "getpriority");
+        let output = t.run(&with(t, profile).args(&["/bin/calls", "x32", "103"]));
+        assert_eq!(output.code, 128 + 31, "syslog: {output}");
+    });
+}
+
+#[test]
+fn x32_is_killed_where_it_is_not_listed() {
+    test(|t| {
+        if !supported(t) || !has_x32(t) {
+            return;
+        }
+        for listed in [&["SCMP_ARCH_X86_64"][..], &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], &[]] {
+            let mut profile = denying(json!([{"names": ["times"], "action": "SCMP_ACT_ERRNO"}]));
+            profile["architectures"] = json!(listed);
+            assert_eq!(answer(t, &profile, &["x86-64", "39"]), "1", "{listed:?}");
+            // getpid, which no rule is about, and exit, with which a program of that ABI would end.
+            let output = t.run(&with(t, profile.clone()).args(&["/bin/calls", "x32", "39"]));
+            assert_eq!(output.code, 128 + 31, "{listed:?}: {output}");
+            let bundle = with(t, profile);
+            std::fs::copy(tests::small("x32"), bundle.rootfs().join("bin/small")).unwrap();
+            let output = t.run(&bundle.args(&["/bin/small"]));
+            assert_eq!(output.code, 128 + 31, "{listed:?}: {output}");
+        }
+    });
+}
+
 #[test]
 fn abi_that_is_not_listed_is_no_open_door() {
     test(|t| {

@@ -19,6 +19,9 @@ use crate::spec::{BEHIND_RESOLVED, Families, HostEntry, RESOLV_CONF_LIMIT, Resol
 /// Largest `/etc/hosts` of the node that is copied, in bytes.
 const HOSTS_LIMIT: usize = 1 << 20;
 
+/// What they are called.
+pub(super) const NAMES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+
 /// Writes the files. `hostname` is what the pod's programs see.
 pub(super) fn write(dir: &Path, config: &PodConfig, hostname: &str, ips: &[IpAddr]) -> Result<(), Error> {
     let node = config.namespaces.network == Scope::Node;
@@ -26,9 +29,8 @@ pub(super) fn write(dir: &Path, config: &PodConfig, hostname: &str, ips: &[IpAdd
         true => host_file("/etc/hosts", HOSTS_LIMIT)?,
         false => hosts(&ips.iter().map(|ip| HostEntry { name: hostname.to_owned(), address: *ip }).collect::<Vec<_>>()),
     };
-    file(&dir.join("hosts"), &hosts)?;
-    file(&dir.join("hostname"), &format!("{hostname}\n"))?;
-    file(&dir.join("resolv.conf"), &resolv_conf(config, ips)?)
+    let texts = [hosts, format!("{hostname}\n"), resolv_conf(config, ips)?];
+    NAMES.iter().zip(&texts).try_for_each(|(name, text)| file(&dir.join(name), text))
 }
 
 /// The kubelet's words, or the node's file: without name servers that cannot be reached from the pod.

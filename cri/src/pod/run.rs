@@ -26,7 +26,7 @@ use super::record::{CONTAINERS, Intent, NetworkRecord, PodRecord};
 use super::shim_peer::Peer;
 use super::state::{Phase, Pod, PodChanging};
 use super::undo::Debt;
-use super::{files, plan};
+use super::{files, plan, selinux};
 use crate::cgroup::CgroupDriver;
 
 impl Engine {
@@ -64,7 +64,8 @@ impl Engine {
 
     fn make_pod(&self, config: PodConfig, steps: &Steps) -> Result<(Arc<Pod>, Connection), Error> {
         let handler = self.handler_name(&config.handler);
-        let sandbox = plan::sandbox(&config, &self.defaults(&handler)?)?;
+        let labels = self.new_labels(&config)?;
+        let sandbox = plan::sandbox(&config, &self.defaults(&handler)?, labels.as_ref())?;
         let id = Id::new().io(|| "read(/dev/urandom)".to_owned())?;
         let dir = self.pod_dir(&id);
         let record = PodRecord {
@@ -73,7 +74,7 @@ impl Engine {
             owns_cgroup: self.owns_cgroup(&config.cgroup_parent)?,
             handler,
             created_at: now(),
-            labels: self.new_labels(&config)?,
+            labels,
             id,
             config,
         };
@@ -140,6 +141,9 @@ impl Engine {
         };
         let ips = network.as_ref().map(|network| network.ips.as_slice()).unwrap_or_default();
         files::write(dir, config, &hostname, ips)?;
+        if let Some(labels) = &record.labels {
+            selinux::relabel_shared(dir, labels)?;
+        }
         if let Some(network) = &network {
             record::write(&directory, network)?;
         }

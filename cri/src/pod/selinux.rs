@@ -16,6 +16,7 @@ use runtime::sys::{Call, CallError, xattr};
 use super::config::{ContainerConfig, PodConfig};
 use super::engine::Engine;
 use super::error::{Error, Io};
+use super::files;
 use super::plan::{Labels, selinux};
 use super::record::PodRecord;
 
@@ -53,10 +54,12 @@ impl Engine {
     }
 }
 
-/// The labels of a container; a privileged one is confined by none.
+/// The labels of a container. The processes of a privileged one are confined by none; the policy may have one for who executes files of
+/// containers (`spc_t`), so its files have theirs.
 pub(super) fn of_container(pod: &PodRecord, config: &ContainerConfig) -> Option<Labels> {
-    let labels = pod.labels.as_ref().filter(|_| !config.privileged)?;
-    Some(selinux::of_container(labels, config.selinux.as_ref()))
+    let labels = selinux::of_container(pod.labels.as_ref()?, config.selinux.as_ref());
+    let process = if config.privileged { String::new() } else { labels.process };
+    Some(Labels { process, ..labels })
 }
 
 fn random() -> std::io::Result<u32> {
@@ -79,6 +82,12 @@ pub(super) fn relabel(path: &Path, label: &str) -> Result<(), Error> {
     let dir =
         open(parent, flags | OFlag::O_DIRECTORY, Mode::empty()).call(|| format!("open({parent:?}, O_DIRECTORY)"))?;
     Ok(label_entry(&dir, path.file_name().unwrap_or_default(), label, 0)?)
+}
+
+/// Labels the files of a pod for its containers. CRI: LinuxSandboxSecurityContext
+pub(super) fn relabel_shared(dir: &Path, labels: &Labels) -> Result<(), Error> {
+    let label = selinux::shared(labels);
+    files::NAMES.iter().try_for_each(|name| relabel(&dir.join(name), &label))
 }
 
 /// Directories are opened one below the other and no link is followed: what is in the tree may change meanwhile.

@@ -17,7 +17,7 @@ use crate::sys::mount::{
     Attributes, Depth, attr, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
     move_mount,
 };
-use crate::sys::{Call, CallError};
+use crate::sys::{Call, CallError, xattr};
 
 /// Descriptors of mounts that later steps work on.
 #[derive(Default)]
@@ -48,8 +48,13 @@ pub(super) fn make(create: &mut Create<'_>, root: &Root) -> Result<Made, Failure
                 bind(root, mount, source)
             }
             Source::FileSystem { kind, source, parameters } => {
-                let parameters = labelled(mount, parameters, create.plan.mount_label.as_deref());
-                file_system(root, mount, made.fresh.as_ref(), (kind, source), parameters)
+                let label = create.plan.mount_label.as_deref();
+                let parameters = labelled(mount, parameters, label);
+                let new = file_system(root, mount, made.fresh.as_ref(), (kind, source), parameters);
+                match (&new, label) {
+                    (Ok(Some(queues)), Some(label)) if mount.is("mqueue") => label_queues(queues, label).and(new),
+                    _ => new,
+                }
             }
             Source::Remount => remount(root, mount),
             Source::Cgroup => cgroup(root, mount, std::mem::take(&mut create.cgroups)),
@@ -133,6 +138,16 @@ fn remount(root: &Root, mount: &Mount) -> Result<Option<OwnedFd>, CallError> {
         .and_then(|()| set_recursive(&target, &mount.options))
         .call(|| format!("mount_setattr(\"/{}\"): remount", mount.destination.display()))?;
     Ok(None)
+}
+
+/// Gives the root of a message queue file system the container's SELinux label: it takes none as a parameter, but for its files.
+fn label_queues(mount: &OwnedFd, label: &CStr) -> Result<(), CallError> {
+    let root = openat(mount, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| "openat(<mqueue>, \".\")".to_owned())?;
+    match xattr::fset(&root, c"security.selinux", label.to_bytes()) {
+        Err(Errno::EOPNOTSUPP) => Ok(()),
+        set => set.call(|| format!("fsetxattr(<mqueue>, \"security.selinux\", {label:?})")),
+    }
 }
 
 /// The parameters with the SELinux context of new file systems; the kernel has its own for procfs, sysfs and message queues.

@@ -7,7 +7,7 @@
 //! In a user namespace each layer is a copy of its mount with mapped ids, and so is the writable layer: files have the same ids on
 //! disk whatever namespace a container is in, and no layer is copied.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use nix::sys::stat::{Mode, fstat};
 use super::errand::{errand, own_mounts};
 use super::id_map;
 use crate::init::empty_directory;
-use crate::overlay::{self, Syncing};
+use crate::overlay::{self, Options, Syncing};
 use crate::root::{Links, open_in};
 use crate::spec::IdMapping;
 use crate::sys::mount::{Attributes, Depth, attr, mount_setattr, move_mount_to_root, open_tree};
@@ -37,6 +37,8 @@ pub(super) struct Layers<'a> {
     pub sub_path: Option<&'a Path>,
     /// User namespace that ids are mapped to.
     pub user: Option<BorrowedFd<'a>>,
+    /// SELinux context of all files: `linux.mountLabel`.
+    pub context: Option<&'a CStr>,
 }
 
 impl Layers<'_> {
@@ -45,7 +47,9 @@ impl Layers<'_> {
     pub(super) fn mount(&self) -> Result<OwnedFd, CallError> {
         match self {
             Layers { lower: [_], upper: None, .. } => errand(|| self.assemble()),
-            Layers { lower, upper, sub_path: None, user: None } => overlay::mount(lower, *upper, Syncing::Never),
+            Layers { lower, upper, sub_path: None, user: None, context } => {
+                overlay::mount_with(lower, *upper, options(0, *context))
+            }
             Layers { .. } => errand(|| self.assemble()),
         }
     }
@@ -62,7 +66,7 @@ impl Layers<'_> {
             // The kernel takes no overlay of a single layer.
             lower.push(empty_directory()?);
         }
-        let whole = overlay_of(lower, writable)?;
+        let whole = overlay_of(lower, writable, self.context)?;
         match self.sub_path {
             None => Ok(whole),
             Some(path) => part(&whole, path),
@@ -78,7 +82,11 @@ pub fn try_mapped_layers(path: &Path) -> Result<(), CallError> {
     let ids = [IdMapping { container_id: 0, host_id: 1 << 16, size: 1 << 16 }];
     let user = id_map::user_namespace(&ids, &ids)?;
     let lower = [path.to_owned()];
-    Layers { lower: &lower, upper: None, sub_path: None, user: Some(user.as_fd()) }.mount().map(drop)
+    Layers { lower: &lower, upper: None, sub_path: None, user: Some(user.as_fd()), context: None }.mount().map(drop)
+}
+
+fn options(attributes: u64, context: Option<&CStr>) -> Options<'_> {
+    Options { syncing: Syncing::Never, attributes, context }
 }
 
 /// A copy of the mount at a path.
@@ -95,14 +103,14 @@ fn mapped(path: &Path, user: BorrowedFd<'_>) -> Result<OwnedFd, CallError> {
 
 /// The overlay works on its layers with the ids of the process that makes it, which must be mapped, too: those of the owner of the
 /// writable layer.
-fn overlay_of(lower: Vec<OwnedFd>, writable: Option<Writable>) -> Result<OwnedFd, CallError> {
+fn overlay_of(lower: Vec<OwnedFd>, writable: Option<Writable>, context: Option<&CStr>) -> Result<OwnedFd, CallError> {
     let (base, upper) = writable.unzip();
     if let Some(base) = &base {
         let owner = fstat(base).call(|| "fstat(<writable layer>)".to_owned())?;
         set_file_ids(owner.st_uid, owner.st_gid)
             .call(|| format!("setfsuid({}), setfsgid({})", owner.st_uid, owner.st_gid))?;
     }
-    let make = || overlay::mount_open(&lower, upper.as_ref(), Syncing::Never, attr::NODEV);
+    let make = || overlay::mount_open(&lower, upper.as_ref(), options(attr::NODEV, context));
     match make() {
         // KERNEL(6.15): of mounts that are attached nowhere.
         Err(error) if error.errno == Errno::EINVAL => {}

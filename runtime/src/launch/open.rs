@@ -3,7 +3,7 @@
 //! Everything is a detached mount or a descriptor, so the child resolves no path of the host, and the host's mount table never
 //! shows a container.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,10 @@ pub(super) fn rootfs(
         Rootfs::Directory => from_directory(plan, bundle).map(Some).during(|| "root.path".to_owned()),
         Rootfs::Layers { lower, upper } => users
             .container()
-            .and_then(|user| Layers { lower, upper: upper.as_ref(), sub_path: None, user }.mount())
+            .and_then(|user| {
+                let context = plan.mount_label.as_deref();
+                Layers { lower, upper: upper.as_ref(), sub_path: None, user, context }.mount()
+            })
             .map(Some)
             .during(|| "rootfs".to_owned()),
     }
@@ -83,7 +86,7 @@ pub(super) fn sources(
     let mut open = |mount: &Mount, path: &Path, depth| {
         if let Some(index) = images.iter().position(|(destination, _)| *destination == mount.destination) {
             let (_, image) = images.swap_remove(index);
-            return image_source(mount, image, users);
+            return image_source(mount, image, users, plan.mount_label.as_deref());
         }
         if mount.options.has(Extra::CopySymlink)
             && let Some(link) = link(path, bundle)
@@ -114,13 +117,18 @@ pub(super) fn sources(
 }
 
 /// Never writable, whatever the options say: the layers are everybody's.
-fn image_source(mount: &Mount, image: &ImageMount, users: &mut UserNamespaces<'_>) -> Result<OwnedFd, CallError> {
+fn image_source(
+    mount: &Mount,
+    image: &ImageMount,
+    users: &mut UserNamespaces<'_>,
+    context: Option<&CStr>,
+) -> Result<OwnedFd, CallError> {
     let user = match &mount.id_map {
         None => None,
         Some(id_map) => users.of(id_map)?,
     };
     let ImageMount { destination, lower, sub_path } = image;
-    let tree = Layers { lower, upper: None, sub_path: sub_path.as_deref(), user }.mount()?;
+    let tree = Layers { lower, upper: None, sub_path: sub_path.as_deref(), user, context }.mount()?;
     let tree = with_options(tree, mount, destination)?;
     mount_setattr(&tree, Depth::Single, Attributes { set: attr::RDONLY, ..Attributes::default() })
         .call(|| format!("mount_setattr({destination:?}, RDONLY)"))?;

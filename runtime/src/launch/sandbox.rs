@@ -118,7 +118,8 @@ fn shm(size: u64, plan: &SandboxPlan) -> Result<Shm, CallError> {
         let first = mappings.iter().find(|mapping| mapping.container_id == 0);
         first.map_or(0, |mapping| mapping.host_id)
     };
-    Shm::new(size, root(&plan.namespaces.uid_map), root(&plan.namespaces.gid_map))
+    let (uid, gid) = (root(&plan.namespaces.uid_map), root(&plan.namespaces.gid_map));
+    Shm::new(size, uid, gid, plan.mount_label.as_deref())
 }
 
 /// The parent's side until the child says that all is made.

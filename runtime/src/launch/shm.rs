@@ -3,7 +3,7 @@
 //! It is kept by a detached mount alone. Copies of such a mount are allowed since KERNEL(6.15); before, it is attached in a mount
 //! namespace in which no process stays, and a short-lived one goes there for each copy.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -24,9 +24,9 @@ pub struct Shm {
 }
 
 impl Shm {
-    /// Makes one of at most `size` bytes that belongs to the host ids `uid` and `gid`.
-    pub(super) fn new(size: u64, uid: u32, gid: u32) -> Result<Self, CallError> {
-        let mount = tmpfs(size, uid, gid)?;
+    /// Makes one of at most `size` bytes that belongs to the host ids `uid` and `gid`, with an SELinux context.
+    pub(super) fn new(size: u64, uid: u32, gid: u32, context: Option<&CStr>) -> Result<Self, CallError> {
+        let mount = tmpfs(size, uid, gid, context)?;
         let attached = match open_tree(&mount, c"", Depth::Single) {
             Ok(_) => None,
             Err(Errno::EINVAL) => Some(attach(&mount)?),
@@ -47,17 +47,20 @@ impl Shm {
     }
 }
 
-fn tmpfs(size: u64, uid: u32, gid: u32) -> Result<OwnedFd, CallError> {
+fn tmpfs(size: u64, uid: u32, gid: u32, context: Option<&CStr>) -> Result<OwnedFd, CallError> {
     let fs = fsopen(c"tmpfs").call(|| "fsopen(\"tmpfs\")".to_owned())?;
-    let set = |key: &std::ffi::CStr, value: String| {
-        let text = CString::new(value).expect("made of digits and letters");
-        fsconfig_string(&fs, key, &text).call(|| format!("fsconfig(<tmpfs>, {key:?}, {text:?})"))
+    let give = |key: &CStr, text: &CStr| {
+        fsconfig_string(&fs, key, text).call(|| format!("fsconfig(<tmpfs>, {key:?}, {text:?})"))
     };
+    let set = |key: &CStr, value: String| give(key, &CString::new(value).expect("made of digits and letters"));
     set(c"source", "shm".to_owned())?;
     set(c"mode", "1777".to_owned())?;
     set(c"size", size.to_string())?;
     set(c"uid", uid.to_string())?;
     set(c"gid", gid.to_string())?;
+    if let Some(context) = context {
+        give(c"context", context)?;
+    }
     fsconfig_create(&fs).call(|| "fsconfig(<tmpfs>, FSCONFIG_CMD_CREATE)".to_owned())?;
     fsmount(&fs, attr::NOSUID | attr::NODEV | attr::NOEXEC).call(|| "fsmount(<tmpfs>)".to_owned())
 }

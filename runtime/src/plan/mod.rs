@@ -143,7 +143,7 @@ impl Plan {
             links: links::links(linux.net_devices.as_ref(), &namespaces)?,
             memory_policy: present(linux.memory_policy.as_ref()).map(memory_policy).transpose()?,
             landlock: landlock(&spec.annotations)?,
-            mount_label: mount_label(linux.mount_label.as_deref())?,
+            mount_label: mount_label(linux.mount_label.as_deref(), "linux.mountLabel")?,
             namespaces,
             mounts,
             process,
@@ -165,9 +165,9 @@ pub(crate) fn present(value: Option<&serde_json::Value>) -> Option<&serde_json::
     value.filter(|value| !value.is_null())
 }
 
-fn mount_label(label: Option<&str>) -> Result<Option<CString>, PlanError> {
+fn mount_label(label: Option<&str>, at: &str) -> Result<Option<CString>, PlanError> {
     let label = label.filter(|label| !label.is_empty());
-    label.map(CString::new).transpose().map_err(|_| refuse("linux.mountLabel", "has a NUL byte"))
+    label.map(CString::new).transpose().map_err(|_| refuse(at, "has a NUL byte"))
 }
 
 /// Without a mount namespace of its own nothing may be mounted for a container: the host's mounts, or another container's, are not

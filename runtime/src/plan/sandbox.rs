@@ -1,6 +1,7 @@
 //! Namespaces that are made for several containers, or for several runs of one.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 
 use super::{Namespaces, PlanError, Sysctl, name, namespaces, refuse, sysctl};
 use crate::spec::{IdMapping, NamespaceKind};
@@ -22,6 +23,8 @@ pub struct SandboxSpec<'a> {
     pub sysctls: &'a BTreeMap<String, String>,
     /// Size in bytes of a /dev/shm for all containers; absent makes none.
     pub shm_size: Option<u64>,
+    /// SELinux context of that /dev/shm.
+    pub mount_label: Option<&'a str>,
 }
 
 /// A sandbox, checked.
@@ -37,6 +40,8 @@ pub struct SandboxPlan {
     pub sysctls: Vec<Sysctl>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
+    /// SELinux context of /dev/shm.
+    pub mount_label: Option<CString>,
 }
 
 impl SandboxPlan {
@@ -90,6 +95,7 @@ impl SandboxPlan {
             domainname: filled(spec.domainname),
             sysctls: sysctl::sysctls(spec.sysctls, &namespaces)?,
             shm_size: spec.shm_size,
+            mount_label: super::mount_label(spec.mount_label, "mount_label")?,
             namespaces,
         })
     }
@@ -109,6 +115,7 @@ mod tests {
             domainname: None,
             sysctls: &sysctls,
             shm_size: None,
+            mount_label: None,
         };
         change(&mut spec);
         SandboxPlan::new(&spec).map_err(|error| format!("{}: {}", error.at, error.problem))
@@ -152,6 +159,7 @@ mod tests {
                 domainname: None,
                 sysctls,
                 shm_size: None,
+                mount_label: None,
             };
             SandboxPlan::new(&spec).map_err(|error| error.at)
         };

@@ -61,7 +61,9 @@ fn add_calls(ranges: &mut Vec<(u32, Node)>, profile: &Profile<'_>, abi: Arch, de
     }
     let (ordinary, private) =
         decisions.calls.split_at(decisions.calls.partition_point(|(number, _)| !abi.private(*number)));
-    add_from(ranges, first, ordinary, profile.default, abi);
+    // A function may be named whose multiplexing call is newer than all that is: as runc has it, that is new, too.
+    let known = newest.map_or(ordinary.len(), |newest| ordinary.partition_point(|(number, _)| *number <= newest));
+    add_from(ranges, first, &ordinary[..known], profile.default, abi);
     if let Some(newest) = newest {
         add(ranges, newest + 1, Node::Return(Action::ENOSYS));
     }

@@ -80,6 +80,8 @@ int main(void)
 	scmp_filter_ctx filter = NULL;
 	int rc = 0;
 
+	/* Filters are only looked at: what the kernel knows does not count, and an emulated one knows nothing of them. */
+	seccomp_api_set(3);
 	while (fgets(line, sizeof line, stdin)) {
 		char *word = strtok(line, " \n");
 

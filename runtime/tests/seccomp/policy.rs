@@ -187,6 +187,16 @@ fn calls_newer_than_the_profile_do_not_exist() {
             assert_eq!(verdict(0x3000_0000), above, "{default}");
         }
     }
+    // What multiplexes a call that is named may be newer than those.
+    let semop = profile(json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["mount", "semop"], "action": "SCMP_ACT_ALLOW"}],
+    }));
+    for (host, arch) in [(Arch::X86_64, Arch::X86), (Arch::S390x, Arch::S390x)] {
+        for (number, expected) in [(20, EPERM), (21, ALLOW), (22, ENOSYS), (117, ENOSYS), (118, ENOSYS)] {
+            assert_eq!(verdict_of_number(host, &semop, arch, number, &[1]), expected, "{number} of {arch:?}");
+        }
+    }
     // Nothing named: nothing known about what is new.
     let nothing = profile(json!({"defaultAction": "SCMP_ACT_ERRNO"}));
     assert_eq!(verdict_of_number(Arch::X86_64, &nothing, Arch::X86_64, 999, &[]), EPERM);

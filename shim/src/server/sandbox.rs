@@ -128,6 +128,7 @@ impl Server {
             domainname: sandbox.domainname.as_deref(),
             sysctls: &sandbox.sysctls,
             shm_size: sandbox.shm_size,
+            mount_label: sandbox.mount_label.as_deref(),
         })
         .map_err(|error| Failure::launch(&error))?;
         Ok(Ready {

@@ -444,6 +444,7 @@ impl Making<'_> {
             uid_mappings,
             gid_mappings,
             shm_size: None,
+            mount_label: None,
             on_exit: network::on_exit(self.roots, &self.id)?,
         };
         write_json(&dir.join("sandbox.json"), &sandbox)?;

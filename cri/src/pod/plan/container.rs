@@ -93,7 +93,7 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
             security::add_ambient(&config.capabilities, sets);
         }
         name_host(&mut process.env, input.pod);
-        process.selinux_label = input.labels.map(|labels| labels.process.clone());
+        process.selinux_label = input.labels.map(|labels| labels.process.clone()).filter(|label| !label.is_empty());
         let raw = config.envs.iter().filter(|(_, value)| std::str::from_utf8(value).is_err());
         process.env_bytes = raw.cloned().collect();
     }

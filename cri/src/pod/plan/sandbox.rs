@@ -8,7 +8,7 @@ use shim::layout::{Ends, Sandbox, VERSION};
 
 use super::super::config::{PidScope, PodConfig, Scope};
 use super::super::error::Error;
-use super::Defaults;
+use super::{Defaults, Labels};
 use crate::spec::SHM_SIZE;
 
 /// Longest host name that is made of a pod's name; longer ones are cut, as the kubelet cuts them.
@@ -24,7 +24,7 @@ const PING_GROUPS: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
 ///
 /// # Errors
 /// Kernel parameters of namespaces that the pod shares with the node, and namespaces that do not go together.
-pub(in crate::pod) fn sandbox(pod: &PodConfig, defaults: &Defaults) -> Result<Sandbox, Error> {
+pub(in crate::pod) fn sandbox(pod: &PodConfig, defaults: &Defaults, labels: Option<&Labels>) -> Result<Sandbox, Error> {
     let scopes = &pod.namespaces;
     if scopes.user.is_some() && scopes.pid == PidScope::Node {
         let problem = "needs pid to be POD or CONTAINER: the node's procfs cannot be mounted in a user namespace";
@@ -46,6 +46,7 @@ pub(in crate::pod) fn sandbox(pod: &PodConfig, defaults: &Defaults) -> Result<Sa
         uid_mappings,
         gid_mappings,
         shm_size: namespaces.contains(&NamespaceKind::Ipc).then_some(SHM_SIZE),
+        mount_label: labels.map(|labels| labels.mount.clone()),
         namespaces,
         ends: Ends::OnRequest,
         on_exit: Vec::new(),
@@ -115,6 +116,7 @@ fn check(sandbox: &Sandbox) -> Result<(), Error> {
         domainname: None,
         sysctls: &sandbox.sysctls,
         shm_size: sandbox.shm_size,
+        mount_label: sandbox.mount_label.as_deref(),
     };
     match SandboxPlan::new(&spec) {
         Ok(_) => Ok(()),

@@ -15,7 +15,7 @@ const CATEGORIES: u32 = 1024;
 /// What a pod's programs and files are labelled with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
-    /// Label of processes.
+    /// Label of processes; empty is none.
     pub process: String,
     /// Label of files.
     pub mount: String,
@@ -87,6 +87,17 @@ pub(in crate::pod) fn labels(base: &Labels, asked: Option<&SelinuxContext>, leve
     Labels { process: process.text(level), mount }
 }
 
+/// The label of files of the pod that all of its containers read, whatever their categories: it has none.
+pub(in crate::pod) fn shared(pod: &Labels) -> String {
+    match parts(&pod.mount) {
+        Some(Parts { user, role, kind, level: Some(level) }) => {
+            let sensitivity = level.split([':', '-']).next().unwrap_or_default();
+            format!("{user}:{role}:{kind}:{sensitivity}")
+        }
+        Some(_) | None => pod.mount.clone(),
+    }
+}
+
 /// The labels of a container in a pod with labels: its own context, or the pod's; with the pod's level unless it says another.
 pub(in crate::pod) fn of_container(pod: &Labels, asked: Option<&SelinuxContext>) -> Labels {
     let level = parts(&pod.mount).and_then(|parts| parts.level).unwrap_or_default();
@@ -129,9 +140,11 @@ mod tests {
         assert_eq!((own.process.as_str(), &own.mount), ("u:r:t:s0:c1,c2", &pod.mount));
         let apart = of_container(&pod, Some(&context("", "", "", "s0:c3,c4")));
         assert_eq!(apart.process, "system_u:system_r:container_t:s0:c3,c4");
+        assert_eq!(shared(&pod), "system_u:object_r:container_file_t:s0");
         // A policy without levels.
         let plain = Labels { process: "u:r:p".into(), mount: "u:r:f".into() };
         assert_eq!(labels(&plain, None, "s0:c1,c2"), plain);
+        assert_eq!(shared(&plain), plain.mount);
     }
 
     #[test]

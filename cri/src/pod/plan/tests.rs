@@ -204,7 +204,7 @@ fn sandboxes_by_scope() {
         (scopes(Scope::Pod, PidScope::Pod, Scope::Node, Some(MAPS)), vec![User, Network, Uts, Pid]),
     ];
     for (scopes, kinds) in table {
-        let made = sandbox(&PodConfig { namespaces: scopes.clone(), ..pod() }, &Defaults::default()).unwrap();
+        let made = sandbox(&PodConfig { namespaces: scopes.clone(), ..pod() }, &Defaults::default(), None).unwrap();
         assert_eq!(made.namespaces, kinds, "{scopes:?}");
         assert_eq!(made.ends, Ends::OnRequest);
         assert_eq!(made.shm_size, kinds.contains(&Ipc).then_some(64 << 20));
@@ -214,7 +214,9 @@ fn sandboxes_by_scope() {
         assert_eq!(made.gid_mappings, if mapped { vec![MAPS.gids] } else { vec![] });
     }
     let refused = PodConfig { namespaces: scopes(Scope::Pod, PidScope::Node, Scope::Pod, Some(MAPS)), ..pod() };
-    assert!(sandbox(&refused, &Defaults::default()).unwrap_err().to_string().contains("userns_options: needs pid"));
+    assert!(
+        sandbox(&refused, &Defaults::default(), None).unwrap_err().to_string().contains("userns_options: needs pid")
+    );
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn host_names() {
     let name = |hostname: &str, pod_name: &str| {
         let metadata = PodMetadata { name: pod_name.into(), ..pod().metadata };
         let pod = PodConfig { hostname: hostname.into(), metadata, ..pod() };
-        sandbox(&pod, &Defaults::default()).unwrap().hostname.unwrap()
+        sandbox(&pod, &Defaults::default(), None).unwrap().hostname.unwrap()
     };
     assert_eq!(name("given", "pod"), "given");
     assert_eq!(name("", "pod"), "pod");
@@ -237,7 +239,7 @@ fn kernel_parameters() {
         sysctls: BTreeMap::from([(name.to_owned(), "5".to_owned())]),
         ..pod()
     };
-    let set = |pod: &PodConfig| sandbox(pod, &Defaults::default()).map(|made| made.sysctls);
+    let set = |pod: &PodConfig| sandbox(pod, &Defaults::default(), None).map(|made| made.sysctls);
     let (ports, ping) = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range");
     let plain = set(&pod_of(Scope::Pod, None, "net.core.somaxconn")).unwrap();
     assert_eq!((&*plain[ports], &*plain[ping], &*plain["net.core.somaxconn"]), ("0", "0 2147483647", "5"));
@@ -247,7 +249,7 @@ fn kernel_parameters() {
     let node = set(&pod_of(Scope::Node, None, "kernel.shmmax")).unwrap();
     assert_eq!(node.into_keys().collect::<Vec<_>>(), ["kernel.shmmax"]);
     let none = Defaults { unprivileged_ports: false, unprivileged_icmp: false, ..Defaults::default() };
-    assert_eq!(sandbox(&pod(), &none).unwrap().sysctls, BTreeMap::new());
+    assert_eq!(sandbox(&pod(), &none, None).unwrap().sysctls, BTreeMap::new());
 
     let refused = |network, ipc, name: &str| {
         let mut pod = pod_of(network, None, name);

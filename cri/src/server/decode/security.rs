@@ -157,5 +157,25 @@ pub(super) fn selinux(message: Option<v1::SeLinuxOption>) -> Result<Option<Selin
             return Err(Invalid::new(&field, format!("{value:?} must be one part of a context")));
         }
     }
+    if !context.level.is_empty() && !is_level(&context.level) {
+        let problem = format!("{:?} must be a level, such as s0:c1,c2", context.level);
+        return Err(Invalid::new("selinux_options.level", problem));
+    }
     Ok(Some(context).filter(|context| *context != SelinuxContext::default()))
+}
+
+/// `s0`, `s0:c1,c2.c5`, or a range of two such levels.
+fn is_level(text: &str) -> bool {
+    let number = |text: &str, letter: char| {
+        let digits = text.strip_prefix(letter).unwrap_or_default();
+        (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    let categories = |list: &str| {
+        list.split(',').all(|range| range.split('.').count() <= 2 && range.split('.').all(|one| number(one, 'c')))
+    };
+    let level = |level: &str| match level.split_once(':') {
+        None => number(level, 's'),
+        Some((sensitivity, list)) => number(sensitivity, 's') && categories(list),
+    };
+    text.split('-').count() <= 2 && text.split('-').all(level)
 }

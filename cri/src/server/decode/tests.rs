@@ -418,7 +418,12 @@ fn selinux_contexts() {
     let context = SelinuxContext { kind: "container_t".into(), level: "s0:c1,c2".into(), ..SelinuxContext::default() };
     assert_eq!(selinux("container_t", "s0:c1,c2"), Ok(Some(context)));
     assert_eq!(field(selinux("a:b", "")), "config.linux.security_context.selinux_options.type");
-    assert_eq!(field(selinux("", "s0 c1")), "config.linux.security_context.selinux_options.level");
+    for level in ["s0 c1", "s0,c4,c5", "s0:", "s0:c1,", "s0:c1.c2.c3", "s0-s0-s0", "s", "c1", "s0:c12345"] {
+        assert_eq!(field(selinux("", level)), "config.linux.security_context.selinux_options.level", "{level}");
+    }
+    for level in ["s0", "s0-s0:c0.c1023", "s0:c1", "s15:c1,c3.c5"] {
+        assert_eq!(selinux("", level).unwrap().unwrap().level, level);
+    }
 }
 
 #[test]

@@ -210,6 +210,7 @@ fn sandbox(record: &PodRecord) -> Result<Sandbox> {
         uid_mappings: record.uids.clone(),
         gid_mappings: record.gids.clone(),
         shm_size: record.shm_size,
+        mount_label: None,
         on_exit: Vec::new(),
     };
     let checked = SandboxPlan::new(&SandboxSpec {
@@ -220,6 +221,7 @@ fn sandbox(record: &PodRecord) -> Result<Sandbox> {
         domainname: None,
         sysctls: &sandbox.sysctls,
         shm_size: sandbox.shm_size,
+        mount_label: None,
     });
     match checked {
         Ok(_) => Ok(sandbox),
