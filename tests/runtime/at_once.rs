@@ -38,6 +38,26 @@ fn container_in_the_foreground_is_paused_and_updated() {
     });
 }
 
+/// A path of a group is given once more while the container that had it before is only stopped: nothing of the second one is the
+/// first one's.
+#[test]
+fn deleted_after_its_group_was_given_away() {
+    test(|t| {
+        differs!(t, Kind::Crun, "1.8 kills whatever is in the group of a container that has ended");
+        let path = json!(format!("/{}/both", t.marker()));
+        let first = t.bundle().set("/linux/cgroupsPath", path.clone());
+        let mut first = t.create(&first);
+        first.start().ok();
+        first.wait();
+        let second = t.hold(t.bundle().set("/linux/cgroupsPath", path));
+        let first_id = first.id.clone();
+        first.delete();
+        assert_eq!(second.status(), "running");
+        t.runtime(&["state", &first_id]).fails(&[]);
+        second.end();
+    });
+}
+
 #[test]
 fn container_in_the_foreground_is_deleted() {
     test(|t| {

@@ -3,12 +3,11 @@
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use runtime::cgroup::Cgroup;
-use runtime::spec::{Namespace, NamespaceKind};
-use runtime::state::{Access, Record};
+use runtime::state::Access;
 use runtime::sys::Call;
 use runtime::sys::process::{pidfd_open, pidfd_send_signal, signal_number};
 
-use super::{Context, Failure, Verb};
+use super::{Context, Failure, Verb, owns_pids};
 use crate::args::{Flag, Parsed};
 
 pub(super) const VERB: Verb = Verb {
@@ -44,14 +43,6 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         }
     }
     Ok(0)
-}
-
-/// Whether a container has a pid namespace of its own, which ends with its init. In one that it shares the others would live on.
-fn owns_pids(record: &Record) -> bool {
-    let own = |namespace: &Namespace| {
-        namespace.kind == NamespaceKind::Pid && namespace.path.as_deref().is_none_or(str::is_empty)
-    };
-    record.spec.linux.as_ref().is_some_and(|linux| linux.namespaces.iter().any(own))
 }
 
 fn all(cgroup: &Cgroup, signal: i32) -> Result<(), Failure> {

@@ -35,6 +35,7 @@ use runtime::hooks::Status;
 use runtime::launch;
 use runtime::root::magic_link;
 use runtime::rootless;
+use runtime::spec::{Namespace, NamespaceKind};
 use runtime::state::{self as kept, Access, ContainerId, Init, Record, StateDir};
 use runtime::sys::mount::{Attributes, Depth, attr, open_tree_attr};
 use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
@@ -237,6 +238,14 @@ impl Container {
         let missing = || Failure::new(format!("container {} has no cgroup; {what}", self.directory.id()));
         self.cgroup.as_ref().ok_or_else(missing)
     }
+}
+
+/// Whether a container has a pid namespace of its own, which ends with its init. In one that it shares the others would live on.
+pub(crate) fn owns_pids(record: &Record) -> bool {
+    let own = |namespace: &Namespace| {
+        namespace.kind == NamespaceKind::Pid && namespace.path.as_deref().is_none_or(str::is_empty)
+    };
+    record.spec.linux.as_ref().is_some_and(|linux| linux.namespaces.iter().any(own))
 }
 
 /// Has this process run from a read-only mount of its own file, unless it already does: a container that gets hold of the program by
