@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use hyper_util::rt::TokioIo;
 use nix::sys::signal::{Signal, kill};
@@ -25,7 +26,7 @@ pub struct Rtd<'t> {
     pub images: ImageServiceClient<Channel>,
     /// Client of all other calls.
     pub runtime: RuntimeServiceClient<Channel>,
-    child: Option<Child>,
+    child: Option<(Child, JoinHandle<()>)>,
     socket: PathBuf,
 }
 
@@ -87,12 +88,12 @@ impl<'t> Rtd<'t> {
     /// Process id of the daemon.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
+        i32::try_from(self.child.as_ref().unwrap().0.id()).unwrap()
     }
 
     /// Ends the daemon by SIGKILL.
     pub fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
+        let (mut child, _) = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -114,9 +115,14 @@ impl<'t> Rtd<'t> {
 
     /// Asks it to end, and waits until it has; its clients hear of it meanwhile.
     async fn stop(mut self) {
-        let mut child = self.child.take().unwrap();
+        let (mut child, said) = self.child.take().unwrap();
         kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
-        let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+        let ended = move || {
+            let status = child.wait().unwrap();
+            said.join().unwrap();
+            status
+        };
+        let status = tokio::task::spawn_blocking(ended).await.unwrap();
         assert!(status.success(), "rtd: {status}");
     }
 }
@@ -124,7 +130,7 @@ impl<'t> Rtd<'t> {
 impl Drop for Rtd<'_> {
     fn drop(&mut self) {
         // After a test that failed; it may have ended.
-        if let Some(child) = &mut self.child {
+        if let Some((child, _)) = &mut self.child {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -142,7 +148,7 @@ fn settle(test: &Test, settings: &str) {
 }
 
 /// Starts the daemon; it serves when this returns. What it says goes on to where the test's output goes.
-fn launch(test: &Test, socket: &Path) -> Child {
+fn launch(test: &Test, socket: &Path) -> (Child, JoinHandle<()>) {
     let mut command = Command::new(program("rtd"));
     command.arg("--root").arg(test.dir.join("r")).arg("--state").arg(test.dir.join("s")).arg("--listen").arg(socket);
     if let Ok(path) = std::env::var("RT_HANDLER") {
@@ -161,8 +167,8 @@ fn launch(test: &Test, socket: &Path) -> Child {
         }
         eprintln!("{line}");
     }
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
-    child
+    let said = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+    (child, said)
 }
 
 /// A connection to a daemon's socket.
