@@ -79,20 +79,25 @@ fn pulled_seen_and_removed() {
     });
 }
 
+/// A registry for `me` with the password `hunter2`, and the name of an image in it.
+fn guarded(rtd: &Rtd<'_>) -> (RegistryServer, String) {
+    let users = vec![("me".to_owned(), "hunter2".to_owned())];
+    let options = RegistryOptions { users, ..RegistryOptions::default() };
+    let registry = RegistryServer::start(rtd.test, "registry", &options);
+    let name = format!("{}/busybox:1", registry.host);
+    let target = format!("docker://{name}");
+    let copy = ["copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds=me:hunter2", BUSYBOX, &target];
+    registry.skopeo(&copy).ok();
+    (registry, name)
+}
+
 #[test]
 fn credentials_of_the_call() {
     rtd_test(async |rtd| {
         if let Some(missing) = RegistryServer::missing() {
             needs!(rtd.test, false, &missing);
         }
-        let users = vec![("me".to_owned(), "hunter2".to_owned())];
-        let options = RegistryOptions { users, ..RegistryOptions::default() };
-        let registry = RegistryServer::start(rtd.test, "registry", &options);
-        let name = format!("{}/busybox:1", registry.host);
-        let target = format!("docker://{name}");
-        let copy =
-            ["copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds=me:hunter2", BUSYBOX, &target];
-        registry.skopeo(&copy).ok();
+        let (_registry, name) = guarded(rtd);
         let auth = |password: &str| {
             Some(AuthConfig { username: "me".into(), password: password.into(), ..AuthConfig::default() })
         };
@@ -112,14 +117,7 @@ fn credentials_of_the_node() {
         if let Some(missing) = RegistryServer::missing() {
             needs!(rtd.test, false, &missing);
         }
-        let users = vec![("me".to_owned(), "hunter2".to_owned())];
-        let options = RegistryOptions { users, ..RegistryOptions::default() };
-        let registry = RegistryServer::start(rtd.test, "registry", &options);
-        let name = format!("{}/busybox:1", registry.host);
-        let target = format!("docker://{name}");
-        let copy =
-            ["copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds=me:hunter2", BUSYBOX, &target];
-        registry.skopeo(&copy).ok();
+        let (registry, name) = guarded(rtd);
         let file = rtd.test.dir.join("auth.json");
         rtd.configure(&format!("auth_file = {file:?}\n")).await;
 

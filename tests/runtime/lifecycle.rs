@@ -330,29 +330,6 @@ fn foreground_run_passes_signals_on() {
 }
 
 #[test]
-fn others_change_and_delete_what_runs_in_the_foreground() {
-    test(|t| {
-        differs!(t, Kind::Crun, "1.8: its delete fails where its run was faster");
-        let bundle = t.bundle().args(&["/bin/payload", "hold"]);
-        bundle.write();
-        let id = t.id();
-        let (reader, writer) = std::io::pipe().unwrap();
-        let mut command = t.command(&["run", "--bundle", bundle.dir.to_str().unwrap(), &id]);
-        let mut child = command.stdout(writer).spawn().unwrap();
-        drop(command);
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        t.runtime(&["pause", &id]).ok();
-        assert_eq!(t.runtime(&["state", &id]).json()["status"], "paused");
-        t.runtime(&["resume", &id]).ok();
-        t.runtime(&["delete", "--force", &id]).ok();
-        assert_eq!(child.wait().unwrap().code(), Some(137));
-        t.runtime(&["state", &id]).fails(&[]);
-    });
-}
-
-#[test]
 fn keeps_nothing_of_a_run_that_is_killed() {
     test(|t| {
         differs!(t, Kind::Crun, "1.8 writes its state after the start");
