@@ -1,11 +1,10 @@
 //! `delete`: removes what is left of a container.
 
-use nix::unistd::Pid;
 use runtime::cgroup::Cgroup;
 use runtime::hooks::{self, State, Status};
-use runtime::state::{Access, ContainerId, Error, Record, StateDir, process_stat};
+use runtime::state::{Access, ContainerId, Error, Record, StateDir};
 
-use super::{Container, Context, Failure, Verb, owns_pids};
+use super::{Context, Failure, Verb};
 use crate::args::{Flag, Parsed};
 
 pub(super) const VERB: Verb = Verb {
@@ -42,7 +41,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
             container.status_word()
         )));
     }
-    if is_anothers(&container)? {
+    if container.cgroup_is_anothers()? {
         context.log.warning(&format!("container {id}: its cgroup has processes of somebody else and is left"));
         remove_state(context, container.directory, container.record.as_ref())?;
         return Ok(0);
@@ -73,18 +72,6 @@ pub(super) fn destroy(
 ) -> Result<(), Failure> {
     super::place::remove(cgroup, record.and_then(|record| record.scope.as_ref()))?;
     remove_state(context, directory, record)
-}
-
-/// Whether what is in the container's group is somebody else's. With the init of a pid namespace all of it has ended: what is in the
-/// group of a container that had one of its own and whose init is gone came later, to a container that was given the same path.
-fn is_anothers(container: &Container) -> Result<bool, Failure> {
-    let (Some(record), Some(cgroup), None) = (&container.record, &container.cgroup, &container.init) else {
-        return Ok(false);
-    };
-    let Some((pid, start)) = record.init.filter(|_| owns_pids(record)) else { return Ok(false) };
-    // One whose first thread has ended lives on in the others.
-    let lives_on = process_stat(Pid::from_raw(pid)).is_some_and(|stat| stat.start_time == start);
-    Ok(!lives_on && !cgroup.processes()?.is_empty())
 }
 
 fn remove_state(context: &Context<'_>, directory: StateDir, record: Option<&Record>) -> Result<(), Failure> {

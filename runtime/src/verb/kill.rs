@@ -34,7 +34,11 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         parsed.is_set("all") || (signal == libc::SIGKILL && !container.record.as_ref().is_some_and(owns_pids));
     match &container.cgroup {
         // Also those that have outlived init.
-        Some(cgroup) if everyone && (container.init.is_some() || !cgroup.processes()?.is_empty()) => {
+        Some(cgroup)
+            if everyone
+                && (container.init.is_some() || !cgroup.processes()?.is_empty())
+                && !container.cgroup_is_anothers()? =>
+        {
             all(cgroup, signal)?
         }
         Some(_) | None => {

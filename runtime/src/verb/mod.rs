@@ -30,6 +30,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::Pid;
 use runtime::cgroup::{self, Cgroup};
 use runtime::hooks::Status;
 use runtime::launch;
@@ -237,6 +238,16 @@ impl Container {
     pub(crate) fn cgroup(&self, what: &str) -> Result<&Cgroup, Failure> {
         let missing = || Failure::new(format!("container {} has no cgroup; {what}", self.directory.id()));
         self.cgroup.as_ref().ok_or_else(missing)
+    }
+
+    /// Whether what is in its group is somebody else's. With the init of a pid namespace all of it has ended: what is in the group of a
+    /// container that had one of its own and whose init is gone came later, to a container that was given the same path.
+    pub(crate) fn cgroup_is_anothers(&self) -> Result<bool, Failure> {
+        let (Some(record), Some(cgroup), None) = (&self.record, &self.cgroup, &self.init) else { return Ok(false) };
+        let Some((pid, start)) = record.init.filter(|_| owns_pids(record)) else { return Ok(false) };
+        // One whose first thread has ended lives on in the others.
+        let lives_on = kept::process_stat(Pid::from_raw(pid)).is_some_and(|stat| stat.start_time == start);
+        Ok(!lives_on && !cgroup.processes()?.is_empty())
     }
 }
 
