@@ -118,8 +118,8 @@ fn a_client_that_gives_up() {
     pod_test(async |rtd| {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
-        let one = rtd.launch(&id, "one", "mkfifo /began /over; sleep 1000", &config).await;
-        let cmd = ["sh", "-c", "echo > /began; sleep 2000"].map(str::to_owned).to_vec();
+        let one = rtd.launch(&id, "one", "mkfifo /began; sleep 1000", &config).await;
+        let cmd = ["sh", "-c", "until [ -p /began ]; do :; done; echo > /began; sleep 2000"].map(str::to_owned).to_vec();
         let request = ExecSyncRequest { container_id: one.clone(), cmd, timeout: 0 };
         let mut other = rtd.runtime.clone();
         let call = tokio::spawn(async move { other.exec_sync(request).await });
@@ -140,7 +140,7 @@ fn the_limit_holds_without_a_daemon() {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = rtd.launch(&id, "one", "mkfifo /began; sleep 1000", &config).await;
-        let cmd = ["sh", "-c", "(setsid sleep 2000 &); echo > /began; sleep 2001"].map(str::to_owned).to_vec();
+        let cmd = ["sh", "-c", "(setsid sleep 2000 &); until [ -p /began ]; do :; done; echo > /began; sleep 2001"].map(str::to_owned).to_vec();
         let request = ExecSyncRequest { container_id: one.clone(), cmd, timeout: 2 };
         let mut other = rtd.runtime.clone();
         let call = tokio::spawn(async move { other.exec_sync(request).await });
