@@ -19,6 +19,12 @@ async fn sleepers(rtd: &mut Rtd<'_>, id: &str) -> String {
     String::from_utf8(answer.stdout).unwrap()
 }
 
+/// Waits until these are its processes.
+async fn until_sleepers(rtd: &mut Rtd<'_>, id: &str, wanted: &str) {
+    let script = format!("until [ \"$(ps -o args | grep '^sleep' | sort)\" = '{wanted}' ]; do usleep 10000; done");
+    assert_eq!(sync(rtd, id, &script, 30).await.unwrap().exit_code, 0);
+}
+
 #[test]
 fn output_and_exit_code() {
     pod_test(async |rtd| {
@@ -68,6 +74,7 @@ fn a_timeout_kills_the_whole_tree() {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = rtd.launch(&id, "one", "sleep 1001 & sleep 1000", &config).await;
+        until_sleepers(rtd, &one, "sleep 1000\nsleep 1001").await;
         let script = "sleep 2001 & setsid sleep 2002 & (setsid sleep 2003 &) ; sleep 2000";
         let begun = Instant::now();
         let error = sync(rtd, &one, script, 1).await.unwrap_err();
@@ -89,7 +96,7 @@ fn what_holds_the_pipe_is_not_waited_for() {
             let answer = sync(rtd, &one, &format!("echo before; sleep 200{timeout} & exit 3"), timeout).await.unwrap();
             assert_eq!((&answer.stdout[..], answer.exit_code), (&b"before\n"[..], 3));
         }
-        assert_eq!(sleepers(rtd, &one).await, "sleep 1000\nsleep 2000\nsleep 200100\n");
+        until_sleepers(rtd, &one, "sleep 1000\nsleep 2000\nsleep 200100").await;
         rtd.remove_pod(&id).await.unwrap();
     });
 }
@@ -119,7 +126,8 @@ fn a_client_that_gives_up() {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = rtd.launch(&id, "one", "mkfifo /began; sleep 1000", &config).await;
-        let cmd = ["sh", "-c", "until [ -p /began ]; do :; done; echo > /began; sleep 2000"].map(str::to_owned).to_vec();
+        let cmd =
+            ["sh", "-c", "until [ -p /began ]; do :; done; echo > /began; sleep 2000"].map(str::to_owned).to_vec();
         let request = ExecSyncRequest { container_id: one.clone(), cmd, timeout: 0 };
         let mut other = rtd.runtime.clone();
         let call = tokio::spawn(async move { other.exec_sync(request).await });
@@ -140,7 +148,9 @@ fn the_limit_holds_without_a_daemon() {
         let config = pod("web");
         let id = rtd.run(&config).await.unwrap();
         let one = rtd.launch(&id, "one", "mkfifo /began; sleep 1000", &config).await;
-        let cmd = ["sh", "-c", "(setsid sleep 2000 &); until [ -p /began ]; do :; done; echo > /began; sleep 2001"].map(str::to_owned).to_vec();
+        let cmd = ["sh", "-c", "(setsid sleep 2000 &); until [ -p /began ]; do :; done; echo > /began; sleep 2001"]
+            .map(str::to_owned)
+            .to_vec();
         let request = ExecSyncRequest { container_id: one.clone(), cmd, timeout: 2 };
         let mut other = rtd.runtime.clone();
         let call = tokio::spawn(async move { other.exec_sync(request).await });
