@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -89,7 +89,7 @@ pub fn runs_in_runtime(hooks: &Hooks) -> bool {
 /// # Errors
 /// The first hook that cannot be started, exits with something other than 0, or overruns its timeout (it is killed).
 pub fn run(hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
-    run_in(None, hooks, list, state)
+    run_in(None, None, hooks, list, state)
 }
 
 /// The same in the bundle, where runc and crun run the hooks of a container that is being made.
@@ -97,16 +97,31 @@ pub fn run(hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
 /// # Errors
 /// As [`run`].
 pub fn run_in_bundle(hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
-    run_in(Some(state.bundle), hooks, list, state)
+    run_in(Some(state.bundle), None, hooks, list, state)
 }
 
-fn run_in(directory: Option<&Path>, hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
+/// The same for a container that is being made: with the end of its init (a pidfd) nothing is made any more, and a hook that still runs
+/// is killed.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_for(init: BorrowedFd<'_>, hooks: &[Hook], list: &str, state: &State<'_>) -> Result<(), Error> {
+    run_in(Some(state.bundle), Some(init), hooks, list, state)
+}
+
+fn run_in(
+    directory: Option<&Path>,
+    init: Option<BorrowedFd<'_>>,
+    hooks: &[Hook],
+    list: &str,
+    state: &State<'_>,
+) -> Result<(), Error> {
     if hooks.is_empty() {
         return Ok(());
     }
     let state = serde_json::to_vec(state).expect("a state is plain data");
     for (index, hook) in hooks.iter().enumerate() {
-        one(hook, directory, &state).map_err(|(problem, output)| Error {
+        one(hook, directory, init, &state).map_err(|(problem, output)| Error {
             list: list.to_owned(),
             index,
             path: hook.path.clone(),
@@ -118,7 +133,12 @@ fn run_in(directory: Option<&Path>, hooks: &[Hook], list: &str, state: &State<'_
 }
 
 /// Runs one hook; the error is what went wrong and what it printed.
-fn one(hook: &Hook, directory: Option<&Path>, state: &[u8]) -> Result<(), (String, String)> {
+fn one(
+    hook: &Hook,
+    directory: Option<&Path>,
+    init: Option<BorrowedFd<'_>>,
+    state: &[u8],
+) -> Result<(), (String, String)> {
     let plain = |problem: String| (problem, String::new());
     let file = |name| {
         memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from).map_err(|e| plain(format!("memfd_create: {e}")))
@@ -138,7 +158,7 @@ fn one(hook: &Hook, directory: Option<&Path>, state: &[u8]) -> Result<(), (Strin
     // A `run` in the foreground blocks what it passes on.
     unblock_in(&mut command);
     let mut child = command.spawn().map_err(|error| plain(format!("execve: {error}")))?;
-    let problem = wait(&mut child, hook.timeout);
+    let problem = wait(&mut child, hook.timeout, init);
     let Some(problem) = problem else { return Ok(()) };
     let mut text = String::new();
     let read =
@@ -147,18 +167,23 @@ fn one(hook: &Hook, directory: Option<&Path>, state: &[u8]) -> Result<(), (Strin
 }
 
 /// Waits for a hook; what is wrong with how it ended.
-fn wait(child: &mut Child, timeout: Option<i64>) -> Option<String> {
-    if let Some(seconds) = timeout {
-        let deadline = Instant::now() + Duration::from_secs(seconds.unsigned_abs());
+fn wait(child: &mut Child, timeout: Option<i64>, init: Option<BorrowedFd<'_>>) -> Option<String> {
+    if timeout.is_some() || init.is_some() {
+        let deadline = timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.unsigned_abs()));
         let pidfd = match pidfd_open(Pid::from_raw(child.id().cast_signed())) {
             Ok(pidfd) => pidfd,
             Err(errno) => return Some(format!("pidfd_open: {errno}")),
         };
-        if !ended_by(&pidfd, deadline) {
+        let why = match first(pidfd.as_fd(), init, deadline) {
+            First::Hook => None,
+            First::Init => Some("killed, as init has ended".to_owned()),
+            First::Timeout => Some(format!("killed after its timeout of {} s", timeout.unwrap_or_default())),
+        };
+        if why.is_some() {
             // It is ours and not reaped yet, so the kill hits nothing else; what it answers changes nothing.
             let _ = child.kill();
             let _ = child.wait();
-            return Some(format!("killed after its timeout of {seconds} s"));
+            return why;
         }
     }
     match child.wait() {
@@ -171,16 +196,29 @@ fn wait(child: &mut Child, timeout: Option<i64>) -> Option<String> {
     }
 }
 
-fn ended_by(pidfd: &OwnedFd, deadline: Instant) -> bool {
+/// What a hook is waited for.
+enum First {
+    /// It has ended.
+    Hook,
+    /// The container's init has.
+    Init,
+    /// Its time is over.
+    Timeout,
+}
+
+/// Which of them comes first.
+fn first(hook: BorrowedFd<'_>, init: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> First {
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        let watched = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [watched(hook), watched(init.unwrap_or(hook))];
         match poll(&mut fds, timeout) {
-            Ok(0) if left.is_zero() => return false,
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return First::Timeout,
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => return true,
-            Err(_) => return false,
+            Ok(_) if fds[0].any() == Some(true) => return First::Hook,
+            Ok(_) => return First::Init,
+            Err(_) => return First::Timeout,
         }
     }
 }
@@ -225,6 +263,16 @@ mod tests {
     fn a_timeout_kills_it() {
         let error = run_one(hook("exec sleep 60", Some(1))).unwrap_err();
         assert_eq!(error, "hooks.prestart[0] (/bin/sh): killed after its timeout of 1 s");
+    }
+
+    #[test]
+    fn the_end_of_init_kills_it() {
+        let mut init = Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_raw(init.id().cast_signed())).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        init.kill().unwrap();
+        assert_eq!(wait(&mut child, None, Some(pidfd.as_fd())).unwrap(), "killed, as init has ended");
+        init.wait().unwrap();
     }
 
     #[test]

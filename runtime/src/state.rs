@@ -11,7 +11,7 @@
 //! still listens.
 
 use std::cell::Cell;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -191,6 +191,31 @@ impl StateDir {
     /// # Errors
     /// [`Error::Missing`].
     pub fn open(root: &Path, id: &ContainerId, access: Access) -> Result<Self, Error> {
+        let directory = Self::find(root, id, access)?;
+        match access {
+            Access::Look => {}
+            Access::Change => lock(&directory.directory, id)?,
+        }
+        Ok(directory)
+    }
+
+    /// Opens the directory of a container to change it, now or not at all: `None`, another command is changing it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub fn try_open(root: &Path, id: &ContainerId) -> Result<Option<Self>, Error> {
+        let directory = Self::find(root, id, Access::Change)?;
+        match directory.directory.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => {
+                Err(error).call(|| format!("flock({:?}, LOCK_EX|LOCK_NB)", id.as_str()))?
+            }
+            Ok(()) => still_there(&directory.directory, id)?,
+        }
+        Ok(Some(directory))
+    }
+
+    fn find(root: &Path, id: &ContainerId, access: Access) -> Result<Self, Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let missing = |error: CallError| match error.errno {
             Errno::ENOENT => Error::Missing(id.clone()),
@@ -201,10 +226,6 @@ impl StateDir {
         let directory = openat(&parent, id.as_str(), flags, Mode::empty());
         let directory = directory.call(|| format!("openat({root:?}, {:?})", id.as_str())).map_err(missing)?;
         let directory = File::from(directory);
-        match access {
-            Access::Look => {}
-            Access::Change => lock(&directory, id)?,
-        }
         Ok(Self { id: id.clone(), parent, directory, access, socket: Cell::new(true) })
     }
 
@@ -223,6 +244,23 @@ impl StateDir {
             return Err(Error::Newer { id: self.id.clone(), found: version });
         }
         Ok(Some(parse("state.json", &text)?))
+    }
+
+    /// The init of a container that another command is changing, as far as is known: one that is being made has a record that is not
+    /// published yet.
+    ///
+    /// # Errors
+    /// What pidfd_open(2) answers.
+    pub fn init_so_far(&self) -> Result<Option<Init>, Error> {
+        let record = |name: &str| {
+            // Half of one says nothing.
+            let text = read_record(&self.directory, Path::new(name)).ok()??;
+            parse::<Record>(name, &text).ok()?.init
+        };
+        match record("state.json").or_else(|| record("state.json.new")) {
+            Some(init) => Ok(Init::find(init)?),
+            None => Ok(None),
+        }
     }
 
     /// Replaces the record.
@@ -371,7 +409,11 @@ impl StateDir {
 /// the descriptor first.
 fn lock(directory: &File, id: &ContainerId) -> Result<(), Error> {
     directory.lock().call(|| format!("flock({:?}, LOCK_EX)", id.as_str()))?;
-    // Who held it may have removed the container.
+    still_there(directory, id)
+}
+
+/// Who held the lock may have removed the container.
+fn still_there(directory: &File, id: &ContainerId) -> Result<(), Error> {
     match nix::sys::stat::fstat(directory).call(|| format!("fstat({:?})", id.as_str()))?.st_nlink {
         0 => Err(Error::Missing(id.clone())),
         _ => Ok(()),

@@ -74,6 +74,42 @@ fn container_in_the_foreground_is_deleted() {
     });
 }
 
+/// Of a container that is being made or started by a command which waits for a hook.
+#[test]
+fn deleted_while_a_hook_hangs() {
+    test(|t| {
+        differs!(t, Kind::Runc, "1.1 forgets the container and lets the hook run on");
+        differs!(t, Kind::Crun, "1.8 waits as long as the hook");
+        let folder = t.dir.join("hook");
+        std::fs::create_dir(&folder).unwrap();
+        let begun = folder.join("begun");
+        let script = format!("echo >{}; exec sleep 1000", begun.display());
+        let hook =
+            json!([{"path": "/bin/busybox", "args": ["busybox", "sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]);
+        for (verb, point) in [
+            ("create", "prestart"),
+            ("create", "createRuntime"),
+            ("create", "createContainer"),
+            ("run", "createRuntime"),
+            ("run", "startContainer"),
+        ] {
+            nix::unistd::mkfifo(&begun, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let bundle = t.bundle().mount(folder.to_str().unwrap(), "bind", &folder, &["bind"]);
+            let bundle = bundle.set(&format!("/hooks/{point}"), hook.clone());
+            bundle.write();
+            let id = t.id();
+            let mut command = t.command(&[verb, "--bundle", bundle.dir.to_str().unwrap(), &id]);
+            let mut maker = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // Until the hook is at it.
+            std::fs::read(&begun).unwrap();
+            t.runtime(&["delete", "--force", &id]).ok();
+            assert_ne!(maker.wait().unwrap().code(), Some(0), "{verb}, {point}");
+            assert_eq!(t.runtime(&["list", "-q"]).ok(), "", "{verb}, {point}");
+            std::fs::remove_file(&begun).unwrap();
+        }
+    });
+}
+
 #[test]
 fn paused_before_its_start() {
     test(|t| {

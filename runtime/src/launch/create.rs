@@ -1,7 +1,7 @@
 //! Making an init process, and starting the program in it.
 
 use std::cell::Cell;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
 
@@ -211,8 +211,9 @@ fn supervise(
             Message::Namespaces => {
                 links::give(&plan.links, created.pid)?;
                 if let Some(hooks) = hooks {
-                    hooks::run_in_bundle(&hooks.prestart, "prestart", state)?;
-                    hooks::run_in_bundle(&hooks.create_runtime, "createRuntime", state)?;
+                    let init = created.pidfd.as_fd();
+                    hooks::run_for(init, &hooks.prestart, "prestart", state)?;
+                    hooks::run_for(init, &hooks.create_runtime, "createRuntime", state)?;
                 }
                 channel.go().during(|| "hooks".to_owned())?;
             }

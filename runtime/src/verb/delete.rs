@@ -1,8 +1,13 @@
 //! `delete`: removes what is left of a container.
 
+use std::time::Duration;
+
+use nix::errno::Errno;
 use runtime::cgroup::Cgroup;
 use runtime::hooks::{self, State, Status};
-use runtime::state::{Access, ContainerId, Error, Record, StateDir};
+use runtime::state::{Access, ContainerId, Error, Init, Record, StateDir};
+use runtime::sys::process::pidfd_send_signal;
+use runtime::sys::{Call, CallError};
 
 use super::{Context, Failure, Verb};
 use crate::args::{Flag, Parsed};
@@ -28,7 +33,8 @@ pub(super) const VERB: Verb = Verb {
 fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let force = parsed.is_set("force");
     let id = parsed.positionals[0].parse()?;
-    let directory = match StateDir::open(&context.root, &id, Access::Change) {
+    let directory = if force { take(context, &id) } else { StateDir::open(&context.root, &id, Access::Change) };
+    let directory = match directory {
         // Never there, or just removed by somebody else.
         Err(Error::Missing(_)) if force => return Ok(0),
         directory => directory?,
@@ -52,14 +58,37 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         cgroup.thaw()?;
     }
     if let Some(init) = &container.init {
-        match runtime::sys::process::pidfd_send_signal(&init.pidfd, libc::SIGKILL) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(errno) => return Err(Failure::new(format!("pidfd_send_signal({}, SIGKILL): {errno}", init.pid))),
-        }
+        kill(init)?;
         init.wait()?;
     }
     destroy(context, container.directory, container.record.as_ref(), container.cgroup.as_ref())?;
     Ok(0)
+}
+
+/// How long another command has before it is looked again at the container that it changes.
+const REST: Duration = Duration::from_millis(5);
+
+/// Opens the directory of a container to remove it. A command that changes it may wait for a hook that never ends: with init all of that is
+/// over.
+fn take(context: &Context<'_>, id: &ContainerId) -> Result<StateDir, Error> {
+    loop {
+        if let Some(directory) = StateDir::try_open(&context.root, id)? {
+            return Ok(directory);
+        }
+        // Its maker may be about to make it.
+        if let Some(init) = StateDir::open(&context.root, id, Access::Look)?.init_so_far()? {
+            kill(&init)?;
+        }
+        std::thread::sleep(REST);
+    }
+}
+
+fn kill(init: &Init) -> Result<(), CallError> {
+    match pidfd_send_signal(&init.pidfd, libc::SIGKILL) {
+        // It has ended.
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        killed => killed.call(|| format!("pidfd_send_signal({}, SIGKILL)", init.pid)),
+    }
 }
 
 /// Removes the cgroup with all that runs in it and the state, then runs the poststop hooks. Goes on after an error and reports
