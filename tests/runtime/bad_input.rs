@@ -248,7 +248,6 @@ fn every_member_absurd() {
             ("/process/env", json!(["=x"]), "process.env[0]"),
             ("/process/cwd", json!("/a\u{0}b"), "process.cwd"),
             ("/process/capabilities", json!(["CAP_KILL"]), "process.capabilities"),
-            ("/process/capabilities/bounding", json!(["KILL IT"]), "process.capabilities.bounding[0]"),
             ("/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": -1, "hard": 1}]), "process.rlimits[0].soft"),
             ("/process/noNewPrivileges", json!("yes"), "process.noNewPrivileges"),
             ("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 999}), "process.scheduler.nice"),
@@ -361,7 +360,9 @@ fn anything_anywhere_is_taken_or_refused_in_one_line() {
             let value = &values[index * 5 % values.len()];
             let output = t.run(&t.bundle().set(place, value.clone()));
             assert!(output.code < 128, "{place} = {value}: {output}");
-            assert_eq!(output.code == 0, output.stderr.is_empty(), "{place} = {value}: {output}");
+            // Of capabilities unknown names are left out with a warning.
+            let warned = output.code == 0 && place.starts_with("/process/capabilities/");
+            assert!((output.code == 0) == output.stderr.is_empty() || warned, "{place} = {value}: {output}");
             assert!(output.stderr.trim_end().lines().count() <= 1, "{place} = {value}: {output}");
         }
         assert_eq!(t.runtime(&["list", "-q"]).ok(), "");

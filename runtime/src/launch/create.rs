@@ -123,7 +123,8 @@ pub fn begin(mut create: Create<'_>) -> Result<Making<'_>, Error> {
     // The child's end must be open in the child alone, or its end of file would never come.
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let state = State { pid: pid.as_raw(), ..state };
-    let created = Created { pid, pidfd, console: None, warnings: Vec::new(), channel: None, notify: None };
+    let warnings = plan.process.warnings.clone();
+    let created = Created { pid, pidfd, console: None, warnings, channel: None, notify: None };
     Ok(Making { plan, spec: create.spec, state, created, channel: ours, paired })
 }
 

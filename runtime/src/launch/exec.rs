@@ -95,7 +95,7 @@ pub fn exec(exec: Exec<'_>) -> Result<Executed, Error> {
         Clone3::Parent(pid, pidfd) => (pid, pidfd),
     };
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
-    let mut executed_process = Executed { pid, pidfd, console: None, warnings: Vec::new() };
+    let mut executed_process = Executed { pid, pidfd, console: None, warnings: process.warnings.clone() };
     let result = loop {
         match ours.next().during(|| "init".to_owned()) {
             Ok(Message::Console(master)) => executed_process.console = Some(master),

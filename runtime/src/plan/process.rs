@@ -47,6 +47,8 @@ pub struct Process {
     pub scheduler: Option<Scheduler>,
     /// I/O class and priority, as ioprio_set(2) takes them.
     pub io_priority: Option<u32>,
+    /// What is asked for that nobody can give, for the log.
+    pub warnings: Vec<String>,
     /// Processors, a bit each, of a process that enters a container: until it is in its groups, and then.
     pub affinity: [Option<Vec<u64>>; 2],
 }
@@ -110,6 +112,7 @@ pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> 
     if process.oom_score_adj.is_some_and(|value| !(-1000..=1000).contains(&value)) {
         return Err(refuse(&format!("{at}.oomScoreAdj"), "must be from -1000 to 1000"));
     }
+    let (capabilities, unknown) = capabilities(process.capabilities.as_ref(), at)?;
     Ok(Process {
         args,
         env: process.env.iter().map(|variable| bytes(variable, process)).collect(),
@@ -118,7 +121,7 @@ pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> 
         gid: process.user.gid,
         groups: process.user.additional_gids.clone(),
         umask: process.user.umask.unwrap_or(0o022),
-        capabilities: capabilities(process.capabilities.as_ref(), at)?,
+        capabilities,
         rlimits: rlimits(&process.rlimits, at)?,
         no_new_privileges: process.no_new_privileges,
         apparmor: process.apparmor_profile.clone().filter(|profile| !profile.is_empty()),
@@ -138,27 +141,35 @@ pub fn process(process: &spec::Process, at: &str) -> Result<Process, PlanError> 
             .map(|given| scheduling::affinity(given, at))
             .transpose()?
             .unwrap_or_default(),
+        warnings: match unknown.is_empty() {
+            true => Vec::new(),
+            false => vec![format!("config.json: {at}.capabilities: unknown and left out: {unknown:?}")],
+        },
     })
 }
 
-fn capabilities(sets: Option<&spec::Capabilities>, at: &str) -> Result<Capabilities, PlanError> {
-    let Some(sets) = sets else { return Ok(Capabilities::default()) };
-    let parse = |set: &[String], name: &str| -> Result<CapSet, PlanError> {
+/// The sets, and the names in them that are no capability: these cannot be granted, which is a reason for a warning alone
+/// (OCI runtime-spec config.md, "Linux Process").
+fn capabilities<'a>(sets: Option<&'a spec::Capabilities>, at: &str) -> Result<(Capabilities, Vec<&'a str>), PlanError> {
+    let mut unknown = Vec::new();
+    let Some(sets) = sets else { return Ok((Capabilities::default(), unknown)) };
+    let mut parse = |set: &'a [String]| -> CapSet {
         set.iter()
-            .enumerate()
-            .map(|(index, text)| {
-                Capability::from_str(text).map_err(|_| {
-                    refuse(&format!("{at}.capabilities.{name}[{index}]"), format!("unknown capability {text:?}"))
-                })
+            .filter_map(|text| {
+                let known = Capability::from_str(text).ok();
+                if known.is_none() && !unknown.contains(&text.as_str()) {
+                    unknown.push(text);
+                }
+                known
             })
             .collect()
     };
     let parsed = Capabilities {
-        bounding: parse(&sets.bounding, "bounding")?,
-        effective: parse(&sets.effective, "effective")?,
-        permitted: parse(&sets.permitted, "permitted")?,
-        inheritable: parse(&sets.inheritable, "inheritable")?,
-        ambient: parse(&sets.ambient, "ambient")?,
+        bounding: parse(&sets.bounding),
+        effective: parse(&sets.effective),
+        permitted: parse(&sets.permitted),
+        inheritable: parse(&sets.inheritable),
+        ambient: parse(&sets.ambient),
     };
     let contained = |inner: CapSet, outer: CapSet, names: (&str, &str)| match first(inner.without(outer)) {
         Some(capability) => {
@@ -170,7 +181,7 @@ fn capabilities(sets: Option<&spec::Capabilities>, at: &str) -> Result<Capabilit
     // Wide-spread documents name ambient capabilities that are not inheritable; the kernel would grant none of these, and neither
     // does runc (CVE-2022-29162: they were made inheritable once).
     let ambient = CapSet(parsed.ambient.0 & parsed.permitted.0 & parsed.inheritable.0);
-    Ok(Capabilities { ambient, ..parsed })
+    Ok((Capabilities { ambient, ..parsed }, unknown))
 }
 
 /// A capability of the set.
@@ -239,15 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn unknown_capabilities_are_left_out() {
+        let sets = r#"{"bounding":["CAP_KILL","CAP_FLY"],"permitted":["CAP_FLY","KILL"]}"#;
+        let plan = plan(&format!(r#"{{"args":["x"],"cwd":"/","capabilities":{sets}}}"#)).unwrap();
+        assert_eq!((plan.capabilities.bounding, plan.capabilities.permitted), (CapSet(1 << 5), CapSet(0)));
+        assert_eq!(plan.warnings, ["config.json: process.capabilities: unknown and left out: [\"CAP_FLY\", \"KILL\"]"]);
+    }
+
+    #[test]
     fn names_the_member_that_is_wrong() {
         for (json, message) in [
             (r#"{"args":[],"cwd":"/"}"#, "process.args: needs at least the name of a program"),
             (r#"{"args":["x"],"cwd":"tmp"}"#, "process.cwd: \"tmp\" is not an absolute path"),
             (r#"{"args":["x"],"cwd":"/","env":["A=1","=2"]}"#, "process.env[1]: must be NAME=value without a NUL byte"),
-            (
-                r#"{"args":["x"],"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_FLY"]}}"#,
-                "process.capabilities.bounding[1]: unknown capability \"CAP_FLY\"",
-            ),
             (
                 r#"{"args":["x"],"cwd":"/","capabilities":{"effective":["CAP_KILL"]}}"#,
                 "process.capabilities.effective: CAP_KILL must be in permitted, too",
