@@ -70,7 +70,9 @@ fn carry_out(verb: &verb::Verb, global: &Parsed, verb_args: &[String], log: &log
     let parsed =
         args::verb(verb, verb_args).map_err(|error| Failure { code: 1, message: format!("{}: {error}", verb.name) })?;
     if verb.enters_containers {
-        verb::protect_own_program(verb::preserved_fds(&parsed, verb.activation)?)?;
+        let preserved = verb::preserved_fds(&parsed, verb.activation)?;
+        verb::check_preserved(preserved)?;
+        verb::protect_own_program(preserved)?;
     }
     log.debug(|| format!("{} {verb_args:?}, containers in {:?}", verb.name, context.root));
     (verb.run)(&context, &parsed)

@@ -1,6 +1,7 @@
 //! The command line itself: features, spec, version, options before and after positionals, logs.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{Kind, differs, kind, test};
@@ -118,6 +119,42 @@ fn unknown_verbs_and_flags_are_refused() {
         t.runtime(&["run", "--no-such-flag", &t.id()]).fails(&["no-such-flag"]);
         t.runtime(&["run"]).fails(&[]);
         t.runtime(&["state", "one", "two"]).fails(&[]);
+    });
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_named_with_their_flag() {
+    test(|t| {
+        let container = t.hold(t.bundle());
+        for (verb, flag) in [("update", "--resources"), ("exec", "--process")] {
+            let output = container.verb(verb, &[flag, "/no/such/file"]);
+            // runc 1.1 and crun 1.8 name the file alone.
+            assert!(output.stderr.contains(flag) || kind() != Kind::Rt, "{output}");
+            output.fails(&["/no/such/file"]);
+        }
+        container.end();
+    });
+}
+
+/// Descriptors of the command's own, such as that of its log, are not those that the caller meant.
+#[test]
+fn preserved_descriptors_must_be_open() {
+    test(|t| {
+        differs!(t, Kind::Runc, "1.1 takes descriptors of its own for the caller's");
+        differs!(t, Kind::Crun, "1.8 preserves what there is");
+        let container = t.hold(t.bundle());
+        let (bundle, id) = (t.bundle(), t.id());
+        bundle.write();
+        let run = ["run", "--preserve-fds", "2", "--bundle", bundle.dir.to_str().unwrap(), &id];
+        let exec = ["exec", "--preserve-fds", "2", &container.id, "true"];
+        for verb in [&run[..], &exec[..]] {
+            let inner = t.command(verb);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "exec \"$@\" 3</dev/null 4<&-", "sh"]).arg(inner.get_program());
+            shell.arg("--log").arg(t.dir.join("log")).args(inner.get_args()).stdin(Stdio::null());
+            tests::Output::from(shell.output().unwrap()).fails(&["--preserve-fds", "descriptor 4"]);
+        }
+        container.end();
     });
 }
 

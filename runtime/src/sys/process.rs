@@ -111,6 +111,14 @@ pub enum CloseRange {
     OnExec,
 }
 
+/// Whether a descriptor came from whoever executed this program, fcntl(2) F_GETFD: this program's own would not survive that.
+#[must_use]
+pub fn is_inherited(number: i32) -> bool {
+    // SAFETY: plain integers; it changes nothing.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Closes all descriptors from `first` on, close_range(2).
 ///
 /// # Errors

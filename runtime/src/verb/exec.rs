@@ -1,7 +1,7 @@
 //! `exec`: runs one more process in a container.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::fcntl::AT_FDCWD;
 use runtime::hooks::Status;
@@ -140,7 +140,7 @@ fn process(container: &Container, parsed: &Parsed) -> Result<Process, Failure> {
         if parsed.positionals.len() > 1 {
             return Err(Failure::new("--process: the command is in the document; give no other"));
         }
-        return Ok(document(&PathBuf::from(path))?);
+        return document(Path::new(path));
     }
     let (_, args) = parsed.positionals.split_first().unwrap_or((&parsed.positionals[0], &[]));
     if args.is_empty() {
@@ -192,9 +192,9 @@ fn add_capabilities(process: &mut Process, parsed: &Parsed) {
     }
 }
 
-fn document(path: &Path) -> Result<Process, spec::LoadError> {
-    let text = spec::read(AT_FDCWD, path)?;
-    spec::parse("process", &text)
+fn document(path: &Path) -> Result<Process, Failure> {
+    let text = spec::read(AT_FDCWD, path).map_err(|error| format!("--process: {error}"))?;
+    Ok(spec::parse("process", &text)?)
 }
 
 /// `UID[:GID]`, numbers only: there is no passwd file to trust out here (crun CVE-2026-30892). Without a group it stays the container's.

@@ -39,7 +39,7 @@ use runtime::rootless;
 use runtime::spec::{Namespace, NamespaceKind};
 use runtime::state::{self as kept, Access, ContainerId, Init, Record, StateDir};
 use runtime::sys::mount::{Attributes, Depth, attr, open_tree_attr};
-use runtime::sys::process::{Argv, CloseRange, close_range, execveat};
+use runtime::sys::process::{Argv, CloseRange, close_range, execveat, is_inherited};
 use runtime::sys::{Call, CallError, own_program};
 
 use crate::args::{Flag, GLOBAL, Parsed};
@@ -312,6 +312,14 @@ pub(crate) fn preserved_fds(parsed: &Parsed, activation: bool) -> Result<u32, Fa
         return Err(Failure::new(format!("--preserve-fds: {count} is more than there can be")));
     }
     Ok(count + if activation { listen_fds()? } else { 0 })
+}
+
+/// Refuses for a descriptor that the container's program is to have and the caller has not given.
+pub(crate) fn check_preserved(count: u32) -> Result<(), Failure> {
+    let missing = (3..3 + count).find(|number| !is_inherited(number.cast_signed()));
+    missing.map_or(Ok(()), |number| {
+        Err(Failure::new(format!("--preserve-fds: descriptor {number} (of 3 to {}) is not open", 2 + count)))
+    })
 }
 
 /// How many descriptors from 3 on are sockets of systemd's for this very process, sd_listen_fds(3).

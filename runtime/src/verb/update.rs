@@ -68,10 +68,10 @@ fn resources(context: &Context<'_>, parsed: &Parsed) -> Result<Resources, Failur
     if let Some(path) = parsed.value("resources") {
         let text = if path == "-" {
             let mut text = Vec::new();
-            std::io::stdin().take(LIMIT).read_to_end(&mut text).call(|| "read(0)".to_owned())?;
+            std::io::stdin().take(LIMIT).read_to_end(&mut text).call(|| "--resources: read(0)".to_owned())?;
             text
         } else {
-            spec::read(AT_FDCWD, Path::new(path))?
+            spec::read(AT_FDCWD, Path::new(path)).map_err(|error| format!("--resources: {error}"))?
         };
         let mut resources: Resources = spec::parse("resources", &text)?;
         // Device rules are not part of an update (runc's behaviour).
