@@ -39,6 +39,13 @@ impl Killer {
         Killer { let_go, steps, tracer }
     }
 
+    /// Waits until it has ended, killed or not; how many steps it has made. Its exit code may be lost by that.
+    #[must_use]
+    pub fn ended(self) -> u32 {
+        self.tracer.join().unwrap();
+        self.steps.load(Ordering::SeqCst)
+    }
+
     /// Lets it go; how many steps it has made. One that was not killed has to make some call, so that this is seen.
     pub async fn end(self, wake: impl Future<Output = ()>) -> u32 {
         self.let_go.store(true, Ordering::SeqCst);

@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use serde_json::{Value, json};
-use tests::{Kind, Output, differs, needs, test};
+use tests::{Killer, Kind, Output, differs, needs, test};
 
 use crate::user::{USER, User};
 
@@ -113,6 +114,46 @@ fn ids_of_subuid_are_mapped_by_newuidmap() {
         }
         for (path, _) in &there {
             unmount(*path, UnmountFlags::empty()).unwrap();
+        }
+    });
+}
+
+/// Without a cgroup nothing but its record leads to the init of a container: one that is not on record ends with who made it.
+#[test]
+fn nothing_stays_of_a_maker_that_is_killed_at_any_step() {
+    test(|t| {
+        differs!(t, Kind::Crun, "its own idea of what is rootless");
+        differs!(t, Kind::Runc, "1.1 needs a cgroup");
+        needs!(t, fs::read("/proc/self/syscall").is_ok(), "this kernel does not tell the calls of a process");
+        let user = User::new(t);
+        let bundle = user.bundle().args(&["/bin/payload", "hold"]);
+        bundle.write();
+        for verb in [&["create"] as &[&str], &["run", "--detach"]] {
+            let attempt = |at| {
+                let (id, (reader, writer)) = (t.id(), std::io::pipe().unwrap());
+                // It begins when it is watched.
+                let mut maker = user.program("sh", &["-c", "read begin; exec \"$@\" </dev/null", "sh"]);
+                maker.arg(&user.program).args(verb).args(["-b", bundle.dir.to_str().unwrap(), &id]);
+                let mut child = maker.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+                drop(maker);
+                let killer = Killer::watch(child.id().try_into().unwrap(), at, &t.dir);
+                child.stdin.take().unwrap().write_all(b"\n").unwrap();
+                let steps = killer.ended();
+                // Who waited for its steps may have waited for its end, too.
+                let _ = child.wait();
+                user.runtime(&["delete", "--force", &id]).ok();
+                assert_eq!(user.runtime(&["list", "-q"]).ok(), "");
+                // Its output ends with the last process that has it.
+                let mut output = [PollFd::new(reader.as_fd(), PollFlags::empty())];
+                poll(&mut output, PollTimeout::from(10_000u16)).unwrap();
+                assert_eq!(output[0].revents(), Some(PollFlags::POLLHUP), "{verb:?}, killed before step {at} of it");
+                steps
+            };
+            let steps = attempt(u32::MAX);
+            assert!(steps > 5, "{steps}");
+            for at in 1..=steps {
+                attempt(at);
+            }
         }
     });
 }

@@ -473,6 +473,8 @@ impl Create<'_> {
             }
             Wait::Listener(listener) => {
                 self.channel.created()?;
+                // The parent has put this process on record.
+                self.channel.wait()?;
                 loop {
                     let connection =
                         nix::sys::socket::accept4(listener.as_raw_fd(), nix::sys::socket::SockFlag::SOCK_CLOEXEC)

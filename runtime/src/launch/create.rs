@@ -28,7 +28,6 @@ pub struct Making<'a> {
     state: State<'a>,
     created: Created,
     channel: Channel,
-    paired: bool,
 }
 
 /// Makes a container's init process. Everything of the configuration is checked before the first effect; when it fails,
@@ -124,8 +123,8 @@ pub fn begin(mut create: Create<'_>) -> Result<Making<'_>, Error> {
     close_many(child.into_descriptors()).call(|| "close_range()".to_owned()).during(|| "clone".to_owned())?;
     let state = State { pid: pid.as_raw(), ..state };
     let warnings = plan.process.warnings.clone();
-    let created = Created { pid, pidfd, console: None, warnings, channel: None, notify: None };
-    Ok(Making { plan, spec: create.spec, state, created, channel: ours, paired })
+    let created = Created { pid, pidfd, console: None, warnings, channel: None, paired, notify: None };
+    Ok(Making { plan, spec: create.spec, state, created, channel: ours })
 }
 
 impl Making<'_> {
@@ -140,11 +139,11 @@ impl Making<'_> {
     /// # Errors
     /// [`Error`]: it has ended, and nothing is left of it.
     pub fn complete(self) -> Result<Created, Error> {
-        let Self { plan, spec, state, mut created, channel, paired } = self;
+        let Self { plan, spec, state, mut created, channel } = self;
         match supervise(&plan, &mut created, &channel, &state, spec.hooks.as_ref()) {
             Ok(()) => {
                 created.notify = Notify::new(spec, &state, state.pid);
-                created.channel = paired.then_some(channel);
+                created.channel = Some(channel);
                 Ok(created)
             }
             Err(error) => Err(bury(&created.pidfd, error)),
@@ -156,7 +155,19 @@ impl Created {
     /// One that another runtime has made, and starts.
     #[must_use]
     pub fn elsewhere(pid: Pid, pidfd: OwnedFd, console: Option<OwnedFd>) -> Self {
-        Self { pid, pidfd, console, warnings: Vec::new(), channel: None, notify: None }
+        Self { pid, pidfd, console, warnings: Vec::new(), channel: None, paired: false, notify: None }
+    }
+
+    /// Lets it outlive this process, where another one starts it ([`StartMode::Listener`]): it is on record now. Nobody would find one that is
+    /// not, so until then it ends with its maker.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn let_go(&mut self) -> Result<(), Error> {
+        if self.paired {
+            return Ok(());
+        }
+        self.channel.take().map_or(Ok(()), |channel| channel.go()).during(|| "init".to_owned())
     }
 
     /// Lets the program run; returns when execve has succeeded.

@@ -191,6 +191,8 @@ pub struct Created {
     /// What was done only in part, for the log.
     pub warnings: Vec<String>,
     channel: Option<Channel>,
+    /// Whether the word for its start comes by that channel, not by a socket.
+    paired: bool,
     notify: Option<Notify>,
 }
 

@@ -12,7 +12,7 @@
 //!    │◀────────────── Console + descriptor ──│ only with Stdio::Terminal
 //!    │◀──────────────────────────── Warning ─│ any number
 //!    │◀─────────────────────────── Created ──│ not with StartMode::Immediately
-//!    │ Go ── start() ───────────────────────▶│ only with StartMode::Paired
+//!    │ Go ── start(), let_go() ─────────────▶│ with StartMode::Listener the start comes by its socket, later
 //!    │◀───────────── Listener + descriptor ──│ only with SCMP_ACT_NOTIFY
 //!    │ Go ── it has arrived ────────────────▶│
 //!    │◀───────────── Failed(step, errno, ..)─│ instead of any of the above, and after them

@@ -251,8 +251,8 @@ fn populate(
     let init = start_of(making.pid());
     record.init = init.as_ref().ok().copied();
     let prepared = init.and_then(|_| Ok(directory.prepare(record)?));
-    let created = making.complete()?;
-    let written = prepared.and_then(|()| finish(directory, &created, request));
+    let mut created = making.complete()?;
+    let written = prepared.and_then(|()| finish(directory, &mut created, request));
     if let Err(failure) = written {
         // Ours and not reaped: the kill hits nothing else.
         let _ = pidfd_send_signal(&created.pidfd, libc::SIGKILL);
@@ -268,7 +268,7 @@ fn start_of(pid: Pid) -> Result<(i32, u64), Failure> {
     Ok((pid.as_raw(), stat.start_time))
 }
 
-fn finish(directory: &StateDir, created: &Created, request: &Request) -> Result<(), Failure> {
+fn finish(directory: &StateDir, created: &mut Created, request: &Request) -> Result<(), Failure> {
     let pid = created.pid;
     directory.publish()?;
     if let Some(path) = &request.pid_file {
@@ -277,7 +277,7 @@ fn finish(directory: &StateDir, created: &Created, request: &Request) -> Result<
     if let Some(socket) = &request.pidfd_socket {
         send_pidfd(socket, &created.pidfd, "standard")?;
     }
-    Ok(())
+    Ok(created.let_go()?)
 }
 
 /// Sends a process's pidfd to the connection of `--pidfd-socket`, with runc's word for the kind of process.
