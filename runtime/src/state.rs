@@ -357,7 +357,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The call that failed.
-    pub fn remove(self) -> Result<(), Error> {
+    pub fn remove(&self) -> Result<(), Error> {
         self.unlink("state.json")?;
         if self.socket.get() {
             self.unlink("start.sock")?;

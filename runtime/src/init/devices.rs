@@ -8,7 +8,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
-use super::{Create, leave};
+use super::Create;
 use crate::plan::{Device, DeviceKind};
 use crate::root::{Links, Root, make_node, open_leaf, split};
 use crate::sys::mount::move_mount;
@@ -22,18 +22,25 @@ const LINKS: [(&str, &str); 4] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// Makes the devices of the plan.
-pub(super) fn make(create: &Create<'_>, root: &Root) -> Result<(), CallError> {
+/// Makes the devices of the plan; `fresh` is the mount on /dev, where it was just made.
+pub(super) fn make(create: &Create<'_>, root: &Root, fresh: Option<&OwnedFd>) -> Result<(), CallError> {
     let plan = create.plan;
     if plan.devices.is_empty() && !plan.populate_dev {
         return Ok(());
     }
-    let dev = root.make_directory(Path::new("dev"), Links::Refuse)?;
+    let opened;
+    let dev = match fresh {
+        Some(dev) => dev,
+        None => {
+            opened = root.make_directory(Path::new("dev"), Links::Refuse)?;
+            &opened
+        }
+    };
     for (index, device) in plan.devices.iter().enumerate() {
         let (parent, name) = split(&device.path);
         let other;
         let directory = if parent == Path::new("dev") {
-            &dev
+            dev
         } else {
             other = root.make_directory(parent, Links::Refuse)?;
             &other
@@ -44,9 +51,8 @@ pub(super) fn make(create: &Create<'_>, root: &Root) -> Result<(), CallError> {
         }
     }
     if plan.populate_dev {
-        links(&dev)?;
+        links(dev)?;
     }
-    leave(dev);
     Ok(())
 }
 

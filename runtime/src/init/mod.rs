@@ -388,7 +388,7 @@ impl Create<'_> {
         }
         let root = self.root().at(Step::Root)?;
         let made = mounts::make(self, &root)?;
-        devices::make(self, &root).at(Step::Devices)?;
+        devices::make(self, &root, made.dev()).at(Step::Devices)?;
         mounts::sysctls(plan, made.proc.as_ref()).at(Step::Sysctl)?;
         console::connect(self, &root, made.devpts.as_ref()).at(Step::Console)?;
         if let Some(hooks) = self.hooks {

@@ -31,6 +31,11 @@ pub(super) struct Made {
 }
 
 impl Made {
+    /// The mount on `/dev`, if nothing was there before.
+    pub(super) fn dev(&self) -> Option<&OwnedFd> {
+        self.fresh.as_ref().filter(|(place, _)| place == Path::new("dev")).map(|(_, dev)| dev)
+    }
+
     /// No later step works on them.
     pub(super) fn leave(self) {
         let Self { proc, devpts, fresh } = self;

@@ -49,7 +49,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     }
     if container.cgroup_is_anothers()? {
         context.log.warning(&format!("container {id}: its cgroup has processes of somebody else and is left"));
-        remove_state(context, container.directory, container.record.as_ref())?;
+        remove_state(context, &container.directory, container.record.as_ref())?;
         return Ok(0);
     }
     if container.frozen
@@ -61,7 +61,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
         kill(init)?;
         init.wait()?;
     }
-    destroy(context, container.directory, container.record.as_ref(), container.cgroup.as_ref())?;
+    destroy(context, &container.directory, container.record.as_ref(), container.cgroup.as_ref())?;
     Ok(0)
 }
 
@@ -95,7 +95,7 @@ fn kill(init: &Init) -> Result<(), CallError> {
 /// the first; the state stays as long as there is a cgroup to be removed.
 pub(super) fn destroy(
     context: &Context<'_>,
-    directory: StateDir,
+    directory: &StateDir,
     record: Option<&Record>,
     cgroup: Option<&Cgroup>,
 ) -> Result<(), Failure> {
@@ -103,11 +103,10 @@ pub(super) fn destroy(
     remove_state(context, directory, record)
 }
 
-fn remove_state(context: &Context<'_>, directory: StateDir, record: Option<&Record>) -> Result<(), Failure> {
-    let id = directory.id().clone();
+fn remove_state(context: &Context<'_>, directory: &StateDir, record: Option<&Record>) -> Result<(), Failure> {
     directory.remove()?;
     if let Some(record) = record {
-        poststop(context, &id, record);
+        poststop(context, directory.id(), record);
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ impl Foreground {
         for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT, Signal::SIGTRAP] {
             set.remove(own);
         }
+        // It is not for the container: its pidfd tells of its end.
+        set.remove(Signal::SIGCHLD);
         set.thread_block().call(|| "sigprocmask(SIG_BLOCK)".to_owned())?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .call(|| "signalfd4()".to_owned())?;
@@ -41,7 +43,7 @@ impl Foreground {
     /// Relays until the process has ended and its terminal has said all.
     /// What `notify` hears is passed on, with this process as the one to watch.
     pub(super) fn relay(
-        self,
+        &self,
         pidfd: &OwnedFd,
         console: Option<OwnedFd>,
         mut notify: Option<Notify>,
@@ -87,6 +89,10 @@ impl Foreground {
                 break;
             }
             ended |= ready[0];
+            // Nobody is left for signals.
+            if ended && terminal.is_none() && notify.is_none() {
+                break;
+            }
         }
         drop(raw);
         let exited = wait(pidfd, Block::Yes).call(|| "waitid(P_PIDFD)".to_owned())?;
@@ -104,9 +110,6 @@ impl Foreground {
     fn pass_on(&self, pidfd: &OwnedFd, console: Option<&OwnedFd>) -> Result<(), CallError> {
         while let Some(info) = self.signals.read_signal().call(|| "read(<signalfd>)".to_owned())? {
             let signal = info.ssi_signo.cast_signed();
-            if signal == libc::SIGCHLD {
-                continue;
-            }
             match console {
                 Some(master) if signal == libc::SIGWINCH => follow_size(std::io::stdin().as_fd(), master)?,
                 _ => match pidfd_send_signal(pidfd, signal) {

@@ -266,24 +266,26 @@ pub(crate) fn protect_own_program(preserved: u32) -> Result<(), Failure> {
     close_range(3 + preserved, CloseRange::OnExec)
         .call(|| format!("close_range({}, CLOSE_RANGE_CLOEXEC)", 3 + preserved))?;
     nix::sys::prctl::set_dumpable(false).call(|| "prctl(PR_SET_DUMPABLE, 0)".to_owned())?;
-    let flags = statvfs("/proc/self/exe").call(|| "statfs(\"/proc/self/exe\")".to_owned())?.flags();
-    if flags.contains(FsFlags::ST_RDONLY) {
-        return Ok(());
-    }
     let readonly = Attributes { set: attr::RDONLY, ..Attributes::default() };
     let copy = match open_tree_attr(AT_FDCWD, c"/proc/self/exe", Depth::Single, readonly) {
         // An ordinary user makes no mounts, but copies, which nobody can mount.
-        Err(Errno::EPERM | Errno::EINVAL) if rootless::is_sealed()? => return Ok(()),
+        Err(Errno::EPERM | Errno::EINVAL) if is_read_only()? || rootless::is_sealed()? => return Ok(()),
         Err(Errno::EPERM) => rootless::sealed_copy()?,
         copy => {
             let copy = copy.call(|| "open_tree_attr(\"/proc/self/exe\", OPEN_TREE_CLONE, RDONLY)".to_owned())?;
-            if exchanged(&copy) {
+            if exchanged(&copy) || is_read_only()? {
                 return Ok(());
             }
             copy
         }
     };
     execute_again(&copy)
+}
+
+/// Whether this program's file is on a read-only mount: one of those above, when it was executed once more.
+fn is_read_only() -> Result<bool, Failure> {
+    let found = statvfs("/proc/self/exe").call(|| "statfs(\"/proc/self/exe\")".to_owned())?;
+    Ok(found.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Whether this process runs from the mount now.

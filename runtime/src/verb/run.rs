@@ -59,7 +59,7 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let started = made.created.start().map_err(Failure::from).and_then(released).and_then(|()| poststart(&made));
     if let Err(failure) = started {
         // A container whose poststart hook fails is stopped (OCI runtime-spec runtime.md, "Lifecycle").
-        end(context, made)?;
+        end(context, &made)?;
         return Err(failure);
     }
     let Some(foreground) = foreground else {
@@ -68,18 +68,21 @@ fn run(context: &Context<'_>, parsed: &Parsed) -> Result<u8, Failure> {
     let console = made.created.console.take();
     let exited = foreground.relay(&made.created.pidfd, console, made.notify.take());
     if !parsed.is_set("keep") {
-        end(context, made)?;
+        end(context, &made)?;
     }
-    Ok(exit_code(exited?))
+    let code = exit_code(exited?);
+    // All that is open goes with the process, in no call of its own.
+    std::mem::forget((made, foreground));
+    Ok(code)
 }
 
 /// Removes the container, unless somebody else has done so.
-fn end(context: &Context<'_>, made: Made) -> Result<(), Failure> {
+fn end(context: &Context<'_>, made: &Made) -> Result<(), Failure> {
     match made.directory.retake() {
         Err(Error::Missing(_)) => Ok(()),
         taken => {
             taken?;
-            destroy(context, made.directory, Some(&made.record), made.cgroup.as_ref())
+            destroy(context, &made.directory, Some(&made.record), made.cgroup.as_ref())
         }
     }
 }
