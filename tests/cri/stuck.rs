@@ -139,15 +139,34 @@ fn a_volume_that_hangs_before_its_container_is_made() {
     });
 }
 
+/// Nothing is asked of a disk to mount it.
+#[test]
+fn a_volume_that_hangs_is_mounted_all_the_same() {
+    pod_test(async |rtd| {
+        let fuse = fuse!(rtd);
+        fuse.hang();
+        let config = pod("stuck");
+        let id = rtd.run(&config).await.unwrap();
+        let one = rtd.create(&id, &with_volume(&fuse, "sleep 1000"), &config).await.unwrap();
+        rtd.runtime.start_container(within(LIMIT, StartContainerRequest { container_id: one.clone() })).await.unwrap();
+        assert_eq!(rtd.exec(&one, "grep -c ' /data fuse ' /proc/mounts").await.unwrap().stdout, b"1\n");
+        rtd.stop_container(&one, 0).await.unwrap();
+        rtd.remove_pod(&id).await.unwrap();
+        drop(fuse);
+    });
+}
+
 /// The one that waits is the pod's own: the daemon can be ended and started again.
 #[test]
 fn a_volume_that_hangs_before_its_container_is_started() {
     pod_test(async |rtd| {
         let mut fuse = fuse!(rtd);
-        fuse.hang();
         let config = pod("stuck");
         let id = rtd.run(&config).await.unwrap();
-        let one = rtd.create(&id, &with_volume(&fuse, "sleep 1000"), &config).await.unwrap();
+        let mut wanted = with_volume(&fuse, "sleep 1000");
+        wanted.mounts[0].host_path += "/file.log";
+        let one = rtd.create(&id, &wanted, &config).await.unwrap();
+        fuse.hang();
         for _ in 0..2 {
             let began = Instant::now();
             let start = within(LIMIT, StartContainerRequest { container_id: one.clone() });

@@ -14,8 +14,8 @@ use super::{Create, Failure, Step, copy_up, leave, write_below};
 use crate::plan::{Extra, Mount, Options, Parameter, Plan, Source};
 use crate::root::{Links, Root, open_leaf, split};
 use crate::sys::mount::{
-    Attributes, Depth, attr, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
-    move_mount,
+    Attributes, Depth, attr, file_type, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen,
+    mount_setattr, move_mount,
 };
 use crate::sys::{Call, CallError, xattr};
 
@@ -307,11 +307,10 @@ pub(super) fn sysctls(plan: &Plan, proc: Option<&OwnedFd>) -> Result<(), CallErr
 
 /// Whether a descriptor is of a symbolic link.
 pub(crate) fn is_link(fd: &OwnedFd) -> bool {
-    fstat(fd).is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK)
+    file_type(fd).is_ok_and(|found| found == SFlag::S_IFLNK)
 }
 
 /// Whether a descriptor is of a directory.
 fn is_directory(fd: &OwnedFd) -> Result<bool, CallError> {
-    let mode = fstat(fd).call(|| "fstat(<source>)".to_owned())?.st_mode;
-    Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+    Ok(file_type(fd).call(|| "statx(<source>, AT_STATX_DONT_SYNC)".to_owned())? == SFlag::S_IFDIR)
 }

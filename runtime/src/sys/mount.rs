@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
+use nix::sys::stat::SFlag;
 
 use super::{check, owned};
 
@@ -284,4 +285,18 @@ fn setattr(mount: BorrowedFd<'_>, depth: Depth, attributes: libc::mount_attr) ->
         )
     })?;
     Ok(())
+}
+
+/// What kind of file is behind a descriptor, statx(2). It is as the kernel knows it: the disk is not asked, which may be dead.
+///
+/// # Errors
+/// EBADF.
+pub fn file_type(fd: impl AsFd) -> Result<SFlag, Errno> {
+    // SAFETY: statx is plain data for which zero is a valid value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the name is a string, and the buffer lives until the call returns.
+    check(unsafe { libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut found) })?;
+    Ok(SFlag::from_bits_truncate(found.stx_mode.into()) & SFlag::S_IFMT)
 }
