@@ -1,6 +1,8 @@
 //! Which AppArmor profiles are loaded.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::config::{ContainerConfig, Profile};
 use super::error::{Error, Io};
@@ -17,8 +19,15 @@ pub(super) fn loaded(host: &Host) -> Result<Option<BTreeSet<String>>, Error> {
     if !host.apparmor {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(APPARMOR_PROFILES).io(|| format!("read({APPARMOR_PROFILES:?})"))?;
-    Ok(Some(parse(&text)))
+    read(Path::new(APPARMOR_PROFILES)).map(Some)
+}
+
+fn read(list: &Path) -> Result<BTreeSet<String>, Error> {
+    let text = std::fs::read_to_string(list);
+    // Where AppArmor is, its list is, but for a file system that shows neither.
+    let missing = text.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let why = if missing { ": securityfs is not mounted (mount -t securityfs none /sys/kernel/security)" } else { "" };
+    Ok(parse(&text.io(|| format!("read({list:?}){why}"))?))
 }
 
 /// Whether the kernel knows a profile; it knows none without AppArmor.
@@ -50,6 +59,17 @@ pub(super) fn require(config: &ContainerConfig, loaded: Option<&BTreeSet<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_securityfs_the_missing_mount_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let list = root.path().join("profiles");
+        let error = read(&list).unwrap_err().to_string();
+        let mount = "securityfs is not mounted (mount -t securityfs none /sys/kernel/security)";
+        assert_eq!(error, format!("read({list:?}): {mount}: No such file or directory (os error 2)"));
+        std::fs::write(&list, "a (enforce)\n").unwrap();
+        assert_eq!(read(&list).unwrap(), BTreeSet::from(["a".to_owned()]));
+    }
 
     #[test]
     fn lists() {
