@@ -95,12 +95,17 @@ impl Container {
         if let Some(container) = Container::load(roots, &id)? {
             return Ok(container);
         }
-        // Its shim is removing it: only say that there is none when nothing of it is left.
         if let Some(directory) = Directory::open(&roots.container(&id))?
             && directory.has_own_shim()
             && let Ok(Some(shim)) = directory.connect()
         {
-            shim.closed()?;
+            match directory.status() {
+                // Its shim is removing it: only say that there is none when nothing of it is left.
+                Ok(None | Some(Status { state: State::Exited | State::Removing, .. })) => shim.closed()?,
+                Ok(Some(_)) | Err(_) => {
+                    bail!("container {query}: container.json is missing; remove it with rtctl rm -f {query}")
+                }
+            }
         }
         Err(missing(roots, query))
     }
