@@ -445,6 +445,7 @@ impl Making<'_> {
             gid_mappings,
             shm_size: None,
             mount_label: None,
+            process_label: None,
             on_exit: network::on_exit(self.roots, &self.id)?,
         };
         write_json(&dir.join("sandbox.json"), &sandbox)?;

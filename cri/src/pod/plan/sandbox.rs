@@ -47,6 +47,7 @@ pub(in crate::pod) fn sandbox(pod: &PodConfig, defaults: &Defaults, labels: Opti
         gid_mappings,
         shm_size: namespaces.contains(&NamespaceKind::Ipc).then_some(SHM_SIZE),
         mount_label: labels.map(|labels| labels.mount.clone()),
+        process_label: labels.map(|labels| labels.process.clone()).filter(|_| !pod.privileged),
         namespaces,
         ends: Ends::OnRequest,
         on_exit: Vec::new(),
@@ -117,6 +118,7 @@ fn check(sandbox: &Sandbox) -> Result<(), Error> {
         sysctls: &sandbox.sysctls,
         shm_size: sandbox.shm_size,
         mount_label: sandbox.mount_label.as_deref(),
+        process_label: sandbox.process_label.as_deref(),
     };
     match SandboxPlan::new(&spec) {
         Ok(_) => Ok(()),

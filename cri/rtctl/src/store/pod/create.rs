@@ -211,6 +211,7 @@ fn sandbox(record: &PodRecord) -> Result<Sandbox> {
         gid_mappings: record.gids.clone(),
         shm_size: record.shm_size,
         mount_label: None,
+        process_label: None,
         on_exit: Vec::new(),
     };
     let checked = SandboxPlan::new(&SandboxSpec {
@@ -222,6 +223,7 @@ fn sandbox(record: &PodRecord) -> Result<Sandbox> {
         sysctls: &sandbox.sysctls,
         shm_size: sandbox.shm_size,
         mount_label: None,
+        process_label: None,
     });
     match checked {
         Ok(_) => Ok(sandbox),
