@@ -8,7 +8,8 @@ use shim::layout::{Ends, Sandbox, VERSION};
 
 use super::super::config::{PidScope, PodConfig, Scope};
 use super::super::error::Error;
-use super::{Defaults, Labels};
+use super::Defaults;
+use crate::selinux::Labels;
 use crate::spec::SHM_SIZE;
 
 /// Longest host name that is made of a pod's name; longer ones are cut, as the kubelet cuts them.
