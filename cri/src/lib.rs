@@ -9,6 +9,7 @@ pub mod image;
 pub mod metrics;
 pub mod network;
 pub mod pod;
+pub mod selinux;
 pub mod server;
 pub mod spec;
 pub mod stats;

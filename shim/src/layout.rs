@@ -251,9 +251,12 @@ pub struct Sandbox {
     /// Size in bytes of the /dev/shm that its containers share; absent means that each has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<u64>,
-    /// SELinux context of that /dev/shm.
+    /// SELinux context of that /dev/shm, and of the root of process 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount_label: Option<String>,
+    /// SELinux context of process 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_label: Option<String>,
     /// Program, by absolute path, and arguments: run to its end, for at most [`ON_EXIT_LIMIT`], when the sandbox has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_exit: Vec<String>,

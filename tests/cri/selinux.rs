@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use proto::v1::{ImageSpec, Mount, SeLinuxOption};
-use tests::pods::IMAGE;
+use proto::v1::{ImageSpec, Mount, NamespaceMode, SeLinuxOption};
+use tests::pods::{IMAGE, namespaces_of};
 use tests::{Rtd, pod_test};
 use tonic::Code;
 
@@ -64,6 +64,46 @@ fn a_pod_has_a_level_of_its_own() {
         for pod in &pods {
             rtd.remove_pod(pod).await.unwrap();
         }
+    });
+}
+
+/// A pod that shares its pids has a process 1 of ours; it is one of the pod's.
+#[test]
+fn process_one_of_shared_pids() {
+    pod_test(async |rtd| {
+        if !enforcing(rtd) {
+            return;
+        }
+        let mut config = logged(rtd, "shared");
+        namespaces_of(&mut config).pid = NamespaceMode::Pod as i32;
+        let pod = rtd.run(&config).await.unwrap();
+        let script = format!(
+            "{SHOW}; tr -d '\\000\\n' </proc/1/attr/current; echo; cat /proc/1/comm; \
+             grep -c 'tmpfs init .*context=\"system_u:object_r:container_file_t:s0:c' /proc/1/mountinfo"
+        );
+        let text = output(
+            rtd,
+            &pod,
+            &config,
+            &secured("first", &script, |security| {
+                security.namespace_options.get_or_insert_default().pid = NamespaceMode::Pod as i32;
+            }),
+        )
+        .await;
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("system_u:system_r:container_t:s0:c"), "{text}");
+        assert_eq!(lines[1..], [lines[0], "init", "1"]);
+        rtd.remove_pod(&pod).await.unwrap();
+
+        // What the policy does not know.
+        let mut config = logged(rtd, "wrong");
+        namespaces_of(&mut config).pid = NamespaceMode::Pod as i32;
+        linux(&mut config).security_context.get_or_insert_default().selinux_options = asked("missing_t", "");
+        let error = rtd.run(&config).await.unwrap_err();
+        assert!(
+            error.message().contains("missing_t") && error.message().contains("/proc/self/attr/current"),
+            "{error}"
+        );
     });
 }
 

@@ -39,6 +39,7 @@ mod registry;
 mod restart;
 mod run;
 mod security;
+mod selinux;
 mod systemd;
 mod user_namespaces;
 mod volumes;

@@ -105,3 +105,23 @@ fn image_cannot_reach_the_host() {
         }
     });
 }
+
+/// What is asked for in vain where there is no SELinux is an error, what is for every host is none.
+#[test]
+fn labels_without_selinux() {
+    rtctl_test(|r| {
+        needs!(r.test, fs::read("/sys/fs/selinux/enforce").is_err(), "a host with SELinux");
+        for option in ["label=type:container_t", "label=level:s0:c1,c2", "label=filetype:f", "label=nested"] {
+            r.sh(&["--security-opt", option], "true")
+                .fails(&["--security-opt label", "SELinux is not enabled on this host"]);
+        }
+        r.sh(&["--security-opt", "label=level:s0,c1"], "true").fails(&["s0,c1", "must be a level"]);
+        let dir = r.test.dir.join("data");
+        fs::create_dir(&dir).unwrap();
+        let mount = format!("{}:/data:z", dir.display());
+        let id = r.detached(&["--security-opt", "label=disable", "-v", &mount, "busybox", "true"]);
+        assert_eq!(r.field(&id, "{{.ProcessLabel}}{{.MountLabel}}"), "");
+        assert_eq!(r.field(&id, "{{(index .Mounts 0).Mode}} {{.HostConfig.SecurityOpt}}"), "z [label=disable]");
+        r.ok(&["rm", &id]);
+    });
+}

@@ -26,7 +26,6 @@ fn what_is_not_built_is_refused_by_name() {
         (&["run", "--link-local-ip", "169.254.0.2", "x"][..], "rtctl: --link-local-ip is not built yet"),
         (&["network", "create", "-d", "macvlan", "x"], "macvlan is not built yet"),
         (&["run", "--log-driver", "syslog", "x"], "syslog is not built"),
-        (&["run", "--security-opt", "label=type:x", "x"], "SELinux labels are not built yet"),
         (&["search", "busybox"], "rtctl: search is not built yet"),
         (&["build", "."], "rtctl: build is not built yet"),
     ] {

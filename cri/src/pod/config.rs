@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use runtime::spec::IdMapping;
 use serde::{Deserialize, Serialize};
 
+use crate::selinux::Context;
+
 /// Who a pod is: what a caller that asks again names it by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodMetadata {
@@ -53,7 +55,7 @@ pub struct PodConfig {
     /// Whether it may have privileged containers.
     pub privileged: bool,
     /// SELinux context.
-    pub selinux: Option<SelinuxContext>,
+    pub selinux: Option<Context>,
     /// System call filter of the sandbox; nothing runs there, so it is only told again.
     pub seccomp: Option<Profile>,
     /// AppArmor profile of the sandbox; nothing runs there, so it is only told again.
@@ -179,19 +181,6 @@ pub enum Profile {
     Localhost(String),
 }
 
-/// An SELinux context. CRI: SELinuxOption
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SelinuxContext {
-    /// User.
-    pub user: String,
-    /// Role.
-    pub role: String,
-    /// Type.
-    pub kind: String,
-    /// Level.
-    pub level: String,
-}
-
 /// Who a container is: its name in the pod and how often it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContainerMetadata {
@@ -245,7 +234,7 @@ pub struct ContainerConfig {
     /// Namespaces; absent means the pod's.
     pub namespaces: Option<Namespaces>,
     /// SELinux context; absent means the pod's.
-    pub selinux: Option<SelinuxContext>,
+    pub selinux: Option<Context>,
     /// Who it runs as.
     pub user: User,
     /// Whether its root file system is read-only.

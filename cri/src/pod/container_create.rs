@@ -31,7 +31,7 @@ use super::event::EventKind;
 use super::files;
 use super::flight::{Key, Outcome, Patience, Steps};
 use super::id::Id;
-use super::plan::{self, ContainerInput, Defaults, Labels, ResolvedMount, Runner};
+use super::plan::{self, ContainerInput, Defaults, ResolvedMount, Runner};
 use super::propagation;
 use super::record::{Applied, CONTAINERS, ContainerRecord, IMAGES, OWNER, UserRecord};
 use super::run::open;
@@ -41,6 +41,7 @@ use crate::config::ImageVolumes;
 use crate::copy::place::{Owner, copy_up};
 use crate::image::Prepared;
 use crate::image::identity::{self, Identity};
+use crate::selinux::Labels;
 use crate::spec::cdi::{self, Edits, Registry};
 use crate::spec::{Host, Image};
 

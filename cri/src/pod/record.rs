@@ -31,7 +31,7 @@ use shim::record::Record;
 
 use super::config::{ContainerConfig, PodConfig, Resources};
 use super::id::Id;
-use super::plan::Labels;
+use crate::selinux::Labels;
 
 /// Name of the directory of containers in a pod's.
 pub(super) const CONTAINERS: &str = "containers";

@@ -92,6 +92,7 @@ pub fn build(input: &Input<'_>) -> Result<Spec, Error> {
         resources: Some(resources),
         sysctl,
         seccomp: seccomp(options, &bounding),
+        mount_label: options.security.labels.as_ref().map(|labels| labels.mount.clone()),
         rootfs_propagation: mounts::rootfs_propagation(options).map(str::to_owned),
         masked_paths: if confined { strings(MASKED_PATHS) } else { Vec::new() },
         readonly_paths: if confined { strings(READONLY_PATHS) } else { Vec::new() },

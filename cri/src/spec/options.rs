@@ -10,6 +10,7 @@ use super::devices::DeviceRequest;
 use super::error::Error;
 use super::mounts::{MountIdMap, MountRequest, MountTarget};
 use crate::image::ImageConfig;
+use crate::selinux::Labels;
 
 /// What an image says about its containers: `config` of the OCI image configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +173,8 @@ pub struct Security {
     pub apparmor: Option<String>,
     /// Leave masked and read-only paths as they are.
     pub unconfined_paths: bool,
+    /// SELinux labels; absent where there is no SELinux.
+    pub labels: Option<Labels>,
 }
 
 /// System call filter.

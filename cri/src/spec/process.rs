@@ -121,6 +121,12 @@ pub(super) fn process(input: &Input<'_>, bounding: &[Capability]) -> Result<Proc
         rlimits: options.rlimits.clone(),
         no_new_privileges: options.security.no_new_privileges,
         apparmor_profile: options.security.apparmor.clone().filter(|_| host.apparmor),
+        selinux_label: options
+            .security
+            .labels
+            .as_ref()
+            .map(|labels| labels.process.clone())
+            .filter(|label| !label.is_empty()),
         oom_score_adj: options.oom_score_adj,
         ..Process::default()
     })

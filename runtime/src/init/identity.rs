@@ -60,37 +60,35 @@ pub(super) fn oom_score(process: &Process, channel: &Channel) -> Result<(), Call
     }
 }
 
-/// Files that take a label for execve, opened while the host's procfs is in reach (CVE-2019-16884).
-pub(super) struct Labels(Vec<(std::fs::File, String, &'static str)>);
+/// Files that take a label, most for execve, opened while the host's procfs is in reach (CVE-2019-16884).
+pub(super) struct Labels(Vec<Label>);
+
+type Label = (std::fs::File, String, &'static str);
 
 impl Labels {
     pub(super) fn prepare(process: &Process) -> Result<Self, CallError> {
         let mut labels = Vec::new();
-        let open = |path: &'static str, lsm: &str| {
-            OpenOptions::new()
-                .write(true)
-                .open(path)
-                .call(|| format!("open({path:?}): {lsm} is not active on this host"))
-        };
         if let Some(profile) = process.apparmor.as_deref().filter(|profile| *profile != "unconfined") {
             // KERNEL(5.1): a file of its own; before, all modules shared one.
             let (path, own) = ("/proc/self/attr/exec", "/proc/self/attr/apparmor/exec");
-            let file = match open(own, "AppArmor") {
+            let file = match writable(own, "AppArmor") {
                 Err(error) if error.errno == Errno::ENOENT && Path::new("/sys/module/apparmor").is_dir() => {
-                    open(path, "AppArmor")
+                    writable(path, "AppArmor")
                 }
                 result => result,
             }?;
             labels.push((file, format!("exec {profile}"), own));
         }
         if let Some(label) = &process.selinux {
-            if !Path::new("/sys/fs/selinux").is_dir() {
-                return Err(Errno::ENOENT)
-                    .call(|| "stat(\"/sys/fs/selinux\"): SELinux is not active on this host".to_owned());
-            }
-            labels.push((open("/proc/self/attr/exec", "SELinux")?, label.clone(), "/proc/self/attr/exec"));
+            labels.push(selinux("/proc/self/attr/exec", label)?);
         }
         Ok(Self(labels))
+    }
+
+    /// The SELinux label of a process that executes nothing.
+    pub(super) fn of_itself(label: Option<&str>) -> Result<Self, CallError> {
+        let label = label.map(|label| selinux("/proc/self/attr/current", label)).transpose()?;
+        Ok(Self(label.into_iter().collect()))
     }
 
     /// Nothing to be applied (any more).
@@ -105,6 +103,18 @@ impl Labels {
         }
         Ok(())
     }
+}
+
+fn writable(path: &str, lsm: &str) -> Result<std::fs::File, CallError> {
+    let file = OpenOptions::new().write(true).open(path);
+    file.call(|| format!("open({path:?}): {lsm} is not active on this host"))
+}
+
+fn selinux(path: &'static str, label: &str) -> Result<Label, CallError> {
+    if !Path::new("/sys/fs/selinux").is_dir() {
+        return Err(Errno::ENOENT).call(|| "stat(\"/sys/fs/selinux\"): SELinux is not active on this host".to_owned());
+    }
+    Ok((writable(path, "SELinux")?, label.to_owned(), path))
 }
 
 /// Whose supplementary groups the new process begins with.

@@ -302,6 +302,10 @@ impl Create<'_> {
             identity::die_with_parent().at(Step::Session)?;
         }
         let labels = identity::Labels::prepare(&plan.process).at(Step::Label)?;
+        let reaper = match self.process_one {
+            ProcessOne::Program => None,
+            ProcessOne::Reaper => Some(identity::Labels::of_itself(plan.process.selinux.as_deref()).at(Step::Label)?),
+        };
         identity::oom_score(&plan.process, &self.channel).at(Step::Identity)?;
         self.join().at(Step::Join)?;
         if plan.namespaces.makes(NamespaceKind::User) {
@@ -358,7 +362,7 @@ impl Create<'_> {
         }
         let program = program::find(&plan.process, &identity)?;
         let channel = self.wait_for_start().at(Step::Start)?;
-        let finished = self.finish(&identity, &program, channel.as_ref().unwrap_or(&self.channel));
+        let finished = self.finish(&identity, &program, reaper, channel.as_ref().unwrap_or(&self.channel));
         let Err(failure) = finished;
         // A `start` by another process waits for the answer there, the parent here.
         if let Some(channel) = channel {
@@ -371,13 +375,14 @@ impl Create<'_> {
         &self,
         identity: &identity::Identity,
         program: &program::Program<'_>,
+        reaper: Option<identity::Labels>,
         starter: &Channel,
     ) -> Result<std::convert::Infallible, Failure> {
         if let Some(hooks) = self.hooks {
             self.run_hooks(&hooks.start_container, "startContainer", hooks::Status::Created)?;
         }
         confine(self.bounds, starter, self.preserve_fds)?;
-        finish(identity, program, self.process_one)
+        finish(identity, program, reaper)
     }
 
     /// The root directory, with all that is mounted and made below it.
@@ -534,7 +539,7 @@ impl Exec<'_> {
         let identity = identity::assume(self.process, identity::Labels::none(), self.bounds, self.groups)?;
         let program = program::find(self.process, &identity)?;
         confine(self.bounds, &self.channel, self.preserve_fds)?;
-        finish(&identity, &program, ProcessOne::Program)
+        finish(&identity, &program, None)
     }
 
     /// Leaves the host: groups, what is written to the host's procfs (a child inherits it), descriptors but `keep` and those of
@@ -568,16 +573,15 @@ fn confine(bounds: Bounds<'_>, starter: &Channel, preserve_fds: u32) -> Result<(
     .at(Step::Seccomp)
 }
 
-/// The last steps, after which only the program runs.
+/// The last steps, after which only the program runs, below a process 1 with these labels if there are any.
 fn finish(
     identity: &identity::Identity,
     program: &program::Program<'_>,
-    process_one: ProcessOne,
+    reaper: Option<identity::Labels>,
 ) -> Result<std::convert::Infallible, Failure> {
     identity.complete().at(Step::Identity)?;
-    match process_one {
-        ProcessOne::Program => {}
-        ProcessOne::Reaper => reaper::fork()?,
+    if let Some(labels) = reaper {
+        reaper::fork(labels)?;
     }
     Err(program.execute())
 }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, getpid, isatty, setpgid, tcsetpgrp};
 
+use super::identity::Labels;
 use super::{At, Failure, Step};
 use crate::sys::clone;
 use crate::sys::entry::replace_arguments;
@@ -19,7 +20,7 @@ use crate::sys::{Call, CallError};
 const UNKNOWN: i32 = 255;
 
 /// Goes on as the program-to-be in a child; stays behind as process 1.
-pub(super) fn fork() -> Result<(), Failure> {
+pub(super) fn fork(labels: Labels) -> Result<(), Failure> {
     // Signals wait until process 1 looks at them; the child lets them through again.
     let all = SigSet::all();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None)
@@ -31,6 +32,8 @@ pub(super) fn fork() -> Result<(), Failure> {
             // What ps(1) shows in the container; a name that cannot be set is no reason to end.
             replace_arguments("init");
             let _ = nix::sys::prctl::set_name(c"init");
+            // The program gets them by execve(2). What fails here ends both.
+            labels.apply().at(Step::Label)?;
             // The program's streams and descriptors are its own: an end of file must not wait for process 1.
             let _ = close_all_but(Vec::new(), 0);
             exit_now(reap(program, &all))

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  ids ▸ session ▸ loopback ▸ host name ▸ sysctls ▸ [root] ▸ [privileges] ▸ created … the parent opens the namespaces ▸ ends
-//!                                                                                     or reaps until its parent ends
+//!                                                                                     or [label] ▸ reaps until its parent ends
 //! ```
 //!
 //! Containers see a process 1, and one that may trace other processes reaches into it: it has an empty, read-only root, no
 //! descriptors, no capabilities, and may make no system call but the one it waits with.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::mount::{MsFlags, mount};
@@ -86,13 +87,15 @@ impl Sandbox<'_> {
         }
         setsid().call(|| "setsid()".to_owned()).at(Step::Session)?;
         identity::hide_keyring().at(Step::Session)?;
-        empty_root().at(Step::Root)?;
+        let label = identity::Labels::of_itself(plan.process_label.as_deref()).at(Step::Label)?;
+        empty_root(plan.mount_label.as_deref()).at(Step::Root)?;
         // Children that are not its own are reaped by the kernel when nobody waits for them, wait(2).
         ignore_signal(libc::SIGCHLD, true).call(|| "sigaction(SIGCHLD, SIG_IGN)".to_owned()).at(Step::Session)?;
         replace_arguments("init");
         nix::sys::prctl::set_name(c"init").call(|| "prctl(PR_SET_NAME)".to_owned()).at(Step::Session)?;
         drop_privileges().at(Step::Identity)?;
         self.channel.created().at(Step::Start)?;
+        label.apply().at(Step::Label)?;
         close_all_but(Vec::new(), 0).call(|| "close_range()".to_owned()).at(Step::Session)?;
         // Before this it could not have told, and after it nothing can go wrong that it could tell.
         if let Some(filter) = self.filter
@@ -107,13 +110,14 @@ impl Sandbox<'_> {
 }
 
 /// An empty directory that nobody can write to instead of the host's.
-fn empty_root() -> Result<(), CallError> {
+fn empty_root(context: Option<&CStr>) -> Result<(), CallError> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .call(|| "mount(\"/\", MS_REC|MS_PRIVATE)".to_owned())?;
-    let mode = Parameter::Value(c"mode".into(), c"555".into());
+    let mut parameters = vec![Parameter::Value(c"mode".into(), c"555".into())];
+    parameters.extend(context.map(|context| Parameter::Value(c"context".into(), context.into())));
     let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    let tmpfs = mounts::new_mount(c"tmpfs", c"init", &[mode], attributes)?;
+    let tmpfs = mounts::new_mount(c"tmpfs", c"init", &parameters, attributes)?;
     move_mount_to_root(&tmpfs).call(|| "move_mount(<tmpfs>, \"/\")".to_owned())?;
     pivot(&Root::new(tmpfs))
 }

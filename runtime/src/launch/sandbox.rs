@@ -129,9 +129,24 @@ fn prepare(plan: &SandboxPlan, pid: Pid, pidfd: &OwnedFd, channel: &Channel) -> 
         channel.go().during(|| "user namespace".to_owned())?;
     }
     match channel.next().during(|| "sandbox".to_owned())? {
+        Message::Created if plan.process_label.is_some() => labelled(channel, pidfd),
         Message::Created => Ok(()),
         Message::Failed(failure) => Err(Error::Init(failure)),
         Message::Ended
+        | Message::Born(_)
+        | Message::Namespaces
+        | Message::Console(_)
+        | Message::Warning(_)
+        | Message::Listener(_) => Err(Error::Killed(how(pidfd))),
+    }
+}
+
+/// Process 1 takes its label last: what it may say then is the policy's, but the end of the channel tells.
+fn labelled(channel: &Channel, pidfd: &OwnedFd) -> Result<(), Error> {
+    match channel.next().during(|| "sandbox".to_owned())? {
+        Message::Ended => Ok(()),
+        Message::Failed(failure) => Err(Error::Init(failure)),
+        Message::Created
         | Message::Born(_)
         | Message::Namespaces
         | Message::Console(_)

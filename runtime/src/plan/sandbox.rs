@@ -23,8 +23,10 @@ pub struct SandboxSpec<'a> {
     pub sysctls: &'a BTreeMap<String, String>,
     /// Size in bytes of a /dev/shm for all containers; absent makes none.
     pub shm_size: Option<u64>,
-    /// SELinux context of that /dev/shm.
+    /// SELinux context of that /dev/shm, and of the root of process 1.
     pub mount_label: Option<&'a str>,
+    /// SELinux context of process 1.
+    pub process_label: Option<&'a str>,
 }
 
 /// A sandbox, checked.
@@ -40,8 +42,10 @@ pub struct SandboxPlan {
     pub sysctls: Vec<Sysctl>,
     /// Size of /dev/shm in bytes.
     pub shm_size: Option<u64>,
-    /// SELinux context of /dev/shm.
+    /// SELinux context of /dev/shm, and of the root of process 1.
     pub mount_label: Option<CString>,
+    /// SELinux context of process 1, if there is one.
+    pub process_label: Option<String>,
 }
 
 impl SandboxPlan {
@@ -96,6 +100,7 @@ impl SandboxPlan {
             sysctls: sysctl::sysctls(spec.sysctls, &namespaces)?,
             shm_size: spec.shm_size,
             mount_label: super::mount_label(spec.mount_label, "mount_label")?,
+            process_label: filled(spec.process_label).filter(|_| namespaces.makes(NamespaceKind::Pid)),
             namespaces,
         })
     }
@@ -116,6 +121,7 @@ mod tests {
             sysctls: &sysctls,
             shm_size: None,
             mount_label: None,
+            process_label: None,
         };
         change(&mut spec);
         SandboxPlan::new(&spec).map_err(|error| format!("{}: {}", error.at, error.problem))
@@ -160,6 +166,7 @@ mod tests {
                 sysctls,
                 shm_size: None,
                 mount_label: None,
+                process_label: None,
             };
             SandboxPlan::new(&spec).map_err(|error| error.at)
         };
@@ -181,5 +188,18 @@ mod tests {
         let plan = plan.unwrap();
         assert_eq!((plan.hostname.as_deref(), plan.domainname, plan.shm_size), (Some("pod"), None, Some(1 << 20)));
         assert!(plan.namespaces.makes(NamespaceKind::Network) && !plan.namespaces.makes(NamespaceKind::Pid));
+    }
+
+    #[test]
+    fn process_one_alone_has_a_label() {
+        let label = |namespaces: &'static [NamespaceKind]| {
+            let labelled = plan(|spec| {
+                spec.namespaces = namespaces;
+                spec.process_label = Some("u:r:t:s0");
+            });
+            labelled.unwrap().process_label
+        };
+        assert_eq!(label(&[NamespaceKind::Ipc, NamespaceKind::Pid]).as_deref(), Some("u:r:t:s0"));
+        assert_eq!(label(&[NamespaceKind::Ipc]), None);
     }
 }

@@ -24,6 +24,17 @@ pub fn fset(fd: impl AsFd, name: &CStr, value: &[u8]) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Sets `name` on what is open in any way, O_PATH as well: setxattr(2) by way of `/proc/self/fd`.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn set(fd: impl AsFd, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+    let path = CString::new(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: path and name are NUL-terminated, value is valid for its length, all outlive the call.
+    let result = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    Errno::result(result).map(drop)
+}
+
 /// The value of `name` on an open file or directory, `None` when it has none: fgetxattr(2).
 ///
 /// # Errors
@@ -138,6 +149,9 @@ fn leaf_path(dir: impl AsFd, leaf: &[u8]) -> Result<CString, Errno> {
 mod tests {
     use std::fs::File;
 
+    use nix::fcntl::OFlag;
+    use nix::sys::stat::Mode;
+
     use super::*;
 
     #[test]
@@ -152,6 +166,9 @@ mod tests {
         } else {
             assert_eq!(fget(&file, c"user.rt"), Ok(Some(b"a\0b".to_vec())));
             assert!(flist(&file).unwrap().contains(&c"user.rt".to_owned()));
+            let by_path = nix::fcntl::open(&base.join("file"), OFlag::O_PATH, Mode::empty()).unwrap();
+            set(&by_path, c"user.rt", b"c").unwrap();
+            assert_eq!(fget(&file, c"user.rt"), Ok(Some(b"c".to_vec())));
             set_at(&dir, b"file", c"user.rt", b"").unwrap();
             assert_eq!(fget(&file, c"user.rt"), Ok(Some(Vec::new())));
             assert_eq!(get_at(&dir, b"file", c"user.rt"), Ok(Some(Vec::new())));

@@ -129,6 +129,7 @@ impl Server {
             sysctls: &sandbox.sysctls,
             shm_size: sandbox.shm_size,
             mount_label: sandbox.mount_label.as_deref(),
+            process_label: sandbox.process_label.as_deref(),
         })
         .map_err(|error| Failure::launch(&error))?;
         Ok(Ready {

@@ -151,7 +151,7 @@ pub(crate) struct ProcessFlags {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Mounts and devices")]
 pub(crate) struct MountFlags {
-    /// Mount a directory of the host (/SOURCE) or a volume (NAME)
+    /// Mount a directory of the host (/SOURCE) or a volume (NAME); z labels it for all containers by SELinux, Z for this one
     #[arg(short, long, value_name = "[SOURCE:]DEST[:OPTIONS]", value_parser = volume::volume)]
     pub(crate) volume: Vec<MountFlag>,
     /// Mount, in the long form: type=bind|volume|tmpfs,source=...,target=...
@@ -268,7 +268,7 @@ pub(crate) struct IsolationFlags {
     /// All capabilities and devices, no confinement
     #[arg(long)]
     pub(crate) privileged: bool,
-    /// seccomp=FILE|unconfined, no-new-privileges, apparmor=PROFILE, label=disable, systempaths=unconfined
+    /// seccomp=FILE|unconfined, no-new-privileges, apparmor=PROFILE, systempaths=unconfined, and for SELinux label=disable|nested or label=user:USER, role:ROLE, type:TYPE, level:LEVEL, filetype:TYPE
     #[arg(long, value_name = "OPTION", value_parser = security::parse)]
     pub(crate) security_opt: Vec<SecurityFlag>,
     /// Set a kernel parameter of the container's namespaces

@@ -15,6 +15,35 @@ pub(crate) struct MountFlag {
     pub(crate) recursion: BindRecursion,
     /// Whether its ids are mapped as those of the container's user namespace.
     pub(crate) id_map: bool,
+    /// `z` and `Z`: for whom its files are labelled; nothing happens where there is no SELinux.
+    pub(crate) relabel: Option<Relabel>,
+}
+
+/// Who may use files that get an SELinux label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relabel {
+    /// `z`: all containers.
+    Shared,
+    /// `Z`: this one, and those of its pod.
+    Private,
+}
+
+impl Relabel {
+    fn parse(option: &str) -> Option<Relabel> {
+        match option {
+            "z" => Some(Relabel::Shared),
+            "Z" => Some(Relabel::Private),
+            _ => None,
+        }
+    }
+
+    /// As `-v` has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Relabel::Shared => "z",
+            Relabel::Private => "Z",
+        }
+    }
 }
 
 /// What is mounted.
@@ -94,12 +123,17 @@ pub(crate) fn volume(text: &str) -> Result<MountFlag, String> {
         propagation: Propagation::default(),
         recursion: BindRecursion::default(),
         id_map: false,
+        relabel: None,
     };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" | "readonly" => mount.read_only = true,
-            // Without SELinux there is nothing to relabel; the others are hints for another operating system.
-            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+            // But the first one hints for another operating system.
+            "rw" | "cached" | "delegated" | "consistent" => {}
+            "z" | "Z" if mount.relabel.is_some_and(|relabel| relabel.word() != option) => {
+                return Err(format!("{text:?}: z and Z exclude each other"));
+            }
+            "z" | "Z" => mount.relabel = Relabel::parse(option),
             "idmap" => mount.id_map = true,
             "nocopy" => match &mut mount.source {
                 Source::Volume { copy, .. } => *copy = false,
@@ -172,20 +206,25 @@ fn subpath(text: &str) -> Result<String, String> {
 pub(crate) struct VolumesFrom {
     pub(crate) container: String,
     pub(crate) read_only: bool,
+    pub(crate) relabel: Option<Relabel>,
 }
 
 /// Parses `--volumes-from`.
 pub(crate) fn volumes_from(text: &str) -> Result<VolumesFrom, String> {
     let (container, mode) = text.split_once(':').unwrap_or((text, "rw"));
-    let read_only = match mode {
-        "ro" => true,
-        "rw" | "z" | "Z" => false,
-        _ => return Err(format!("{text:?}: the mode must be ro or rw")),
-    };
+    let (mut read_only, mut relabel) = (false, None);
+    for mode in mode.split(',') {
+        match mode {
+            "ro" => read_only = true,
+            "rw" => {}
+            "z" | "Z" => relabel = Relabel::parse(mode),
+            _ => return Err(format!("{text:?}: the mode must be of ro, rw, z, Z")),
+        }
+    }
     if container.is_empty() {
         return Err(format!("{text:?}: write it as CONTAINER[:ro|:rw]"));
     }
-    Ok(VolumesFrom { container: container.to_owned(), read_only })
+    Ok(VolumesFrom { container: container.to_owned(), read_only, relabel })
 }
 
 /// Checks and normalizes a path in the container.
@@ -223,6 +262,7 @@ pub(crate) fn tmpfs(text: &str) -> Result<MountFlag, String> {
         propagation: Propagation::default(),
         recursion: BindRecursion::default(),
         id_map: false,
+        relabel: None,
     })
 }
 
@@ -276,6 +316,7 @@ struct Keys {
     destination: Option<String>,
     read_only: Option<bool>,
     id_map: bool,
+    relabel: Option<Relabel>,
     propagation: Option<Propagation>,
     recursion: Option<BindRecursion>,
     force_recursive_read_only: bool,
@@ -355,6 +396,13 @@ impl Keys {
                 let path = subpath(&value).map_err(|problem| format!("{name}={problem}"))?;
                 self.subpath = Some((name.to_owned(), path));
             }
+            "relabel" => {
+                self.relabel = Some(match value.as_str() {
+                    "shared" => Relabel::Shared,
+                    "private" => Relabel::Private,
+                    _ => return Err(format!("{name}={value}: must be shared or private")),
+                });
+            }
             "volume-driver" => {
                 driver(&value)?;
                 self.driver = Some(value);
@@ -426,6 +474,9 @@ impl Keys {
         if self.id_map && !matches!(kind, "bind" | "volume") {
             return Err(format!("idmap does not go with type={kind}"));
         }
+        if self.relabel.is_some() && !matches!(kind, "bind" | "volume") {
+            return Err(format!("relabel does not go with type={kind}"));
+        }
         if kind != "bind" && bind_only {
             return Err(format!("bind-* keys do not go with type={kind}"));
         }
@@ -446,6 +497,7 @@ impl Keys {
             propagation: self.propagation.unwrap_or_default(),
             recursion: self.recursion.unwrap_or_default(),
             id_map: self.id_map,
+            relabel: self.relabel,
         })
     }
 }
@@ -494,6 +546,7 @@ mod tests {
             propagation: Propagation::RPrivate,
             recursion: BindRecursion::Enabled,
             id_map: false,
+            relabel: None,
         }
     }
 
@@ -515,7 +568,17 @@ mod tests {
             ("/a:/b:ro", MountFlag { read_only: true, ..flag("/b", bind("/a", create)) }),
             (
                 "/a:/b:ro,rshared,z",
-                MountFlag { read_only: true, propagation: Propagation::RShared, ..flag("/b", bind("/a", create)) },
+                MountFlag {
+                    read_only: true,
+                    propagation: Propagation::RShared,
+                    relabel: Some(Relabel::Shared),
+                    ..flag("/b", bind("/a", create))
+                },
+            ),
+            ("/a:/b:z", MountFlag { relabel: Some(Relabel::Shared), ..flag("/b", bind("/a", create)) }),
+            (
+                "/a:/b:ro,Z",
+                MountFlag { read_only: true, relabel: Some(Relabel::Private), ..flag("/b", bind("/a", create)) },
             ),
             ("/a:/b:idmap", MountFlag { id_map: true, ..flag("/b", bind("/a", create)) }),
             ("data:/b:nocopy", flag("/b", named(Some("data"), false))),
@@ -531,6 +594,7 @@ mod tests {
             "/a:/",
             "/a:b",
             "/a:/b:nope",
+            "/a:/b:z,Z",
             "/a:/b:idmap=uids=0-1-10",
             "/a:/b:nocopy",
             "data:/b:rshared",
@@ -566,6 +630,10 @@ mod tests {
                     recursion: BindRecursion::Disabled,
                     ..flag("/b", bind("/a", refuse))
                 },
+            ),
+            (
+                "type=bind,src=/a,dst=/b,relabel=private",
+                MountFlag { relabel: Some(Relabel::Private), ..flag("/b", bind("/a", refuse)) },
             ),
             ("type=bind,src=/a,dst=/b,idmap", MountFlag { id_map: true, ..flag("/b", bind("/a", refuse)) }),
             ("type=image,source=busybox,target=/i", image(None)),
@@ -651,7 +719,10 @@ mod tests {
 
     #[test]
     fn other_containers() {
-        let from = |container: &str, read_only| VolumesFrom { container: container.to_owned(), read_only };
+        let from =
+            |container: &str, read_only| VolumesFrom { container: container.to_owned(), read_only, relabel: None };
+        let labelled = VolumesFrom { relabel: Some(Relabel::Shared), ..from("web", true) };
+        assert_eq!(volumes_from("web:ro,z"), Ok(labelled));
         assert_eq!(volumes_from("web"), Ok(from("web", false)));
         assert_eq!(volumes_from("web:ro"), Ok(from("web", true)));
         assert_eq!(volumes_from("web:rw"), Ok(from("web", false)));

@@ -212,14 +212,14 @@ fn modules(facts: &Facts) -> Finding {
         (false, true) => "selinux",
         (false, false) => "none",
     };
-    match (facts.apparmor, facts.selinux) {
-        (false, true) => finding(
+    match facts.selinux && !facts.selinux_labels {
+        true => finding(
             Level::Warning,
             "security module",
             how,
-            "labels are not set; a policy for containers may stand in their way",
+            "the SELinux policy has no labels for containers; install container-selinux",
         ),
-        _ => finding(Level::Ok, "security module", how, ""),
+        false => finding(Level::Ok, "security module", how, ""),
     }
 }
 
@@ -276,6 +276,7 @@ mod tests {
             memory: 1,
             apparmor: false,
             selinux: false,
+            selinux_labels: false,
             missing_capabilities: Vec::new(),
             cni: Vec::new(),
         }
@@ -318,7 +319,7 @@ mod tests {
             ("user namespaces", Level::Warning, "max_user_namespaces", |facts| {
                 facts.user_namespaces = Probed::Fails("ENOSPC".to_owned())
             }),
-            ("security module", Level::Warning, "labels", |facts| facts.selinux = true),
+            ("security module", Level::Warning, "container-selinux", |facts| facts.selinux = true),
             ("ip forwarding", Level::Warning, "bridge networks", |facts| facts.forwarding.0 = None),
             ("disk", Level::Warning, "rtctl system df", |facts| facts.storage.free = 5),
         ];

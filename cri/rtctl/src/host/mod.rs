@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) network_namespaces: Probed,
     pub(crate) apparmor: bool,
     pub(crate) selinux: bool,
+    /// Whether its policy has labels for containers.
+    pub(crate) selinux_labels: bool,
     /// Capabilities that this process cannot give.
     pub(crate) missing_capabilities: Vec<String>,
     /// `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`; `None`: not in the kernel.
@@ -86,6 +88,7 @@ impl Facts {
             user_namespaces: probe::run("user"),
             network_namespaces: probe::run("network"),
             apparmor: host.apparmor,
+            selinux_labels: matches!(cri::selinux::policy(), Ok(Some(_))),
             selinux: Path::new("/sys/fs/selinux/enforce").try_exists().unwrap_or(false),
             missing_capabilities: cri::spec::all_capabilities().filter(|name| !bounding.contains(name)).collect(),
             forwarding: (switch("/proc/sys/net/ipv4/ip_forward"), switch("/proc/sys/net/ipv6/conf/all/forwarding")),

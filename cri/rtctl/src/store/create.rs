@@ -34,13 +34,13 @@ use super::pod::Pod;
 use super::record::{CommandLine, Config, HostConfig, MountKind, MountPoint, Origin, Record, VERSION};
 use super::roots::{Roots, make_dir};
 use super::volume::{self, Held, TopOwner};
-use super::{id, network, plan};
+use super::{id, network, plan, selinux};
 use crate::events;
 use crate::flag::create::{CreateFlags, JoinedPod, RootfsFlag, Stream};
 use crate::flag::health::Healthcheck;
 use crate::flag::network::NetworkMode;
 use crate::flag::security::SecurityFlag;
-use crate::flag::volume::{Missing, MountFlag, Source};
+use crate::flag::volume::{Missing, MountFlag, Relabel, Source};
 use crate::flag::{signal, time};
 use crate::rootfs;
 
@@ -281,6 +281,7 @@ impl Making<'_> {
                 }
                 Source::Bind { path, missing } => {
                     bind_source(path, *missing)?;
+                    selinux::label_mount(self.plan.selinux(), mount, Path::new(path))?;
                     (self.bind(mount, path), MountKind::Bind, path.clone())
                 }
                 Source::Image { name, subpath } => {
@@ -302,6 +303,7 @@ impl Making<'_> {
                         None if *copy => volume::fill(&held, root, &mount.destination, &data, self.owner(mount))?,
                         None => {}
                     }
+                    selinux::label_volume(self.plan.selinux(), mount, &held)?;
                     holds.push(held);
                     let data = data.into_os_string().into_string();
                     let data = data.map_err(|data| anyhow!("{}: not UTF-8", data.display()))?;
@@ -388,6 +390,7 @@ impl Making<'_> {
             let path = dir.join(name);
             write(&path, &text, 0o644)?;
             self.give_to_root(&path)?;
+            selinux::label_file(self.plan.selinux(), &path)?;
             self.add_etc_file(name, path)?;
         }
         Ok(())
@@ -445,6 +448,7 @@ impl Making<'_> {
             gid_mappings,
             shm_size: None,
             mount_label: None,
+            process_label: None,
             on_exit: network::on_exit(self.roots, &self.id)?,
         };
         write_json(&dir.join("sandbox.json"), &sandbox)?;
@@ -546,7 +550,8 @@ fn options_text(mount: &MountFlag) -> String {
     match &mount.source {
         Source::Tmpfs { options } => options.join(","),
         Source::Bind { .. } | Source::Volume { .. } | Source::Image { .. } => {
-            let words = [mount.read_only.then_some("ro"), mount.id_map.then_some("idmap")];
+            let relabel = mount.relabel.map(Relabel::word);
+            let words = [mount.read_only.then_some("ro"), mount.id_map.then_some("idmap"), relabel];
             words.into_iter().flatten().collect::<Vec<_>>().join(",")
         }
     }

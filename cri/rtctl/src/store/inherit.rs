@@ -15,7 +15,7 @@ pub(super) fn mounts(roots: &Roots, flags: &[VolumesFrom]) -> Result<Vec<MountFl
         let container = Container::find(roots, &flag.container)?;
         let record = container.record()?;
         refuse_short_lived(container.shown(), record)?;
-        for mount in record.mounts.iter().filter_map(|point| mount(point, flag.read_only)) {
+        for mount in record.mounts.iter().filter_map(|point| mount(point, flag)) {
             if !mounts.iter().any(|other| other.destination == mount.destination) {
                 mounts.push(mount);
             }
@@ -40,7 +40,7 @@ fn refuse_short_lived(shown: &str, record: &Record) -> Result<()> {
     Ok(())
 }
 
-fn mount(point: &MountPoint, read_only: bool) -> Option<MountFlag> {
+fn mount(point: &MountPoint, flag: &VolumesFrom) -> Option<MountFlag> {
     let source = match &point.kind {
         // As --mount: what is gone is not made again.
         MountKind::Bind => Source::Bind { path: point.source.clone(), missing: Missing::Refuse },
@@ -56,10 +56,11 @@ fn mount(point: &MountPoint, read_only: bool) -> Option<MountFlag> {
     Some(MountFlag {
         destination: point.destination.clone(),
         source,
-        read_only: read_only || point.read_only,
+        read_only: flag.read_only || point.read_only,
         propagation: Propagation::parse(&point.propagation).unwrap_or_default(),
         recursion: point.recursion,
         id_map: point.id_map,
+        relabel: flag.relabel,
     })
 }
 
@@ -79,13 +80,14 @@ mod tests {
             recursion: cri::spec::BindRecursion::Disabled,
             id_map: false,
         };
+        let from = |read_only| VolumesFrom { container: String::new(), read_only, relabel: None };
         for (own, asked, expected) in [(false, false, false), (true, false, true), (false, true, true)] {
-            let mount = mount(&point(MountKind::Bind, own), asked).unwrap();
+            let mount = mount(&point(MountKind::Bind, own), &from(asked)).unwrap();
             assert_eq!(mount.read_only, expected);
             assert_eq!(mount.propagation, Propagation::RSlave);
             assert_eq!(mount.recursion, cri::spec::BindRecursion::Disabled);
             assert_eq!(mount.source, Source::Bind { path: "/srv".to_owned(), missing: Missing::Refuse });
         }
-        assert_eq!(mount(&point(MountKind::Tmpfs, false), false), None);
+        assert_eq!(mount(&point(MountKind::Tmpfs, false), &from(false)), None);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod pod;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod roots;
+pub(crate) mod selinux;
 pub(crate) mod start;
 pub(crate) mod view;
 pub(crate) mod volume;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use cri::image::{Platform, Prepared, Store};
+use cri::selinux::Labels;
 use cri::spec::cdi::{DeviceName, Edits, Registry, SPEC_DIRS};
 use cri::spec::{Host, Image, NamespaceChoice, Options, SeccompChoice, Security, UserNamespace};
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use shim::layout::RestartPolicy;
 use super::plan_network::NetworkPlan;
 use super::record::Origin;
 use super::roots::Roots;
-use super::{inherit, view};
+use super::{inherit, selinux, view};
 use crate::flag::create::CreateFlags;
 use crate::flag::device::DeviceFlag;
 use crate::flag::health::Healthcheck;
@@ -98,6 +99,8 @@ impl Plan {
         {
             options.hostname = Some(view::Container::find(roots, id)?.record()?.config.hostname.clone());
         }
+        options.security.labels = selinux::of_container(roots, flags, &modes, host.selinux)?;
+        options.mounts.extend(selinux::nested(flags));
         options.command = command.clone();
         options.check()?;
         // A missing command is found before anything is made.
@@ -121,6 +124,13 @@ impl Plan {
             images,
             cdi,
         })
+    }
+}
+
+impl Plan {
+    /// The SELinux labels; `None` where there is no SELinux.
+    pub(super) fn selinux(&self) -> Option<&Labels> {
+        self.options.security.labels.as_ref()
     }
 }
 
@@ -271,7 +281,8 @@ fn security(flags: &CreateFlags) -> Result<Security> {
                 security.seccomp = SeccompChoice::Profile(Box::new(profile));
             }
             SecurityFlag::AppArmor(profile) => security.apparmor = Some(profile.clone()),
-            SecurityFlag::LabelDisable => {}
+            // See `selinux`.
+            SecurityFlag::Label(_) => {}
             SecurityFlag::SystemPathsUnconfined => security.unconfined_paths = true,
         }
     }

@@ -15,6 +15,7 @@ use crate::store::endpoint::Endpoints;
 use crate::store::network;
 use crate::store::record::{MountKind, MountPoint, Origin, Record};
 use crate::store::roots::Roots;
+use crate::store::selinux;
 use crate::store::view::{Container, Missing, Phase};
 use crate::store::volume::Volume;
 use crate::store::volume::users::Users;
@@ -146,6 +147,7 @@ fn document(roots: &Roots, container: &Container, size: bool) -> Result<Value> {
         Origin::Image { id, .. } => id.clone(),
         Origin::Rootfs(_) => String::new(),
     };
+    let labels = selinux::of_spec(&spec);
     let file = |name: &str| container.dir.join(name).display().to_string();
     let mut document = json!({
         "Id": container.id,
@@ -162,8 +164,8 @@ fn document(roots: &Roots, container: &Container, size: bool) -> Result<Value> {
         "RestartCount": container.status.as_ref().ok().and_then(|status| status.as_ref()).map_or(0, |status| status.restart_count),
         "Driver": driver,
         "Platform": "linux",
-        "MountLabel": "",
-        "ProcessLabel": "",
+        "MountLabel": labels.mount,
+        "ProcessLabel": labels.process,
         "AppArmorProfile": spec.process.as_ref().and_then(|process| process.apparmor_profile.clone()).unwrap_or_default(),
         "ExecIDs": null,
         "HostConfig": host_config(record, &spec, task.as_ref()),
@@ -303,7 +305,8 @@ fn host_config(record: &Record, spec: &Spec, task: Option<&shim::layout::Task>) 
                 MountKind::Volume { name, .. } => name,
                 MountKind::Bind | MountKind::Image { .. } | MountKind::Tmpfs => &mount.source,
             };
-            format!("{source}:{}{}", mount.destination, if mount.read_only { ":ro" } else { "" })
+            let options = if mount.options.is_empty() { String::new() } else { format!(":{}", mount.options) };
+            format!("{source}:{}{options}", mount.destination)
         })
         .collect();
     let tmpfs: serde_json::Map<String, Value> = record

@@ -58,6 +58,9 @@ fn document(roots: &Roots, facts: &Facts) -> Result<Value> {
     if facts.apparmor {
         security.push("name=apparmor");
     }
+    if facts.selinux {
+        security.push("name=selinux");
+    }
     if facts.user_namespaces == Probed::Works {
         security.push("name=userns");
     }

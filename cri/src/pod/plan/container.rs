@@ -10,8 +10,9 @@ use super::super::error::Error;
 use super::mounts::{self, ResolvedMount};
 use super::refusal::{explain, refuse};
 use super::resources::resources;
-use super::{Defaults, Labels, Runner, sandbox, security, stop_signal};
+use super::{Defaults, Runner, sandbox, security, stop_signal};
 use crate::image::identity::Identity;
+use crate::selinux::Labels;
 use crate::spec::cdi::{self, Edits};
 use crate::spec::{
     CapabilityChange, DeviceRequest, EnvChange, Host, Image, Input, NamespaceChoice, Options, UserNamespace,
@@ -75,14 +76,14 @@ pub(in crate::pod) struct ContainerPlan {
 /// [`Error::Invalid`] for what cannot be, alone, together or on this machine.
 pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerPlan, Error> {
     let ContainerInput { id, config, image, identity, host, .. } = *input;
-    let options = options(input)?;
+    let mut options = options(input)?;
+    options.security.labels = input.labels.cloned();
     let mut spec = crate::spec::build(&Input { id, image, options: &options, identity, host }).map_err(explain)?;
     let defaults = std::mem::take(&mut spec.mounts);
     spec.mounts = mounts::mounts(input, defaults)?;
     // The sandbox's namespace has its name.
     spec.hostname = None;
     let linux = spec.linux.get_or_insert_default();
-    linux.mount_label = input.labels.map(|labels| labels.mount.clone());
     linux.rootfs_propagation = mounts::rootfs_propagation(config).map(str::to_owned);
     if !config.privileged {
         linux.masked_paths.clone_from(&config.masked_paths);
@@ -93,7 +94,6 @@ pub(in crate::pod) fn container(input: &ContainerInput<'_>) -> Result<ContainerP
             security::add_ambient(&config.capabilities, sets);
         }
         name_host(&mut process.env, input.pod);
-        process.selinux_label = input.labels.map(|labels| labels.process.clone()).filter(|label| !label.is_empty());
         let raw = config.envs.iter().filter(|(_, value)| std::str::from_utf8(value).is_err());
         process.env_bytes = raw.cloned().collect();
     }

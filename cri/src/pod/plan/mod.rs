@@ -15,7 +15,6 @@ mod resources;
 mod runner;
 mod sandbox;
 mod security;
-pub(super) mod selinux;
 mod stop_signal;
 
 #[cfg(test)]
@@ -27,4 +26,3 @@ pub(super) use mounts::{ResolvedMount, volumes};
 pub(super) use resources::resources;
 pub(super) use runner::Runner;
 pub(super) use sandbox::sandbox;
-pub(super) use selinux::Labels;

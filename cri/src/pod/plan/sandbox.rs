@@ -8,7 +8,8 @@ use shim::layout::{Ends, Sandbox, VERSION};
 
 use super::super::config::{PidScope, PodConfig, Scope};
 use super::super::error::Error;
-use super::{Defaults, Labels};
+use super::Defaults;
+use crate::selinux::Labels;
 use crate::spec::SHM_SIZE;
 
 /// Longest host name that is made of a pod's name; longer ones are cut, as the kubelet cuts them.
@@ -47,6 +48,7 @@ pub(in crate::pod) fn sandbox(pod: &PodConfig, defaults: &Defaults, labels: Opti
         gid_mappings,
         shm_size: namespaces.contains(&NamespaceKind::Ipc).then_some(SHM_SIZE),
         mount_label: labels.map(|labels| labels.mount.clone()),
+        process_label: labels.map(|labels| labels.process.clone()).filter(|_| !pod.privileged),
         namespaces,
         ends: Ends::OnRequest,
         on_exit: Vec::new(),
@@ -117,6 +119,7 @@ fn check(sandbox: &Sandbox) -> Result<(), Error> {
         sysctls: &sandbox.sysctls,
         shm_size: sandbox.shm_size,
         mount_label: sandbox.mount_label.as_deref(),
+        process_label: sandbox.process_label.as_deref(),
     };
     match SandboxPlan::new(&spec) {
         Ok(_) => Ok(()),

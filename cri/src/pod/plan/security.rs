@@ -80,5 +80,5 @@ pub(super) fn security(
         Some(Profile::Unconfined) => None,
     };
     // What is masked is set by the lists that were given, and nothing else.
-    Ok(Security { seccomp, no_new_privileges: config.no_new_privs, apparmor, unconfined_paths: true })
+    Ok(Security { seccomp, no_new_privileges: config.no_new_privs, apparmor, unconfined_paths: true, labels: None })
 }

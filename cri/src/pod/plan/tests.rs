@@ -10,8 +10,9 @@ use shim::layout::{Ends, ImageMount, Layers, LogFile, LogTarget, Stdin};
 use super::super::config::*;
 use super::super::error::Error;
 use super::container::log_path;
-use super::{ContainerInput, Defaults, Labels, ResolvedMount, Runner, container, resources, sandbox};
+use super::{ContainerInput, Defaults, ResolvedMount, Runner, container, resources, sandbox};
 use crate::image::identity::Identity;
+use crate::selinux::{Context, Labels};
 use crate::spec::cdi::Edits;
 use crate::spec::{CgroupMode, DEFAULT_CAPABILITIES, DeviceNode, DeviceRequest, Host, Image, NodeKind};
 
@@ -441,7 +442,7 @@ fn privileged_in_a_user_namespace() {
 fn selinux_labels() {
     let mut it = case();
     // Where there is no SELinux a context is only told again.
-    it.config.selinux = Some(SelinuxContext { level: "s0:c1,c2".into(), ..SelinuxContext::default() });
+    it.config.selinux = Some(Context { level: "s0:c1,c2".into(), ..Context::default() });
     let seen = |it: &Case| {
         let spec = it.spec();
         (spec.process.unwrap().selinux_label, spec.linux.unwrap().mount_label)

@@ -10,7 +10,8 @@ use super::resources::resources;
 use super::security::{apparmor, groups, groups_policy, seccomp, selinux, user};
 use super::syntax::{absolute, absolute_down, given, text};
 use super::{Invalid, each};
-use crate::pod::config::{Dns, Namespaces, PodConfig, PodMetadata, Port, Profile, Protocol, Resources, SelinuxContext};
+use crate::pod::config::{Dns, Namespaces, PodConfig, PodMetadata, Port, Profile, Protocol, Resources};
+use crate::selinux::Context;
 
 /// Longest host name: `__NEW_UTS_LEN`, uname(2).
 const HOSTNAME_LENGTH: usize = 64;
@@ -201,7 +202,7 @@ fn sysctls(map: std::collections::HashMap<String, String>) -> Result<BTreeMap<St
 struct Security {
     namespaces: Namespaces,
     privileged: bool,
-    selinux: Option<SelinuxContext>,
+    selinux: Option<Context>,
     seccomp: Option<Profile>,
     apparmor: Option<Profile>,
 }

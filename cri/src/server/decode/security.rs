@@ -6,7 +6,8 @@ use proto::v1::{self, security_profile::ProfileType};
 use super::Invalid;
 use super::syntax::{absolute, text};
 use crate::image::identity::ID_MAX;
-use crate::pod::config::{Capabilities, GroupsPolicy, Profile, SelinuxContext, User};
+use crate::pod::config::{Capabilities, GroupsPolicy, Profile, User};
+use crate::selinux::Context;
 
 /// What the name of a profile of the node begins with in old fields, and in new ones by mistake.
 const LOCALHOST: &str = "localhost/";
@@ -145,37 +146,9 @@ fn old_profile(field: &str, value: &str) -> Result<Option<Profile>, Invalid> {
 }
 
 /// An SELinux context; absent when no part of it is given.
-pub(super) fn selinux(message: Option<v1::SeLinuxOption>) -> Result<Option<SelinuxContext>, Invalid> {
+pub(super) fn selinux(message: Option<v1::SeLinuxOption>) -> Result<Option<Context>, Invalid> {
     let Some(v1::SeLinuxOption { user, role, r#type: kind, level }) = message else { return Ok(None) };
-    let context = SelinuxContext { user, role, kind, level };
-    for (field, value) in
-        [("user", &context.user), ("role", &context.role), ("type", &context.kind), ("level", &context.level)]
-    {
-        // Parts are put together with colons; only the level, the last one, may have some.
-        if value.contains(|c: char| c.is_whitespace() || c.is_control() || (c == ':' && field != "level")) {
-            let field = format!("selinux_options.{field}");
-            return Err(Invalid::new(&field, format!("{value:?} must be one part of a context")));
-        }
-    }
-    if !context.level.is_empty() && !is_level(&context.level) {
-        let problem = format!("{:?} must be a level, such as s0:c1,c2", context.level);
-        return Err(Invalid::new("selinux_options.level", problem));
-    }
-    Ok(Some(context).filter(|context| *context != SelinuxContext::default()))
-}
-
-/// `s0`, `s0:c1,c2.c5`, or a range of two such levels.
-fn is_level(text: &str) -> bool {
-    let number = |text: &str, letter: char| {
-        let digits = text.strip_prefix(letter).unwrap_or_default();
-        (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
-    };
-    let categories = |list: &str| {
-        list.split(',').all(|range| range.split('.').count() <= 2 && range.split('.').all(|one| number(one, 'c')))
-    };
-    let level = |level: &str| match level.split_once(':') {
-        None => number(level, 's'),
-        Some((sensitivity, list)) => number(sensitivity, 's') && categories(list),
-    };
-    text.split('-').count() <= 2 && text.split('-').all(level)
+    let context = Context { user, role, kind, level, ..Context::default() };
+    context.check().map_err(|(part, problem)| Invalid::new(&format!("selinux_options.{part}"), problem))?;
+    Ok(Some(context).filter(|context| *context != Context::default()))
 }

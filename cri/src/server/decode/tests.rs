@@ -8,6 +8,7 @@ use runtime::spec::IdMapping;
 
 use super::*;
 use crate::pod::config::*;
+use crate::selinux::Context;
 use crate::server::encode;
 
 fn pod_message() -> v1::PodSandboxConfig {
@@ -415,7 +416,7 @@ fn selinux_contexts() {
         secured(|security| security.selinux_options = Some(message)).map(|config| config.selinux)
     };
     assert_eq!(selinux("", ""), Ok(None));
-    let context = SelinuxContext { kind: "container_t".into(), level: "s0:c1,c2".into(), ..SelinuxContext::default() };
+    let context = Context { kind: "container_t".into(), level: "s0:c1,c2".into(), ..Context::default() };
     assert_eq!(selinux("container_t", "s0:c1,c2"), Ok(Some(context)));
     assert_eq!(field(selinux("a:b", "")), "config.linux.security_context.selinux_options.type");
     for level in ["s0 c1", "s0,c4,c5", "s0:", "s0:c1,", "s0:c1.c2.c3", "s0-s0-s0", "s", "c1", "s0:c12345"] {

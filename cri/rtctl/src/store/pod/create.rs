@@ -19,7 +19,7 @@ use crate::flag::{env, time};
 use crate::store::create::write_json;
 use crate::store::remove::Force;
 use crate::store::roots::{Roots, make_dir};
-use crate::store::{create, id, name, network, plan};
+use crate::store::{create, id, name, network, plan, selinux};
 
 /// A pod that has been made; dropped before [`NewPod::keep`], it is removed again.
 pub(crate) struct NewPod {
@@ -149,6 +149,7 @@ fn record(roots: &Roots, flags: &PodFlags, id: String) -> Result<PodRecord> {
         dns_search: flags.network.dns_search.clone(),
         dns_option: flags.network.dns_option.clone(),
         hosts: flags.network.add_host.iter().map(ToString::to_string).collect(),
+        selinux: selinux::of_pod(roots)?,
     })
 }
 
@@ -210,7 +211,8 @@ fn sandbox(record: &PodRecord) -> Result<Sandbox> {
         uid_mappings: record.uids.clone(),
         gid_mappings: record.gids.clone(),
         shm_size: record.shm_size,
-        mount_label: None,
+        mount_label: record.selinux.as_ref().map(|labels| labels.mount.clone()),
+        process_label: record.selinux.as_ref().map(|labels| labels.process.clone()),
         on_exit: Vec::new(),
     };
     let checked = SandboxPlan::new(&SandboxSpec {
@@ -221,7 +223,8 @@ fn sandbox(record: &PodRecord) -> Result<Sandbox> {
         domainname: None,
         sysctls: &sandbox.sysctls,
         shm_size: sandbox.shm_size,
-        mount_label: None,
+        mount_label: sandbox.mount_label.as_deref(),
+        process_label: sandbox.process_label.as_deref(),
     });
     match checked {
         Ok(_) => Ok(sandbox),

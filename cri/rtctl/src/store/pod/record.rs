@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cri::selinux::Labels;
 use runtime::spec::{IdMapping, NamespaceKind};
 use serde::{Deserialize, Serialize};
 
@@ -49,4 +50,7 @@ pub(crate) struct PodRecord {
     pub(crate) dns_option: Vec<String>,
     /// Lines of /etc/hosts, as `--add-host` takes them.
     pub(crate) hosts: Vec<String>,
+    /// SELinux labels; absent where there is no SELinux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) selinux: Option<Labels>,
 }

@@ -23,12 +23,18 @@ use crate::store::{create, id};
 pub(crate) struct Held {
     _lock: Flock<OwnedFd>,
     dir: PathBuf,
+    plain: bool,
 }
 
 impl Held {
     /// Where its content is.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("_data")
+    }
+
+    /// Whether its content is its own, and not something that its options have mounted there.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The right to fill the volume or to mount what is behind it.
@@ -55,7 +61,8 @@ pub(crate) fn create(roots: &Roots, name: &str, new: &NewVolume) -> Result<()> {
 /// # Errors
 /// When it is there with other labels or options than those asked for.
 pub(crate) fn hold(roots: &Roots, name: &str, new: &NewVolume, owner: TopOwner) -> Result<Held> {
-    let (held, record) = find_or_make(roots, name, new, owner)?;
+    let (mut held, record) = find_or_make(roots, name, new, owner)?;
+    held.plain = record.options.is_empty();
     attach::attach(&held, name, &record.options)?;
     Ok(held)
 }
@@ -87,9 +94,10 @@ fn find_or_make(roots: &Roots, name: &str, new: &NewVolume, owner: TopOwner) -> 
 
 /// Holds a volume that must be there.
 pub(crate) fn hold_existing(roots: &Roots, name: &str) -> Result<Held> {
-    let Some(held) = try_hold(roots, name)? else { return Err(missing(roots, name).into()) };
+    let Some(mut held) = try_hold(roots, name)? else { return Err(missing(roots, name).into()) };
     let volume = Volume::load(roots, name)?.with_context(|| format!("volume {name} is gone"))?;
     let record = volume.record.map_err(|problem| anyhow::anyhow!("volume {name}: {problem}"))?;
+    held.plain = record.options.is_empty();
     attach::attach(&held, name, &record.options)?;
     Ok(held)
 }
@@ -121,7 +129,7 @@ fn try_hold(roots: &Roots, name: &str) -> Result<Option<Held>> {
         let lock = Flock::lock(fd, FlockArg::LockShared).map_err(|(_, errno)| errno);
         let lock = lock.with_context(|| format!("flock({}, LOCK_SH)", dir.display()))?;
         if is_still(&lock, &dir)? {
-            return Ok(Some(Held { _lock: lock, dir }));
+            return Ok(Some(Held { _lock: lock, dir, plain: true }));
         }
     }
 }
