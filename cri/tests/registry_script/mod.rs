@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "a module of test programs")]
 
 pub mod distribution;
+pub mod stage;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
