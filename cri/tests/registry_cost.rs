@@ -65,7 +65,7 @@ fn root_ranges_beside_one_stream() {
     let mut state = 1u64;
     let mut noise = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33) as u8
+        (state >> 56) as u8
     };
     let mut tar = Tar::new();
     for number in 0..LARGE >> 20 {

@@ -243,17 +243,16 @@ fn root_what_does_no_ranges_gives_one_stream() {
     if !is_root() {
         return;
     }
-    type Row = (&'static str, Box<dyn Fn(&Request, &[u8], usize) -> Answer + Send + Sync>);
+    type Lie = Box<dyn Fn(&Request, &[u8], usize) -> Answer + Send + Sync>;
+    type Row = (&'static str, Lie);
     /// What it does from the second range on, until it is asked for the rest.
-    fn later(
-        lie: impl Fn(Answer, &[u8]) -> Answer + Send + Sync + 'static,
-    ) -> Box<dyn Fn(&Request, &[u8], usize) -> Answer + Send + Sync> {
+    fn later(lie: impl Fn(Answer, &[u8]) -> Answer + Send + Sync + 'static) -> Lie {
         Box::new(move |request, blob, number| match request.range() {
             Some((_, Some(_))) if number > 0 => lie(part(request, blob), blob),
             _ => with(part(request, blob), "etag", "\"a\""),
         })
     }
-    let first = |answer: fn(Answer) -> Answer| -> Box<dyn Fn(&Request, &[u8], usize) -> Answer + Send + Sync> {
+    let first = |answer: fn(Answer) -> Answer| -> Lie {
         Box::new(
             move |request, blob, number| if number == 0 { answer(part(request, blob)) } else { part(request, blob) },
         )
@@ -271,7 +270,7 @@ fn root_what_does_no_ranges_gives_one_stream() {
         (
             "another length",
             later(|answer, _| {
-                let told = answer.headers[0].1.replace(|c: char| c == '/', "/1");
+                let told = answer.headers[0].1.replace('/', "/1");
                 with(with(answer, "content-range", &told), "etag", "\"a\"")
             }),
         ),
