@@ -59,6 +59,7 @@ impl Stage {
             downloads: 3,
             ranges: 1,
             range_bytes: 1 << 20,
+            chunk_bytes: 1 << 20,
             retries: 3,
             retry_delay: Duration::from_millis(1),
         }

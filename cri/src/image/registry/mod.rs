@@ -28,8 +28,10 @@ mod parts;
 mod pull;
 mod push;
 mod source;
+mod tags;
 mod token;
 mod transfer;
+mod upload;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -63,6 +65,8 @@ pub struct Config {
     pub ranges: usize,
     /// The bytes of such a range; layers of less than two are one stream.
     pub range_bytes: u64,
+    /// The bytes of a chunk of an upload that cannot be made in one request.
+    pub chunk_bytes: u64,
     /// How often a request is made again after a failure that may pass.
     pub retries: u32,
     /// How long to wait before the first of these; doubled each time, 8 s at most.
@@ -78,6 +82,7 @@ impl Default for Config {
             downloads: 6,
             ranges: 4,
             range_bytes: 8 << 20,
+            chunk_bytes: 32 << 20,
             retries: 5,
             retry_delay: Duration::from_millis(500),
         }
