@@ -409,6 +409,53 @@ fn root_a_pull_in_ranges_that_is_cancelled_leaves_a_beginning() {
     assert!((2 * RANGE..=2 * RANGE + 1000).contains(&there.len()) && stage.blob.starts_with(&there), "{}", there.len());
 }
 
+const CHILD: &str = "RT_TEST_RANGES_CHILD";
+
+/// Not a test of its own: a pull, to be killed.
+#[test]
+fn work_in_child() {
+    let Ok(work) = std::env::var(CHILD) else { return };
+    let (root, name) = work.split_once(' ').unwrap();
+    let config = Config { ranges: 4, range_bytes: RANGE as u64, ..Config::default() };
+    let store = cri::image::Store::open(std::path::Path::new(root)).unwrap();
+    let _ = store.pull(&Registry::new(config).unwrap(), &name.parse().unwrap(), &anonymous(), &mut |_| {});
+}
+
+#[test]
+fn root_a_pull_in_ranges_that_is_killed_is_gone_on_with() {
+    if !is_root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (reached, wait) = mpsc::channel();
+    // The third range stands still, and all that the window allows is asked for.
+    let server = stage.server(move |request, blob, _| {
+        let answer = part(request, blob);
+        match request.range().unwrap().0 / RANGE {
+            2 => Answer { body: answer.body[..1000].to_vec(), ..answer }.announce(Some(RANGE)).tail(Tail::Hang),
+            5 => {
+                reached.send(()).unwrap();
+                answer
+            }
+            _ => answer,
+        }
+    });
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "work_in_child"])
+        .env(CHILD, format!("{} {}/app:1", stage.root().display(), server.host()))
+        .spawn()
+        .unwrap();
+    wait.recv_timeout(Duration::from_secs(60)).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let there = fs::read(stage.partial()).unwrap();
+    assert!((2 * RANGE..=2 * RANGE + 1000).contains(&there.len()) && stage.blob.starts_with(&there), "{}", there.len());
+    let server = stage.good();
+    pull(&stage, config(&stage), &server).unwrap();
+    let asked = ranges(&stage, &server);
+    assert_eq!(asked.iter().map(|range| range.0).min(), Some(there.len()), "{asked:?}");
+}
+
 #[test]
 fn root_credentials_of_ranges_stay_with_their_host() {
     if !is_root() {

@@ -119,11 +119,9 @@ impl<'t> Parts<'t> {
                 let splits = begun.ends.len() == 1 && size - written >= 2 * bytes;
                 let start = last.load(Ordering::Relaxed);
                 let start = if start == size && splits { written + bytes } else { start };
-                if self.lock().tag.is_none() || begun.ends.len() >= most || start == size {
-                    return None;
-                }
-                let permit = inner.downloads.try_acquire().ok();
-                self.wanting.store(permit.is_none(), Ordering::Relaxed);
+                let full = self.lock().tag.is_none() || begun.ends.len() >= most || start == size;
+                let permit = if full { None } else { inner.downloads.try_acquire().ok() };
+                self.wanting.store(!full && permit.is_none(), Ordering::Relaxed);
                 begun.permits.push(permit?);
                 last.store(start, Ordering::Relaxed);
                 range(start)
