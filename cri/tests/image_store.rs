@@ -6,6 +6,7 @@ mod image_layout;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cri::image::{
     Digest, Error, Force, Format, LoadOptions, LoadedImage, Platform, Progress, Reference, Source, Store,
@@ -441,6 +442,37 @@ fn root_odd_entries_survive() {
     std::os::unix::fs::FileExt::read_exact_at(&file, &mut data, (1 << 30) - 4).unwrap();
     assert_eq!(&data, b"tail");
     assert_eq!(fs::metadata(layer.join("disk")).unwrap().rdev(), nix::sys::stat::makedev(8, 300));
+}
+
+#[test]
+fn root_files_of_holes_are_as_long_as_they_were() {
+    if !is_root() {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    // Data at the beginning, in the middle, at the end, and none at all.
+    for (name, at) in [("start", Some(0)), ("middle", Some(500_000)), ("end", Some(999_997)), ("none", None)] {
+        let file = fs::File::create_new(tree.join(name)).unwrap();
+        file.set_len(1_000_000).unwrap();
+        if let Some(at) = at {
+            std::os::unix::fs::FileExt::write_all_at(&file, b"abc", at).unwrap();
+        }
+    }
+    for format in ["--format=gnu", "--sparse-version=0.0", "--sparse-version=0.1", "--sparse-version=1.0"] {
+        let mut archive = Command::new("tar");
+        archive.args(["--sparse", "--hole-detection=seek", format, "-cC"]).arg(&tree).arg(".");
+        let bytes = archive.output().unwrap().stdout;
+        let scratch = tempfile::tempdir().unwrap();
+        // It has an end already.
+        let (store, _) = store_with(scratch.path(), &[Layer::plain(Tar(bytes))]);
+        let layer = store.prepare("app:1", &mut |_| {}).unwrap().layers.remove(0);
+        for name in ["start", "middle", "end", "none"] {
+            let (packed, found) = (fs::read(tree.join(name)).unwrap(), fs::read(layer.join(name)).unwrap());
+            assert!(packed == found, "{format}: {name} has {} bytes", found.len());
+        }
+    }
 }
 
 #[test]

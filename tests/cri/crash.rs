@@ -7,12 +7,9 @@ use std::path::Path;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use proto::v1::{
-    ContainerState, ImageSpec, ListImagesRequest, PodSandboxConfig, PodSandboxState, PullImageRequest,
-    RemoveImageRequest, VersionRequest,
-};
+use proto::v1::{ContainerState, PodSandboxConfig, PodSandboxState, VersionRequest};
 use tests::pods::{container, pod};
-use tests::{Killer, RegistryOptions, RegistryServer, Rtd, has_networks, links, needs, pod_test, rtd_test};
+use tests::{Killer, Rtd, has_networks, links, needs, pod_test};
 use tonic::Status;
 
 use crate::cni::{self, connected, networked};
@@ -146,7 +143,7 @@ async fn nothing_left(rtd: &Rtd<'_>, links_before: &[String]) {
 }
 
 /// Numbers of steps at which it is killed.
-fn sample(steps: u32) -> BTreeSet<u32> {
+pub(crate) fn sample(steps: u32) -> BTreeSet<u32> {
     let rounds: u32 = std::env::var("RT_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     if rounds >= 1000 {
         return (1..=steps).collect();
@@ -156,7 +153,7 @@ fn sample(steps: u32) -> BTreeSet<u32> {
 }
 
 /// Has the daemon make a call, if it lives.
-async fn wake(rtd: &Rtd<'_>) {
+pub(crate) async fn wake(rtd: &Rtd<'_>) {
     // An error says that it has been killed.
     let _ = rtd.runtime.clone().version(VersionRequest::default()).await;
 }
@@ -255,62 +252,5 @@ fn remove_pod_sandbox() {
     pod_test(async |rtd| {
         let config = if has_networks() { networked("web") } else { pod("web") };
         walk(rtd, Call::RemovePod, &config).await;
-    });
-}
-
-const BUSYBOX: &str = concat!("oci:", env!("RT_TEST_IMAGE"), ":latest");
-
-/// All paths below a directory.
-fn stored(dir: &Path, found: &mut BTreeSet<String>) {
-    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-        found.insert(path.display().to_string());
-        if path.is_dir() && !path.is_symlink() {
-            stored(&path, found);
-        }
-    }
-}
-
-#[test]
-fn pull_image() {
-    rtd_test(async |rtd| {
-        if let Some(missing) = RegistryServer::missing() {
-            needs!(rtd.test, false, &missing);
-        }
-        let registry = RegistryServer::start(rtd.test, "registry", &RegistryOptions::default());
-        registry.put(BUSYBOX, "busybox:1");
-        let spec = Some(ImageSpec { image: format!("{}/busybox:1", registry.host), ..ImageSpec::default() });
-        let pull = PullImageRequest { image: spec.clone(), ..PullImageRequest::default() };
-        let remove = RemoveImageRequest { image: spec.clone() };
-        rtd.images.pull_image(pull.clone()).await.unwrap();
-        rtd.images.remove_image(remove.clone()).await.unwrap();
-        let mut empty = BTreeSet::new();
-        stored(&rtd.root(), &mut empty);
-        let mut steps = 0;
-        for at in std::iter::once(u32::MAX).chain(1..) {
-            if at != u32::MAX && !sample(steps).contains(&at) {
-                if at > steps {
-                    break;
-                }
-                continue;
-            }
-            let killer = Killer::watch(rtd.pid(), at, &rtd.test.dir);
-            let answer = rtd.images.pull_image(pull.clone()).await;
-            let done = killer.end(wake(rtd)).await;
-            eprintln!("PullImage: killed before step {at}: {:?}", answer.as_ref().map_err(Status::code));
-            if at == u32::MAX {
-                steps = done;
-                eprintln!("PullImage: {steps} steps");
-            } else {
-                rtd.kill();
-                rtd.restart().await;
-            }
-            let id = rtd.images.pull_image(pull.clone()).await.unwrap().into_inner().image_ref;
-            let images = rtd.images.list_images(ListImagesRequest::default()).await.unwrap().into_inner().images;
-            assert_eq!(images.iter().map(|image| &image.id).collect::<Vec<_>>(), [&id]);
-            rtd.images.remove_image(remove.clone()).await.unwrap();
-            let mut left = BTreeSet::new();
-            stored(&rtd.root(), &mut left);
-            assert_eq!(left.difference(&empty).collect::<Vec<_>>(), [""; 0], "{at}");
-        }
     });
 }

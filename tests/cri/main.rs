@@ -10,6 +10,8 @@ mod cni;
 mod config;
 #[cfg(target_arch = "x86_64")]
 mod crash;
+#[cfg(target_arch = "x86_64")]
+mod crash_pull;
 mod daemon;
 mod exec;
 mod exec_sync;

@@ -260,6 +260,31 @@ fn pushed_and_pulled_back() {
 }
 
 #[test]
+fn all_tags() {
+    registry_test(|r| {
+        let registry = plain(r);
+        let (source, copy) = (format!("{}/library/busybox:1", registry.host), format!("{}/copies/all", registry.host));
+        r.ok(&["pull", "-q", &source]);
+        r.call(&["push", "--all-tags", &copy]).fails(&["no image of", "rtctl tag IMAGE"]);
+        for tag in ["b", "a"] {
+            r.ok(&["tag", &source, &format!("{copy}:{tag}")]);
+        }
+        let both = [format!("{copy}:a"), format!("{copy}:b")];
+        assert_eq!(r.ok(&["push", "-q", "--all-tags", &copy]), both.join("\n"));
+        r.ok(&["rmi", &both[0], &both[1]]);
+        let pulled = r.ok(&["pull", "-q", "-a", &copy]);
+        // In the order of the registry, which has none.
+        assert_eq!(pulled.lines().collect::<HashSet<_>>(), both.iter().map(String::as_str).collect());
+        assert_eq!(r.ok(&["image", "inspect", "-f", "{{len .RepoTags}}", &both[0]]), "3");
+        let tagged = r.call(&["pull", "-a", &both[0]]);
+        tagged.fails(&["--all-tags is for a repository", &format!("rtctl pull --all-tags {copy}")]);
+        r.call(&["push", "-a", &both[0]]).fails(&["--all-tags is for a repository"]);
+        r.call(&["pull", "-a", &format!("{}/copies/absent", registry.host)])
+            .fails(&["/v2/copies/absent/tags/list", "404"]);
+    });
+}
+
+#[test]
 fn a_tag_moves() {
     registry_test(|r| {
         let registry = plain(r);

@@ -77,8 +77,12 @@ keys! {
     Restart registries_dirs: Vec<PathBuf> = "[\"/etc/rt/certs.d\", \"/etc/containerd/certs.d\"]";
     /// Credentials for pulls that bring none: a file in the format of docker's config.json, which need not be there. Empty: none.
     Live auth_file: Option<PathBuf> = "\"\"";
-    /// Most layers that are fetched at once, of all pulls together.
+    /// Most transfers of layers at once, of all pulls together.
     Restart max_parallel_layers: Number<1, 64> = "6";
+    /// Most ranges of one layer that are fetched at once, as far as max_parallel_layers has room. 1: each layer is one stream.
+    Restart max_layer_ranges: Number<1, 16> = "4";
+    /// Size of such a range. Layers of less than two are one stream. For each transfer beyond the first of a layer as much memory is in use.
+    Restart layer_range_size: Size<1_048_576, 67_108_864> = "\"8MiB\"";
     /// For how long a connection to a registry may take to come about.
     Restart registry_connect_timeout: Span = "\"30s\"";
     /// For how long a transfer may stand still before it is resumed.
@@ -124,6 +128,8 @@ impl Config {
             connect_timeout: self.registry_connect_timeout.get(),
             idle_timeout: self.pull_progress_timeout.get(),
             downloads: self.max_parallel_layers.get() as usize,
+            ranges: self.max_layer_ranges.get() as usize,
+            range_bytes: self.layer_range_size.bytes(),
             retries: self.pull_retries.get(),
             ..Default::default()
         }

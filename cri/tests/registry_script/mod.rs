@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "a module of test programs")]
 
 pub mod distribution;
+pub mod stage;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -63,6 +64,11 @@ pub enum Tail {
 }
 
 impl Answer {
+    /// The connection is closed instead.
+    pub fn none() -> Answer {
+        Answer::new(0, "")
+    }
+
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Answer {
         let body = body.into();
         Answer { status, headers: Vec::new(), length: Some(body.len()), body, tail: Tail::Keep }
@@ -153,6 +159,9 @@ fn serve(stream: TcpStream, handler: &Handler, noted: &Mutex<Vec<Request>>) -> s
     while let Some(request) = read_request(&mut reader)? {
         noted.lock().unwrap().push(request.clone());
         let answer = handler(&request);
+        if answer.status == 0 {
+            return stream.shutdown(std::net::Shutdown::Both);
+        }
         let mut head = format!("HTTP/1.1 {} x\r\n", answer.status);
         for (name, value) in &answer.headers {
             head.push_str(&format!("{name}: {value}\r\n"));

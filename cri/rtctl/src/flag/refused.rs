@@ -31,7 +31,6 @@ const FLAGS: &[(&str, &str)] = &[
     ("--disable-content-trust", "images are not signed by notary; leave it out"),
     ("--checkpoint", "checkpoints come later"),
     ("--checkpoint-dir", "checkpoints come later"),
-    ("--all-tags", "name each tag"),
     ("--tree", "use rtctl images"),
 ];
 

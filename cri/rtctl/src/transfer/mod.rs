@@ -91,6 +91,12 @@ pub(crate) fn pull(store: &Store, pull: &Pull<'_>, display: &mut Display) -> Res
     pulled?.map_err(|error| advice::explain(error, pull.name))
 }
 
+/// All tags that a repository has in its registry.
+pub(crate) fn tags(name: &Reference, flags: &RegistryFlags) -> Result<Vec<Reference>> {
+    let tags = cancellable(|cancel: &Cancel| flags.registry()?.tags(name, &flags.lookup(), cancel));
+    tags?.map_err(|error| advice::explain(error, name))
+}
+
 /// Fetches what is lost of images from where they came from.
 pub(crate) struct Refetch<'a> {
     pub(crate) store: &'a Store,

@@ -24,10 +24,14 @@ mod hosts;
 mod hosts_toml;
 mod keychain;
 mod login;
+mod parts;
 mod pull;
 mod push;
 mod source;
+mod tags;
 mod token;
+mod transfer;
+mod upload;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -55,8 +59,14 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a transfer may stand still.
     pub idle_timeout: Duration,
-    /// How many layers are fetched at once, of all pulls together.
+    /// How many transfers of layers there are at once, of all pulls together.
     pub downloads: usize,
+    /// How many ranges of one layer are fetched at once, within that limit; 1: each is one stream.
+    pub ranges: usize,
+    /// The bytes of such a range; layers of less than two are one stream.
+    pub range_bytes: u64,
+    /// The bytes of a chunk of an upload that cannot be made in one request.
+    pub chunk_bytes: u64,
     /// How often a request is made again after a failure that may pass.
     pub retries: u32,
     /// How long to wait before the first of these; doubled each time, 8 s at most.
@@ -70,6 +80,9 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             downloads: 6,
+            ranges: 4,
+            range_bytes: 8 << 20,
+            chunk_bytes: 32 << 20,
             retries: 5,
             retry_delay: Duration::from_millis(500),
         }

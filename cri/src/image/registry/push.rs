@@ -1,21 +1,19 @@
 //! Bringing an image from the store to a registry.
 //!
 //! ```text
-//!  each blob: there? ─▶ mount from another repository? ─▶ upload     several at a time
+//!  each blob: upload     several at a time
 //!  then the manifest, under its tag
 //! ```
 //!
 //! Source: distribution-spec 1.1, "Push".
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Method, StatusCode, Url};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::super::cancel::Cancel;
 use super::super::digest::Digest;
@@ -23,7 +21,7 @@ use super::super::document::{Descriptor, Manifest};
 use super::super::error::Error;
 use super::super::image::Image;
 use super::super::names;
-use super::super::progress::{Progress, Sent};
+use super::super::progress::Progress;
 use super::super::reference::Reference;
 use super::super::store::Store;
 use super::Registry;
@@ -31,11 +29,10 @@ use super::credentials::Lookup;
 use super::endpoint::Wish;
 use super::exchange::{Ask, Body, Session};
 use super::fault::Fault;
+use super::upload::Upload;
 
 /// How many blobs are sent at once.
 const UPLOADS: usize = 3;
-/// Bytes that are read from a blob at a time.
-const PIECE: usize = 128 << 10;
 
 /// How to push.
 pub struct PushOptions {
@@ -54,16 +51,6 @@ pub struct Pushed {
     pub digest: Digest,
     /// The bytes of the manifest.
     pub size: u64,
-}
-
-/// Everything that the upload of one blob needs.
-struct Upload<'a> {
-    session: &'a Session,
-    path: &'a str,
-    /// A repository of the same registry that may have the blobs.
-    other: Option<&'a str>,
-    retries: u32,
-    events: UnboundedSender<Progress>,
 }
 
 impl Store {
@@ -115,8 +102,9 @@ impl Store {
         }
         let session = Session::new(&registry.inner, endpoint, &options.credentials, scope).with_own_scope();
         let (events, mut heard) = unbounded_channel();
-        let retries = registry.inner.config.retries;
-        let upload = Upload { session: &session, path: target.path(), other: other.as_deref(), retries, events };
+        let (retries, chunk_bytes) = (registry.inner.config.retries, registry.inner.config.chunk_bytes);
+        let (session, path, other) = (&session, target.path(), other.as_deref());
+        let upload = Upload { session, path, other, retries, chunk_bytes, events };
         let work = async {
             upload.blobs(&blobs).await?;
             upload.manifest(tag, descriptor, bytes).await
@@ -181,71 +169,6 @@ impl Upload<'_> {
         stream::iter(uploads).buffer_unordered(UPLOADS).try_collect::<Vec<()>>().await.map(drop)
     }
 
-    fn tell(&self, event: Progress) {
-        // The receiver lives as long as the push.
-        let _ = self.events.send(event);
-    }
-
-    async fn blob(&self, blob: &Descriptor, file: &Arc<File>) -> Result<(), Fault> {
-        let told = |how| Progress::Pushed { blob: blob.digest.clone(), how };
-        let name = blob.digest.to_string();
-        let head = Ask::new(Method::HEAD, self.session.endpoint.url(self.path, "blobs", &name));
-        match self.session.send(&head).await {
-            Ok(_) => {
-                self.tell(told(Sent::There));
-                return Ok(());
-            }
-            Err(fault) if fault.status() == Some(404) => {}
-            Err(fault) => return Err(fault),
-        }
-        let mut attempt = 0;
-        loop {
-            let fault = match self.send(blob, file).await {
-                Ok(how) => {
-                    self.tell(told(how));
-                    return Ok(());
-                }
-                Err(fault) => fault,
-            };
-            if !fault.is_transient() || attempt >= self.retries {
-                return Err(fault);
-            }
-            self.tell(Progress::Retrying { layer: blob.digest.clone(), why: fault.to_string() });
-            tokio::time::sleep(self.session.delay(attempt, &fault)).await;
-            attempt += 1;
-        }
-    }
-
-    /// One upload, from its beginning.
-    async fn send(&self, blob: &Descriptor, file: &Arc<File>) -> Result<Sent, Fault> {
-        let name = blob.digest.to_string();
-        let mut url = self.session.endpoint.url(self.path, "blobs", "uploads/");
-        if let Some(other) = self.other {
-            url.query_pairs_mut().append_pair("mount", &name).append_pair("from", other);
-        }
-        let ask = Ask::new(Method::POST, url);
-        let call = ask.call();
-        let response = self.session.send_once(&ask).await?;
-        if response.status() == StatusCode::CREATED {
-            return Ok(Sent::Mounted);
-        }
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.and_then(|text| response.url().join(text).ok());
-        let rule = |reason: &str| Fault::Answer { call: call.clone(), reason: reason.into() };
-        let mut location: Url = location.ok_or_else(|| rule("does not say where to upload to"))?;
-        if self.session.endpoint.base.scheme() == "https" && location.scheme() != "https" {
-            return Err(rule("wants the upload without https, which is refused"));
-        }
-        location.query_pairs_mut().append_pair("digest", &name);
-        let mut put = Ask::new(Method::PUT, location);
-        put.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        put.headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
-        let (file, digest, total, events) = (Arc::clone(file), blob.digest.clone(), blob.size, self.events.clone());
-        put.body = Body::Stream(Arc::new(move || body(Arc::clone(&file), digest.clone(), total, events.clone())));
-        self.session.send_once(&put).await?;
-        Ok(Sent::Sent)
-    }
-
     async fn manifest(&self, tag: &str, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<(), Fault> {
         let mut ask = Ask::new(Method::PUT, self.session.endpoint.url(self.path, "manifests", tag));
         let call = ask.call();
@@ -262,34 +185,4 @@ impl Upload<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// The bytes of a blob, as they are wanted.
-fn body(file: Arc<File>, blob: Digest, total: u64, events: UnboundedSender<Progress>) -> reqwest::Body {
-    let pieces = stream::unfold(0u64, move |at| {
-        let (file, blob, events) = (Arc::clone(&file), blob.clone(), events.clone());
-        async move {
-            if at >= total {
-                return None;
-            }
-            let mut piece = vec![0; PIECE];
-            let read = file.read_at(&mut piece, at).and_then(|length| match length {
-                0 => Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the blob in the store is too short")),
-                length => Ok(length),
-            });
-            let next = match read {
-                Ok(length) => {
-                    let length = length.min(usize::try_from(total - at).unwrap_or(usize::MAX));
-                    piece.truncate(length);
-                    let done = at + length as u64;
-                    // The receiver lives as long as the push.
-                    let _ = events.send(Progress::Pushing { blob, done, total });
-                    (Ok(Bytes::from(piece)), done)
-                }
-                Err(error) => (Err(error), total),
-            };
-            Some(next)
-        }
-    });
-    reqwest::Body::wrap_stream(pieces)
 }

@@ -327,8 +327,9 @@ impl<'a> Tree<'a> {
                         output.write_all(bytes).call(|| format!("write({})", Shown(file)))
                     })?;
                 }
-                let ends_in_a_hole = pieces.last().is_none_or(|piece| piece.offset + piece.length < size);
-                if ends_in_a_hole && size > 0 {
+                // GNU tar ends a map with a piece of no bytes, which writes nothing.
+                let written = pieces.iter().rfind(|piece| piece.length > 0);
+                if written.is_none_or(|piece| piece.offset + piece.length < size) && size > 0 {
                     file.set_len(size).call(|| format!("ftruncate({}, {size})", Shown(file)))?;
                 }
             }
