@@ -30,6 +30,12 @@ fn a_profile_confines() {
         let confined = ["--security-opt", "apparmor=rt-test"];
         let script = "cat /proc/self/attr/current; echo no 2>/dev/null >/tmp/made; echo $?; echo yes >/made; cat /made";
         assert_eq!(r.sh(&confined, script).ok(), "rt-test (enforce)\n1\nyes");
+        // Also process 1, if it is not the program.
+        let script = "cat /proc/1/attr/current /proc/self/attr/current";
+        assert_eq!(
+            r.sh(&["--security-opt", "apparmor=rt-test", "--init"], script).ok(),
+            "rt-test (enforce)\nrt-test (enforce)"
+        );
         // A process that is executed in it as well.
         let id = r.detached(&[&confined[..], &["busybox", "sleep", "1000"]].concat());
         assert_eq!(r.ok(&["exec", &id, "cat", "/proc/self/attr/current"]), "rt-test (enforce)");

@@ -63,26 +63,23 @@ pub(super) fn oom_score(process: &Process, channel: &Channel) -> Result<(), Call
 /// Files that take a label, most for execve, opened while the host's procfs is in reach (CVE-2019-16884).
 pub(super) struct Labels(Vec<Label>);
 
-type Label = (std::fs::File, String, &'static str);
+type Label = (std::fs::File, String, String);
 
 impl Labels {
     pub(super) fn prepare(process: &Process) -> Result<Self, CallError> {
         let mut labels = Vec::new();
-        if let Some(profile) = process.apparmor.as_deref().filter(|profile| *profile != "unconfined") {
-            // KERNEL(5.1): a file of its own; before, all modules shared one.
-            let (path, own) = ("/proc/self/attr/exec", "/proc/self/attr/apparmor/exec");
-            let file = match writable(own, "AppArmor") {
-                Err(error) if error.errno == Errno::ENOENT && Path::new("/sys/module/apparmor").is_dir() => {
-                    writable(path, "AppArmor")
-                }
-                result => result,
-            }?;
-            labels.push((file, format!("exec {profile}"), own));
-        }
+        labels.extend(apparmor(process, "exec", "exec")?);
         if let Some(label) = &process.selinux {
             labels.push(selinux("/proc/self/attr/exec", label)?);
         }
         Ok(Self(labels))
+    }
+
+    /// Those of the process for one beside it that executes nothing.
+    pub(super) fn beside(process: &Process) -> Result<Self, CallError> {
+        let mut labels = Self::of_itself(process.selinux.as_deref())?;
+        labels.0.extend(apparmor(process, "current", "changeprofile")?);
+        Ok(labels)
     }
 
     /// The SELinux label of a process that executes nothing.
@@ -110,11 +107,25 @@ fn writable(path: &str, lsm: &str) -> Result<std::fs::File, CallError> {
     file.call(|| format!("open({path:?}): {lsm} is not active on this host"))
 }
 
-fn selinux(path: &'static str, label: &str) -> Result<Label, CallError> {
+/// `verb` is what the file of this name takes, apparmor(7).
+fn apparmor(process: &Process, name: &str, verb: &str) -> Result<Option<Label>, CallError> {
+    let Some(profile) = process.apparmor.as_deref().filter(|profile| *profile != "unconfined") else { return Ok(None) };
+    // KERNEL(5.1): a file of its own; before, all modules shared one.
+    let own = format!("/proc/self/attr/apparmor/{name}");
+    let file = match writable(&own, "AppArmor") {
+        Err(error) if error.errno == Errno::ENOENT && Path::new("/sys/module/apparmor").is_dir() => {
+            writable(&format!("/proc/self/attr/{name}"), "AppArmor")
+        }
+        result => result,
+    }?;
+    Ok(Some((file, format!("{verb} {profile}"), own)))
+}
+
+fn selinux(path: &str, label: &str) -> Result<Label, CallError> {
     if !Path::new("/sys/fs/selinux").is_dir() {
         return Err(Errno::ENOENT).call(|| "stat(\"/sys/fs/selinux\"): SELinux is not active on this host".to_owned());
     }
-    Ok((writable(path, "SELinux")?, label.to_owned(), path))
+    Ok((writable(path, "SELinux")?, label.to_owned(), path.to_owned()))
 }
 
 /// Whose supplementary groups the new process begins with.

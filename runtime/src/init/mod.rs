@@ -304,7 +304,7 @@ impl Create<'_> {
         let labels = identity::Labels::prepare(&plan.process).at(Step::Label)?;
         let reaper = match self.process_one {
             ProcessOne::Program => None,
-            ProcessOne::Reaper => Some(identity::Labels::of_itself(plan.process.selinux.as_deref()).at(Step::Label)?),
+            ProcessOne::Reaper => Some(identity::Labels::beside(&plan.process).at(Step::Label)?),
         };
         identity::oom_score(&plan.process, &self.channel).at(Step::Identity)?;
         self.join().at(Step::Join)?;
