@@ -7,6 +7,7 @@ mod registry_script;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cri::image::registry::{Config, Credentials, Lookup, PushOptions, Pushed, Registry};
 use cri::image::{Cancel, Digest, Error, LoadOptions, Source};
@@ -27,7 +28,9 @@ fn push(stage: &Stage, host: &str) -> Result<Pushed, Error> {
     let path = Source::Path(stage.scratch.path().join("layout"));
     let loaded = store.load(path, &LoadOptions::default(), &mut |_| {}).unwrap().remove(0);
     let options = PushOptions { image: loaded.id.short().into(), credentials: nobody(), cancel: Cancel::new() };
-    let registry = Registry::new(Config { chunk_bytes: CHUNK as u64, ..stage.config() }).unwrap();
+    // Slow because much else runs is not standing still.
+    let idle_timeout = Duration::from_secs(30);
+    let registry = Registry::new(Config { chunk_bytes: CHUNK as u64, idle_timeout, ..stage.config() }).unwrap();
     store.push(&registry, &format!("{host}/app:2").parse().unwrap(), &options, &mut |_| {})
 }
 

@@ -11,7 +11,7 @@ use proto::v1::{
     PortForwardRequest, UserNamespace,
 };
 use tests::pods::{IMAGE, namespaces_of, pod};
-use tests::{maps_ids, needs, pod_test, untouched};
+use tests::{Cgroups, maps_ids, needs, pod_test, untouched};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::Code;
@@ -320,6 +320,8 @@ fn users_of_a_pod_are_nobody_on_the_node() {
             Some(UserNamespace { mode: mode as i32, uids: ids.clone(), gids: ids })
         };
         let mut config: PodSandboxConfig = logged(rtd, "web");
+        let parent = format!("/{}", rtd.test.marker());
+        parent.clone_into(&mut config.linux.get_or_insert_default().cgroup_parent);
         namespaces_of(&mut config).userns_options = users(NamespaceMode::Pod, HOST);
         // A user namespace has no power over the network of the node.
         namespaces_of(&mut config).network = NamespaceMode::Pod as i32;
@@ -343,6 +345,19 @@ fn users_of_a_pod_are_nobody_on_the_node() {
         rtd.start(&one).await.unwrap();
         let entered = rtd.exec(&one, "cat /proc/self/uid_map | tr -s ' '").await.unwrap();
         assert_eq!(String::from_utf8(entered.stdout).unwrap(), " 0 200000 65536\n");
+        // CVE-2025-47291: the pod's limits are over it.
+        let record = rtd.state().join("pods").join(&id).join("containers").join(&one).join("status.json");
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", record["state"]["running"]["init"][0])).unwrap();
+        let controllers: &[&str] = if Cgroups::detect().is_v2() { &[""] } else { &["memory", "pids", "cpu"] };
+        for controller in controllers {
+            let of = |line: &str| {
+                let (list, path) = line.split_once(':')?.1.split_once(':')?;
+                list.split(',').any(|one| one == *controller).then(|| path.to_owned())
+            };
+            let path = groups.lines().find_map(of).unwrap();
+            assert!(path.starts_with(&format!("{parent}/")), "{groups}");
+        }
         for given in [users(NamespaceMode::Node, 0), users(NamespaceMode::Pod, 0), users(NamespaceMode::Pod, HOST + 1)]
         {
             let error = rtd.create(&id, &with("out", "true", given), &config).await.unwrap_err();
