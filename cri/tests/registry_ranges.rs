@@ -25,6 +25,11 @@ fn config(stage: &Stage) -> Config {
     Config { downloads: 6, ranges: 4, range_bytes: RANGE as u64, idle_timeout, ..stage.config() }
 }
 
+/// For servers that do stand still.
+fn impatient(stage: &Stage) -> Config {
+    Config { idle_timeout: Duration::from_secs(2), ..config(stage) }
+}
+
 fn pull(stage: &Stage, config: Config, server: &Server) -> Result<Pulled, Error> {
     let registry = Registry::new(config).unwrap();
     let name = format!("{}/app:1", server.host()).parse().unwrap();
@@ -140,7 +145,7 @@ fn root_no_more_than_the_window_is_ahead() {
             _ => answer,
         }
     });
-    pull(&stage, Config { idle_timeout: Duration::from_secs(2), ..config(&stage) }, &server).unwrap();
+    pull(&stage, impatient(&stage), &server).unwrap();
     let mut before = before.recv().unwrap();
     before.sort_unstable();
     assert_eq!(before, [0, RANGE, 2 * RANGE, 3 * RANGE]);
@@ -294,7 +299,7 @@ fn root_what_does_no_ranges_gives_one_stream() {
     for (what, answer) in rows {
         let stage = Stage::new();
         let server = stage.server(answer);
-        pull(&stage, config(&stage), &server).unwrap_or_else(|error| panic!("{what}: {error}"));
+        pull(&stage, impatient(&stage), &server).unwrap_or_else(|error| panic!("{what}: {error}"));
         let asked = ranges(&stage, &server);
         assert!(asked.len() <= 6, "{what}: {asked:?}");
         let blob = stage.root().join("images/blobs/sha256").join(stage.large.strip_prefix("sha256:").unwrap());
@@ -346,7 +351,7 @@ fn root_a_range_that_is_cut_goes_on_where_it_ended() {
                 let length = answer.body.len();
                 Answer { body: answer.body[..cut].to_vec(), ..answer }.announce(Some(length)).tail(own.clone())
             });
-            pull(&stage, config(&stage), &server).unwrap();
+            pull(&stage, impatient(&stage), &server).unwrap();
             let asked = ranges(&stage, &server);
             let last = size.min(first + RANGE);
             type Asked = Vec<(usize, usize)>;
