@@ -351,7 +351,7 @@ fn root_a_range_that_is_cut_goes_on_where_it_ended() {
                 let length = answer.body.len();
                 Answer { body: answer.body[..cut].to_vec(), ..answer }.announce(Some(length)).tail(own.clone())
             });
-            pull(&stage, impatient(&stage), &server).unwrap();
+            pull(&stage, config(&stage), &server).unwrap();
             let asked = ranges(&stage, &server);
             let last = size.min(first + RANGE);
             type Asked = Vec<(usize, usize)>;

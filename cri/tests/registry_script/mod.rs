@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 
 use cri::image::Digest;
@@ -96,7 +96,8 @@ pub struct Server {
     pub address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
     ended: Arc<AtomicBool>,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
+    /// Those that are open: a connection is reset when nobody else has it.
+    streams: Arc<Mutex<Vec<Weak<TcpStream>>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -114,11 +115,11 @@ impl Server {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let stream = stream.unwrap();
-                open.lock().unwrap().push(stream.try_clone().unwrap());
+                let stream = Arc::new(stream.unwrap());
+                open.lock().unwrap().push(Arc::downgrade(&stream));
                 let (handler, noted) = (Arc::clone(&handler), Arc::clone(&noted));
                 // A client that goes away in the middle ends the thread, that is all.
-                threads.push(std::thread::spawn(move || drop(serve(stream, &*handler, &noted))));
+                threads.push(std::thread::spawn(move || drop(serve(&stream, &*handler, &noted))));
             }
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
@@ -143,7 +144,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        for stream in self.streams.lock().unwrap().iter() {
+        for stream in self.streams.lock().unwrap().iter().filter_map(Weak::upgrade) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
         let _ = TcpStream::connect(self.address);
@@ -153,9 +154,8 @@ impl Drop for Server {
     }
 }
 
-fn serve(stream: TcpStream, handler: &Handler, noted: &Mutex<Vec<Request>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
+fn serve(mut stream: &TcpStream, handler: &Handler, noted: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader)? {
         noted.lock().unwrap().push(request.clone());
         let answer = handler(&request);
@@ -179,7 +179,7 @@ fn serve(stream: TcpStream, handler: &Handler, noted: &Mutex<Vec<Request>>) -> s
             Tail::Keep | Tail::Close => return stream.shutdown(std::net::Shutdown::Both),
             Tail::Reset => {
                 let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-                nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger)?;
+                nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger)?;
                 return Ok(());
             }
             Tail::Hang => {
